@@ -1,0 +1,3 @@
+//! A gate: told every outcome, answers with a verdict.
+
+pub mod spec;

@@ -2,11 +2,18 @@
 //!
 //! Nothing in this crate reads a clock, spawns a thread, takes a lock, draws a
 //! random number or does IO. Time is an argument; salts come in as numbers.
+//!
+//! [`release::Release`] is the only type that a proxy has to drive.
 
 pub mod gate;
+pub mod generation;
 pub mod outcome;
+pub mod release;
 pub mod role;
+pub mod rollout;
 pub mod split;
+pub mod status;
 pub mod tally;
 pub mod time;
 pub mod weight;
+mod window;

@@ -39,8 +39,13 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// Every reason, in the order of [`FailureReason::index`].
-    pub const ALL: [Self; 5] =
-        [Self::Connect, Self::Reset, Self::Status, Self::Timeout, Self::Truncated];
+    pub const ALL: [Self; 5] = [
+        Self::Connect,
+        Self::Reset,
+        Self::Status,
+        Self::Timeout,
+        Self::Truncated,
+    ];
 
     /// The label value.
     #[must_use]

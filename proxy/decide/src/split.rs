@@ -66,9 +66,22 @@ impl SplitKey {
     /// Where the key lies, from 0 to 999 999: the canary has it while its weight
     /// in parts per million is greater.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the product is below one million")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the product is below one million"
+    )]
     pub const fn position(self) -> u32 {
         ((self.0 as u128 * Weight::FULL.parts_per_million() as u128) >> 64) as u32
+    }
+
+    /// The smallest weight at which the canary has this key: one part per million
+    /// more than its position.
+    #[must_use]
+    pub const fn first_canary_weight(self) -> Weight {
+        match Weight::from_parts_per_million(self.position() + 1) {
+            Some(weight) => weight,
+            None => Weight::FULL,
+        }
     }
 
     /// The role that has this key under `weight`.
@@ -76,6 +89,10 @@ impl SplitKey {
     /// Monotone: raising the weight moves keys to the canary and none back.
     #[must_use]
     pub const fn role(self, weight: Weight) -> Role {
-        if self.position() < weight.parts_per_million() { Role::Canary } else { Role::Stable }
+        if self.position() < weight.parts_per_million() {
+            Role::Canary
+        } else {
+            Role::Stable
+        }
     }
 }

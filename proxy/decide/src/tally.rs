@@ -1,5 +1,7 @@
 //! Mergeable counts of outcomes: the unit that shards and fleet members exchange.
 
+use std::array;
+
 use crate::role::Role;
 
 /// How many latency limits all gates of one route may have together.
@@ -30,14 +32,29 @@ impl Counts {
     /// Exchanges that say anything about the version.
     #[must_use]
     pub const fn requests(&self) -> u64 {
-        self.failures + self.successes
+        self.failures.saturating_add(self.successes)
     }
 
     /// The share of failures; zero without requests.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a rate needs no more than 52 bits"
+    )]
     pub fn failure_rate(&self) -> f64 {
-        if self.requests() == 0 { 0.0 } else { self.failures as f64 / self.requests() as f64 }
+        if self.requests() == 0 {
+            0.0
+        } else {
+            self.failures as f64 / self.requests() as f64
+        }
+    }
+
+    fn zip_with(&self, other: &Self, combine: fn(u64, u64) -> u64) -> Self {
+        Self {
+            failures: combine(self.failures, other.failures),
+            successes: combine(self.successes, other.successes),
+            slower: array::from_fn(|slot| combine(self.slower[slot], other.slower[slot])),
+        }
     }
 }
 
@@ -51,5 +68,103 @@ impl Tally {
     /// The counts of one role, to be added to.
     pub const fn of_mut(&mut self, role: Role) -> &mut Counts {
         &mut self.by_role[role.index()]
+    }
+
+    /// Adds what `other` counted. Commutative and associative; saturates.
+    pub fn merge(&mut self, other: &Self) {
+        *self = self.zip_with(other, u64::saturating_add);
+    }
+
+    /// What was counted since `earlier`, a former state of this tally.
+    ///
+    /// Zero wherever `earlier` has more: a count that went back says nothing.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        self.zip_with(earlier, u64::saturating_sub)
+    }
+
+    fn zip_with(&self, other: &Self, combine: fn(u64, u64) -> u64) -> Self {
+        let mut combined = Self::default();
+        for role in Role::ALL {
+            *combined.of_mut(role) = self.of(role).zip_with(other.of(role), combine);
+        }
+        combined
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn counts() -> impl Strategy<Value = Counts> {
+        // Large values too, so that saturation is among the cases.
+        let count = || prop_oneof![0..1000_u64, any::<u64>()];
+        (count(), count(), prop::array::uniform16(count())).prop_map(
+            |(failures, successes, slower)| Counts {
+                failures,
+                successes,
+                slower,
+            },
+        )
+    }
+
+    fn tally() -> impl Strategy<Value = Tally> {
+        (counts(), counts()).prop_map(|(stable, canary)| Tally {
+            by_role: [stable, canary],
+        })
+    }
+
+    fn merged(mut one: Tally, other: &Tally) -> Tally {
+        one.merge(other);
+        one
+    }
+
+    proptest! {
+        #[test]
+        fn merging_in_any_order_gives_the_same(a in tally(), b in tally(), c in tally()) {
+            prop_assert_eq!(merged(a, &b), merged(b, &a));
+            prop_assert_eq!(merged(merged(a, &b), &c), merged(a, &merged(b, &c)));
+            prop_assert_eq!(merged(a, &Tally::default()), a);
+        }
+
+        #[test]
+        fn what_was_merged_is_what_was_counted_since(a in tally(), b in tally()) {
+            let sum = merged(a, &b);
+            for role in Role::ALL {
+                let (before, added) = (a.of(role), b.of(role));
+                let since = sum.since(&a);
+                let check = |since: u64, before: u64, added: u64| {
+                    since == added.min(u64::MAX - before)
+                };
+                prop_assert!(check(since.of(role).failures, before.failures, added.failures));
+                prop_assert!(check(since.of(role).successes, before.successes, added.successes));
+                for slot in 0..LATENCY_LIMITS_MAX {
+                    prop_assert!(check(
+                        since.of(role).slower[slot],
+                        before.slower[slot],
+                        added.slower[slot],
+                    ));
+                }
+            }
+        }
+
+        #[test]
+        fn counts_that_went_back_are_none(a in tally(), b in tally()) {
+            prop_assert_eq!(a.since(&merged(a, &b)), Tally::default());
+        }
+    }
+
+    #[test]
+    fn the_failure_rate_is_failures_among_all_requests() {
+        let counts = Counts {
+            failures: 1,
+            successes: 3,
+            ..Counts::default()
+        };
+        assert_eq!(counts.requests(), 4);
+        assert!((counts.failure_rate() - 0.25).abs() < f64::EPSILON);
+        assert!(Counts::default().failure_rate().abs() < f64::EPSILON);
     }
 }

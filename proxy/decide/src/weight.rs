@@ -22,7 +22,11 @@ impl Weight {
     /// A weight of `parts` per million; `None` above one million.
     #[must_use]
     pub const fn from_parts_per_million(parts: u32) -> Option<Self> {
-        if parts <= Self::FULL.0 { Some(Self(parts)) } else { None }
+        if parts <= Self::FULL.0 {
+            Some(Self(parts))
+        } else {
+            None
+        }
     }
 
     /// The share in parts per million.
@@ -74,7 +78,10 @@ impl FromStr for Weight {
     type Err = InvalidWeight;
 
     fn from_str(text: &str) -> Result<Self, InvalidWeight> {
-        let number = text.strip_suffix('%').ok_or(InvalidWeight::NoPercentSign)?.trim_end();
+        let number = text
+            .strip_suffix('%')
+            .ok_or(InvalidWeight::NoPercentSign)?
+            .trim_end();
         let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
         let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         if !digits(whole) || !digits(decimals) {
@@ -85,7 +92,9 @@ impl FromStr for Weight {
             return Err(InvalidWeight::TooFine);
         }
         let whole: u32 = whole.parse().map_err(|_| InvalidWeight::AboveFull)?;
-        let fraction: u32 = format!("{decimals:0<4}").parse().map_err(|_| InvalidWeight::NotANumber)?;
+        let fraction: u32 = format!("{decimals:0<4}")
+            .parse()
+            .map_err(|_| InvalidWeight::NotANumber)?;
         whole
             .checked_mul(10_000)
             .and_then(|parts| parts.checked_add(fraction))

@@ -4,6 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
+use super::verdict::number;
+
 /// The name of a gate, unique within its route.
 pub type GateName = Arc<str>;
 
@@ -58,8 +62,28 @@ pub enum RateBound {
     TimesStable(f64),
 }
 
+impl fmt::Display for RateBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::AboveStable(by) => {
+                let sign = if by < 0.0 { '-' } else { '+' };
+                write!(f, "stable {sign} {}pp", number(by.abs() * 100.0))
+            }
+            Self::Absolute(rate) => write!(f, "{}%", number(rate * 100.0)),
+            Self::TimesStable(times) => write!(f, "{}x stable", number(times)),
+        }
+    }
+}
+
+impl Serialize for RateBound {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// What is timed.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LatencyMetric {
     /// From the request head to the last byte of the response.
     Duration,
@@ -96,6 +120,21 @@ pub enum LatencyBound {
     TimesStable(f64),
 }
 
+impl fmt::Display for LatencyBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Absolute(limit) => write!(f, "{}ms", number(limit.as_secs_f64() * 1e3)),
+            Self::TimesStable(times) => write!(f, "{}x stable", number(times)),
+        }
+    }
+}
+
+impl Serialize for LatencyBound {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// A quantile strictly between 0 and 1, written `p50`, `p99`, `p99.9`.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Quantile(f64);
@@ -119,6 +158,12 @@ impl fmt::Display for Quantile {
         // Rounded so that 0.999 * 100 reads 99.9 and not 99.90000000000001.
         let percent = (self.0 * 100_000_000.0).round() / 1_000_000.0;
         write!(f, "p{percent}")
+    }
+}
+
+impl Serialize for Quantile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -1,0 +1,471 @@
+//! Is the canary slower than stable allows?
+//!
+//! "The canary's p95 is above 24 ms" is the same as "more than 5 % of its successes
+//! took longer than 24 ms", and the latter is a counter. So the gate turns each of
+//! its limits into a time, the caller counts what is slower, and nothing on the
+//! response path looks at a histogram.
+//!
+//! ## Why stable is counted against the canary's limit too
+//!
+//! The limit in time follows stable's quantile in the recent past. If both sides
+//! become slow together, the canary exceeds it at once, and the quantile follows
+//! late. So a limit relative to stable is breached only if the canary also exceeds
+//! it more often than stable did at the same limit over the same time. Stable's
+//! count needs its histogram, so such limits are judged in `absorb`; an absolute
+//! limit is also judged with each outcome.
+//!
+//! ## Why chance is allowed for
+//!
+//! With `c` and `s` the shares of slower successes, a limit for the quantile `q` is
+//! breached if `c - max(1 - q, s) > 3 sqrt(se(canary)^2 + se(stable)^2)`, without
+//! stable's part for an absolute limit. Stable's error is taken at `max(1 - q, s)`:
+//! at least that of the quantile which the limit is a multiple of.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::chance::{STANDARD_ERRORS, standard_error};
+use super::spec::{LatencyBound, LatencyLimit, LatencyMetric, Quantile};
+use super::verdict::{Comparison, Estimate, Measure};
+use super::{Finding, Judgement, SAMPLE_MIN, WINDOW_SAMPLE};
+use crate::role::Role;
+use crate::tally::{LATENCY_LIMITS_MAX, Tally};
+use crate::time::Timestamp;
+use crate::window::{Sample, Window};
+
+/// A quantile needs this many values beyond it: with fewer, it is the extreme of
+/// the sample and not a property of the version.
+const VALUES_BEYOND_QUANTILE: f64 = 5.0;
+
+/// A limit relative to stable is at least this much above stable's quantile.
+/// Nobody can feel a difference below it, and on a fast local service 1.2 times
+/// the quantile would be a few microseconds, which is scheduling noise.
+const DIFFERENCE_MIN: Duration = Duration::from_millis(1);
+
+/// The longest limit relative to stable: about 146 000 years. Histograms compute
+/// with the values next to a limit, which must exist.
+const LIMIT_MAX_MICROS: u64 = 1 << 62;
+
+/// The canary's latency limits in time, by slot.
+pub(crate) type Slots = [Option<(LatencyMetric, Duration)>; LATENCY_LIMITS_MAX];
+
+/// The latency limits that successes of the canary are compared with, by slot.
+///
+/// A success that took longer than the limit of slot `i` is counted in
+/// [`Counts::slower`](crate::tally::Counts::slower)`[i]`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LatencyLimits {
+    slots: Slots,
+    epoch: u64,
+}
+
+impl LatencyLimits {
+    /// What is timed and how long it may take, by slot; `None` counts nothing.
+    #[must_use]
+    pub const fn slots(&self) -> &[Option<(LatencyMetric, Duration)>; LATENCY_LIMITS_MAX] {
+        &self.slots
+    }
+
+    /// Grows whenever a slot changes.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) fn replace(&mut self, slots: Slots) {
+        if slots != self.slots {
+            *self = Self {
+                slots,
+                epoch: self.epoch.wrapping_add(1),
+            };
+        }
+    }
+}
+
+/// Stable's latencies since the process started, in microseconds, of successes.
+#[derive(Clone, Copy, Debug)]
+pub struct StableLatency<'a> {
+    /// From the request head to the last byte of the response.
+    pub duration: &'a Histogram<u64>,
+    /// From the request head to the response head.
+    pub ttfb: &'a Histogram<u64>,
+}
+
+impl StableLatency<'_> {
+    fn of(&self, metric: LatencyMetric) -> &Histogram<u64> {
+        match metric {
+            LatencyMetric::Duration => self.duration,
+            LatencyMetric::Ttfb => self.ttfb,
+        }
+    }
+}
+
+/// Compares quantiles of the canary's latency in the recent past with its limits.
+#[derive(Clone, Debug)]
+pub(super) struct Latency {
+    metric: LatencyMetric,
+    limits: Vec<Limit>,
+    /// `None` until the first `absorb` after a start: the snapshot needs a histogram.
+    window: Option<Window<Snapshot>>,
+}
+
+#[derive(Clone, Debug)]
+struct Snapshot {
+    tally: Tally,
+    stable: Histogram<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Limit {
+    spec: LatencyLimit,
+    /// `None` if the route has more limits than are counted.
+    slot: Option<usize>,
+    current: Option<Current>,
+}
+
+/// A limit in time, and both sides' counts against it.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    limit: Duration,
+    /// Stable's quantile that the limit is a multiple of.
+    stable_quantile: Option<Duration>,
+    /// Values of stable's histogram above the limit when the limit was set.
+    above: u64,
+    now: Exceeded,
+    /// As of the window's snapshots, or since the slot has a limit if that is later:
+    /// before it, nothing was counted as slower.
+    base: Exceeded,
+    middle: Exceeded,
+}
+
+/// Cumulative counts of successes, and of those slower than the limit of their time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Exceeded {
+    canary_slower: u64,
+    canary_successes: u64,
+    stable_slower: u64,
+    stable_successes: u64,
+}
+
+impl Latency {
+    pub(super) fn new(metric: LatencyMetric, limits: &[LatencyLimit], first_slot: usize) -> Self {
+        let limits = limits
+            .iter()
+            .enumerate()
+            .map(|(index, spec)| {
+                let slot = Some(first_slot + index).filter(|slot| *slot < LATENCY_LIMITS_MAX);
+                Limit {
+                    spec: *spec,
+                    slot,
+                    current: None,
+                }
+            })
+            .collect();
+        Self {
+            metric,
+            limits,
+            window: None,
+        }
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.window = None;
+        for limit in &mut self.limits {
+            limit.current = None;
+        }
+    }
+
+    pub(super) fn write_limits(&self, slots: &mut Slots) {
+        for limit in &self.limits {
+            if let (Some(slot), Some(current)) = (limit.slot, limit.current) {
+                slots[slot] = Some((self.metric, current.limit));
+            }
+        }
+    }
+
+    /// Judges absolute limits; relative ones keep what the last `absorb` found,
+    /// which `last` is if there are no others.
+    pub(super) fn observe(&self, tally: &Tally, last: Judgement) -> Judgement {
+        let absolute = self.limits.iter().filter(|limit| !limit.is_relative());
+        absolute
+            .map(|limit| limit.judge(self.metric, tally))
+            .filter(|judgement| judgement.finding == Finding::Fail)
+            .fold(last, Judgement::worse)
+    }
+
+    pub(super) fn absorb(
+        &mut self,
+        tally: &Tally,
+        stable: &StableLatency<'_>,
+        now: Timestamp,
+    ) -> Judgement {
+        let stable = stable.of(self.metric);
+        let snapshot = || Snapshot {
+            tally: *tally,
+            stable: stable.clone(),
+        };
+        let window = self
+            .window
+            .get_or_insert_with(|| Window::new(snapshot(), now));
+        for limit in &mut self.limits {
+            limit.advance(tally, stable, &window.base().stable);
+        }
+        let judgement = judge(self.metric, &self.limits, tally);
+        let sample = sample(&self.limits);
+        if window.is_due(&tally.since(&window.middle().tally), sample, now) {
+            window.rotate(snapshot(), now);
+            for current in self
+                .limits
+                .iter_mut()
+                .filter_map(|limit| limit.current.as_mut())
+            {
+                current.base = current.middle;
+                current.middle = current.now;
+            }
+        }
+        judgement
+    }
+
+    pub(super) fn judge(&self, tally: &Tally) -> Judgement {
+        judge(self.metric, &self.limits, tally)
+    }
+}
+
+fn judge(metric: LatencyMetric, limits: &[Limit], tally: &Tally) -> Judgement {
+    let judged = limits.iter().map(|limit| limit.judge(metric, tally));
+    judged.reduce(Judgement::worse).unwrap_or(NO_LIMIT)
+}
+
+/// Stands in for an empty list of limits, and is never breached.
+const NO_LIMIT: Judgement = Judgement {
+    finding: Finding::Pass,
+    comparison: Comparison {
+        value: 0.0,
+        limit: 1.0,
+        canary: Estimate {
+            value: 0.0,
+            count: 0,
+            samples: 0,
+        },
+        stable: Estimate {
+            value: 0.0,
+            count: 0,
+            samples: 0,
+        },
+        measure: Measure::ConsecutiveFailures,
+    },
+};
+
+/// What the window must hold for every limit to be decided on it.
+fn sample(limits: &[Limit]) -> Sample {
+    let needed = |limits: &mut dyn Iterator<Item = &Limit>| {
+        limits
+            .map(|limit| sample_min(limit.spec.quantile))
+            .max()
+            .unwrap_or(0)
+    };
+    let stable = needed(&mut limits.iter().filter(|limit| limit.is_relative()));
+    Sample {
+        canary: needed(&mut limits.iter()).max(WINDOW_SAMPLE),
+        stable,
+    }
+}
+
+/// How many values a quantile needs before it means anything.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast from a float saturates, and the value is positive"
+)]
+fn sample_min(quantile: Quantile) -> u64 {
+    // Rounded first, or 5 / (1 - 0.95) would be 101.
+    let values = VALUES_BEYOND_QUANTILE / (1.0 - quantile.as_ratio());
+    ((values - 1e-6).ceil() as u64).max(SAMPLE_MIN)
+}
+
+impl Limit {
+    const fn is_relative(&self) -> bool {
+        match self.spec.bound {
+            LatencyBound::Absolute(_) => false,
+            LatencyBound::TimesStable(_) => true,
+        }
+    }
+
+    /// Brings stable's count up to date and sets the limit for what comes next.
+    fn advance(&mut self, tally: &Tally, stable: &Histogram<u64>, base: &Histogram<u64>) {
+        let Some(slot) = self.slot else { return };
+        let canary = tally.of(Role::Canary);
+        let mut exceeded = Exceeded {
+            canary_slower: canary.slower[slot],
+            canary_successes: canary.successes,
+            stable_slower: 0,
+            stable_successes: stable.len(),
+        };
+        if let Some(current) = &self.current {
+            let new = above(stable, current.limit).saturating_sub(current.above);
+            exceeded.stable_slower = current.now.stable_slower.saturating_add(new);
+        }
+        self.current = self
+            .limit_now(stable, base)
+            .map(|(limit, stable_quantile)| {
+                let (base, middle) = match &self.current {
+                    Some(current) => (current.base, current.middle),
+                    None => (exceeded, exceeded),
+                };
+                let above = above(stable, limit);
+                Current {
+                    limit,
+                    stable_quantile,
+                    above,
+                    now: exceeded,
+                    base,
+                    middle,
+                }
+            });
+    }
+
+    /// The limit in time, and stable's quantile if that is what it depends on.
+    fn limit_now(
+        &self,
+        stable: &Histogram<u64>,
+        base: &Histogram<u64>,
+    ) -> Option<(Duration, Option<Duration>)> {
+        match self.spec.bound {
+            LatencyBound::Absolute(limit) => Some((limit, None)),
+            LatencyBound::TimesStable(times) => {
+                let micros = quantile_since(stable, base, self.spec.quantile)?;
+                let limit = times_micros(micros, times);
+                // To the edge of a bucket, so that stable's histogram and whoever
+                // compares the canary's latency mean the same by "slower".
+                let limit = Duration::from_micros(stable.highest_equivalent(limit));
+                Some((limit, Some(Duration::from_micros(micros))))
+            }
+        }
+    }
+
+    fn judge(&self, metric: LatencyMetric, tally: &Tally) -> Judgement {
+        let LatencyLimit { quantile, bound } = self.spec;
+        let allowed = 1.0 - quantile.as_ratio();
+        let (canary, stable) = self.estimates(tally);
+        let needed = sample_min(quantile);
+        let finding = if self.slot.is_none() {
+            Finding::NoSlot
+        } else if self.current.is_none() && self.is_relative() {
+            Finding::NeedsStable
+        } else if canary.samples < needed {
+            Finding::NeedsCanary(needed - canary.samples)
+        } else if self.is_relative() && stable.samples < SAMPLE_MIN {
+            Finding::NeedsStable
+        } else if self.is_exceeded(allowed, canary, stable) {
+            Finding::Fail
+        } else {
+            Finding::Pass
+        };
+        let measure = Measure::Latency {
+            metric,
+            quantile,
+            bound,
+            limit: self.current.map(|current| current.limit),
+            stable: self.current.and_then(|current| current.stable_quantile),
+        };
+        Judgement {
+            finding,
+            comparison: Comparison {
+                value: canary.value,
+                limit: allowed,
+                canary,
+                stable,
+                measure,
+            },
+        }
+    }
+
+    /// The shares of successes slower than the limit, in the window.
+    fn estimates(&self, tally: &Tally) -> (Estimate, Estimate) {
+        let (Some(slot), Some(current)) = (self.slot, &self.current) else {
+            return (Estimate::default(), Estimate::default());
+        };
+        let (base, now, canary) = (&current.base, &current.now, tally.of(Role::Canary));
+        (
+            Estimate::share(
+                canary.slower[slot].saturating_sub(base.canary_slower),
+                canary.successes.saturating_sub(base.canary_successes),
+            ),
+            Estimate::share(
+                now.stable_slower.saturating_sub(base.stable_slower),
+                now.stable_successes.saturating_sub(base.stable_successes),
+            ),
+        )
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a rate needs no more than 52 bits"
+    )]
+    fn is_exceeded(&self, allowed: f64, canary: Estimate, stable: Estimate) -> bool {
+        let error = standard_error(canary.count as f64, canary.samples as f64);
+        if !self.is_relative() {
+            return canary.value - allowed > STANDARD_ERRORS * error;
+        }
+        let allowed = allowed.max(stable.value);
+        let samples = stable.samples as f64;
+        let stable_error = standard_error(allowed * samples, samples);
+        canary.value - allowed > STANDARD_ERRORS * error.hypot(stable_error)
+    }
+}
+
+/// `times` a quantile of stable, or a little above it if that is nearer.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a cast from a float saturates; times beyond 52 bits of microseconds do not occur"
+)]
+fn times_micros(micros: u64, times: f64) -> u64 {
+    let difference_min = DIFFERENCE_MIN.as_micros() as u64;
+    let multiple = (micros as f64 * times).round() as u64;
+    multiple
+        .max(micros.saturating_add(difference_min))
+        .min(LIMIT_MAX_MICROS)
+}
+
+/// How many values of a histogram of microseconds lie above `limit`.
+fn above(histogram: &Histogram<u64>, limit: Duration) -> u64 {
+    let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+    histogram
+        .len()
+        .saturating_sub(histogram.count_between(0, micros))
+}
+
+/// A quantile of the values that `current` has and `base`, its former state, has not.
+/// `None` if they are too few for it.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a cast from a float saturates; counts beyond 52 bits do not occur"
+)]
+fn quantile_since(
+    current: &Histogram<u64>,
+    base: &Histogram<u64>,
+    quantile: Quantile,
+) -> Option<u64> {
+    let values = current.len().saturating_sub(base.len());
+    if values < sample_min(quantile) {
+        return None;
+    }
+    let rank = ((values as f64 * quantile.as_ratio()).ceil() as u64).max(1);
+    let mut seen = 0_u64;
+    for step in current.iter_recorded() {
+        let value = step.value_iterated_to();
+        seen = seen.saturating_add(step.count_at_value().saturating_sub(base.count_at(value)));
+        if seen >= rank {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

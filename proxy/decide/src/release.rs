@@ -1,0 +1,233 @@
+//! One route's gates and rollout behind one type.
+
+use crate::gate::spec::GateSpec;
+use crate::gate::{Breach, Gate, LatencyLimits, StableLatency, Verdict, VerdictKind};
+use crate::generation::Generation;
+use crate::outcome::{Evidence, Outcome};
+use crate::rollout::{Cause, Effect, Order, Phase, Rejected, Rollout};
+use crate::status::{OverallVerdict, Status};
+use crate::tally::{LATENCY_LIMITS_MAX, Tally};
+use crate::time::Timestamp;
+use crate::weight::Weight;
+
+/// What a route is configured with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReleaseSpec {
+    /// The canary's share when a generation begins.
+    pub weight: Weight,
+    /// What the canary must keep passing.
+    pub gates: Vec<GateSpec>,
+}
+
+/// One route's gates and rollout. The only type that the shell drives.
+///
+/// Gates are asked only while the canary has traffic. At weight 0 and after a
+/// rollback there is nothing to judge: what still ends are requests that began
+/// before, and they must not cause a second rollback.
+#[derive(Clone, Debug)]
+pub struct Release {
+    specs: Vec<GateSpec>,
+    gates: Vec<Gate>,
+    rollout: Rollout,
+    latency_limits: LatencyLimits,
+}
+
+impl Release {
+    /// The first generation. What `tally` counts already is not evidence.
+    #[must_use]
+    pub fn new(spec: ReleaseSpec, tally: &Tally, now: Timestamp) -> Self {
+        let gates = fresh_gates(&spec.gates, tally, now);
+        Self {
+            gates,
+            rollout: Rollout::new(spec.weight),
+            specs: spec.gates,
+            latency_limits: LatencyLimits::default(),
+        }
+    }
+
+    /// One outcome, which `tally` already counts.
+    ///
+    /// Must be called for every failure of either role, and for every success of
+    /// the canary that was slower than a latency limit. The cost is that of looking
+    /// at a few counters for each limit.
+    #[must_use]
+    pub fn observe(&mut self, outcome: &Outcome, tally: &Tally, now: Timestamp) -> Vec<Effect> {
+        if !self.is_judged() || outcome.evidence == Evidence::Neither {
+            return Vec::new();
+        }
+        let breach = first_breach(
+            self.gates
+                .iter_mut()
+                .map(|gate| gate.observe(outcome, tally)),
+        );
+        self.rolled_back_by(breach, now)
+    }
+
+    /// Everything counted so far. To be called several times a second: it moves the
+    /// evidence along, sets the latency limits, and judges.
+    ///
+    /// `stable` is cumulative, like `tally`.
+    #[must_use]
+    pub fn absorb(
+        &mut self,
+        tally: &Tally,
+        stable: &StableLatency<'_>,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        if !self.is_judged() {
+            return Vec::new();
+        }
+        let verdicts = self
+            .gates
+            .iter_mut()
+            .map(|gate| gate.absorb(tally, stable, now));
+        let breach = first_breach(verdicts);
+        self.publish_limits();
+        self.rolled_back_by(breach, now)
+    }
+
+    /// Carries out a command. Without effects if nothing had to change.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] if the command is not legal in the current phase.
+    pub fn command(
+        &mut self,
+        order: Order,
+        tally: &Tally,
+        now: Timestamp,
+    ) -> Result<Vec<Effect>, Rejected> {
+        let (generation, weight) = (self.generation(), self.weight());
+        let effects = self.rollout.handle(order, now)?;
+        match self.rollout.phase() {
+            // The gates stay as they were, to be read.
+            Phase::RolledBack { .. } => {}
+            Phase::Idle if generation == self.generation() && weight == self.weight() => {}
+            Phase::Idle
+                if generation != self.generation()
+                    || weight.is_zero()
+                    || self.weight().is_zero() =>
+            {
+                self.gates = fresh_gates(&self.specs, tally, now);
+            }
+            Phase::Idle => {
+                for gate in &mut self.gates {
+                    gate.reweigh(tally, now);
+                }
+            }
+        }
+        self.publish_limits();
+        Ok(effects)
+    }
+
+    /// The canary's share.
+    #[must_use]
+    pub const fn weight(&self) -> Weight {
+        self.rollout.weight()
+    }
+
+    /// Which attempt this is.
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.rollout.generation()
+    }
+
+    /// Where the rollout stands.
+    #[must_use]
+    pub const fn phase(&self) -> &Phase {
+        self.rollout.phase()
+    }
+
+    /// What successes of the canary are to be compared with from now on.
+    #[must_use]
+    pub const fn latency_limits(&self) -> &LatencyLimits {
+        &self.latency_limits
+    }
+
+    /// What the gates said last, together and each.
+    #[must_use]
+    pub fn verdict(&self) -> OverallVerdict {
+        let gates: Vec<_> = self.gates.iter().map(Gate::status).collect();
+        let undecided = gates
+            .iter()
+            .any(|gate| gate.verdict == VerdictKind::Inconclusive);
+        let verdict = match self.phase() {
+            Phase::RolledBack {
+                by: Cause::Breach(_),
+                ..
+            } => VerdictKind::Fail,
+            Phase::Idle
+            | Phase::RolledBack {
+                by: Cause::Command { .. },
+                ..
+            } if undecided => VerdictKind::Inconclusive,
+            Phase::Idle
+            | Phase::RolledBack {
+                by: Cause::Command { .. },
+                ..
+            } => VerdictKind::Pass,
+        };
+        OverallVerdict { verdict, gates }
+    }
+
+    /// A picture of everything, for people and for the admin API.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> Status {
+        let (rolled_back_at, by) = match self.phase() {
+            Phase::Idle => (None, None),
+            Phase::RolledBack { at, by } => (Some(*at), Some(by.clone())),
+        };
+        Status {
+            at: now,
+            phase: self.phase().name(),
+            rolled_back_at,
+            cause: by.as_ref().map(Cause::to_string),
+            by,
+            generation: self.generation(),
+            weight: self.weight(),
+            configured_weight: self.rollout.configured(),
+            verdict: self.verdict(),
+            commands: self.phase().name().commands(),
+        }
+    }
+
+    fn is_judged(&self) -> bool {
+        match self.phase() {
+            Phase::Idle => !self.weight().is_zero(),
+            Phase::RolledBack { .. } => false,
+        }
+    }
+
+    fn rolled_back_by(&mut self, breach: Option<Breach>, now: Timestamp) -> Vec<Effect> {
+        breach.map_or_else(Vec::new, |breach| self.rollout.breach(breach, now))
+    }
+
+    fn publish_limits(&mut self) {
+        let mut slots = [None; LATENCY_LIMITS_MAX];
+        for gate in &self.gates {
+            gate.write_limits(&mut slots);
+        }
+        self.latency_limits.replace(slots);
+    }
+}
+
+fn fresh_gates(specs: &[GateSpec], tally: &Tally, now: Timestamp) -> Vec<Gate> {
+    let mut slot = 0;
+    let gate = |spec: &GateSpec| {
+        let first_slot = slot;
+        slot += Gate::slots(&spec.rule);
+        Gate::new(spec, first_slot, tally, now)
+    };
+    specs.iter().map(gate).collect()
+}
+
+/// Every gate is asked, also after one has failed: each must see every outcome.
+fn first_breach(verdicts: impl Iterator<Item = Verdict>) -> Option<Breach> {
+    verdicts.fold(None, |first, verdict| match (first, verdict) {
+        (None, Verdict::Fail(breach)) => Some(breach),
+        (first, Verdict::Fail(_) | Verdict::Inconclusive { .. } | Verdict::Pass) => first,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,246 +1,52 @@
 //! Turns `haldane.toml` into types that cannot be wrong.
+//!
+//! [`load`] takes a text and the flags, and gives a [`Config`] or *every* violation at
+//! once, each with its line, a caret and what helps:
+//!
+//! ```
+//! use haldane_config::{Overrides, Source, load};
+//!
+//! let source = Source {
+//!     name: "haldane.toml".to_owned(),
+//!     text: "lisen = \":8080\"\n[[route]]\nstable = \"http://127.0.0.1:3000\"\n".to_owned(),
+//! };
+//! let Err(diagnostics) = load(Some(&source), &Overrides::default()) else { panic!() };
+//! assert!(diagnostics.to_string().contains("haldane.toml:1:1: error: lisen: unknown key `lisen`"));
+//! ```
+//!
+//! In the order in which a text goes through them:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `source` | reads the text, within limits |
+//! | `overrides` | lays the flags over the document |
+//! | `keys` | the one table of every key there is |
+//! | `file` | values and tables as written, with their places |
+//! | `unit` | `"5%"`, `"250ms"`, `"1.2x stable"`: words into numbers |
+//! | `resolve` | every rule, one file for each part of the configuration |
+//! | `types` | the result |
+//! | `diagnostic` | what is wrong, shown |
+//!
+//! Nothing here binds, dials or resolves a name; the only file that is read besides the
+//! configuration is `admin.token_file`.
 
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::time::Duration;
+mod diagnostic;
+mod file;
+mod keys;
+mod overrides;
+mod report;
+mod resolve;
+mod source;
+mod suggest;
+mod types;
+mod unit;
 
-use haldane_decide::gate::spec::GateSpec;
-use haldane_decide::role::Role;
-use haldane_decide::weight::Weight;
-use ipnet::IpNet;
-
-/// Everything that a running haldane is told, checked and resolved.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Where clients connect; at least one.
-    pub listen: Vec<SocketAddr>,
-    /// Data-plane threads; `None` is one for each CPU this process may use.
-    pub workers: Option<NonZeroUsize>,
-    /// Whose `X-Forwarded-*` is believed.
-    pub trusted_proxies: Networks,
-    /// How the process ends.
-    pub drain: Drain,
-    /// What a client may use.
-    pub limits: Limits,
-    /// The admin listener.
-    pub admin: Admin,
-    /// The read-only listener, if there is one.
-    pub ops: Option<SocketAddr>,
-    /// At least one; names are unique.
-    pub routes: Vec<RouteConfig>,
-    /// Diagnostics.
-    pub log: Log,
-}
-
-/// A set of networks.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Networks(pub Vec<IpNet>);
-
-impl Networks {
-    /// Whether `address` lies in any of them. An IPv4 address that is mapped into
-    /// IPv6 counts as the IPv4 address.
-    #[must_use]
-    pub fn contains(&self, address: std::net::IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
-    }
-}
-
-/// How the process ends after `SIGTERM`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Drain {
-    /// How long new connections are still accepted while readiness already says no.
-    pub linger: Duration,
-    /// How long requests in flight may take after that.
-    pub timeout: Duration,
-}
-
-/// What a client may use.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
-    /// Open client connections.
-    pub connections: usize,
-    /// How long a request head may take from its first byte, or a connection until its first head.
-    pub header_timeout: Duration,
-    /// How long a connection may be silent between requests.
-    pub idle_timeout: Duration,
-    /// Bytes of a request or response head, start line included.
-    pub header_bytes: usize,
-    /// Fields of a request or response head.
-    pub headers: usize,
-}
-
-/// The admin listener.
-#[derive(Clone, Debug)]
-pub struct Admin {
-    /// Its address.
-    pub listen: SocketAddr,
-    /// The bearer token that state-changing requests must carry.
-    pub token: Option<Secret>,
-}
-
-/// A text that is never shown.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Secret(pub Arc<str>);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-/// Diagnostics.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Log {
-    /// The form of a line.
-    pub format: LogFormat,
-}
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON otherwise.
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-/// Host and path, and what to do with them.
-#[derive(Clone, Debug)]
-pub struct RouteConfig {
-    /// Its name in metrics and the API.
-    pub name: Arc<str>,
-    /// Which requests it takes.
-    pub matches: RouteMatch,
-    /// The version in service.
-    pub stable: Version,
-    /// The version under test. Without one everything goes to stable and `weight` is zero.
-    pub canary: Option<Version>,
-    /// How long an upstream may take.
-    pub timeouts: Timeouts,
-    /// The canary's share at the start of each generation.
-    pub weight: Weight,
-    /// What keeps a client on its version.
-    pub sticky: Sticky,
-    /// What the canary must keep passing.
-    pub gates: Vec<GateSpec>,
-    /// Whether clients are told the version in `x-haldane-version`.
-    pub expose_version: bool,
-}
-
-/// Which requests a route takes; everything by default.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct RouteMatch {
-    /// The host without port, in lower case; `*.example.com` matches any subdomain.
-    pub host: Option<String>,
-    /// The path.
-    pub path: PathMatch,
-}
-
-/// Which paths a route takes.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum PathMatch {
-    /// Every path.
-    #[default]
-    Any,
-    /// Exactly this path.
-    Exact(String),
-    /// This path and all below it: written `/checkout/*`, held as `/checkout`.
-    Prefix(String),
-}
-
-/// A named deployable and where it runs.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Version {
-    /// Its name in metrics, headers and messages.
-    pub name: Arc<str>,
-    /// Where it answers; at least one.
-    pub upstream: Vec<UpstreamAddress>,
-}
-
-/// One address of a version.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct UpstreamAddress {
-    /// A name or an address, without brackets.
-    pub host: Arc<str>,
-    /// The port.
-    pub port: u16,
-}
-
-/// How long an upstream may take.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Timeouts {
-    /// Until a connection is open.
-    pub connect: Duration,
-    /// From the request until the response head.
-    pub response: Duration,
-    /// Without any progress in a body, in either direction.
-    pub idle_body: Duration,
-}
-
-/// What keeps a client on its version.
-#[derive(Clone, Debug)]
-pub struct Sticky {
-    /// Where the key comes from; the first that is present wins; at least one.
-    pub key: Vec<KeySource>,
-    /// What happens to a request without a key.
-    pub on_missing: OnMissing,
-    /// Where the salt comes from.
-    pub salt: SaltSource,
-    /// Who may choose the version, and how.
-    pub force: Option<Force>,
-}
-
-/// Where a split key comes from.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum KeySource {
-    /// The client's address, as told by trusted proxies.
-    ClientIp,
-    /// A cookie of this name.
-    Cookie(String),
-    /// A header field of this name, in lower case.
-    Header(String),
-}
-
-/// What happens to a request without a split key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum OnMissing {
-    /// It is split at random and given a cookie that keeps it there.
-    Cookie,
-    /// It is split at random, each time anew.
-    Random,
-    /// It goes to stable.
-    Stable,
-}
-
-/// Where the salt comes from.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum SaltSource {
-    /// Random, and new for each generation.
-    Auto,
-    /// This text, for every generation and every replica.
-    Fixed(String),
-}
-
-/// Who may choose the version of a request, and how.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Force {
-    /// The header field that names a role, in lower case.
-    pub header: String,
-    /// Whose field is believed.
-    pub from: Networks,
-}
-
-impl RouteConfig {
-    /// The version that plays `role`.
-    #[must_use]
-    pub const fn version(&self, role: Role) -> Option<&Version> {
-        match role {
-            Role::Canary => self.canary.as_ref(),
-            Role::Stable => Some(&self.stable),
-        }
-    }
-}
+pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+pub use keys::known_keys;
+pub use overrides::Overrides;
+pub use resolve::{Loaded, load};
+pub use source::{SOURCE_BYTES_MAX, Source};
+pub use types::{
+    Admin, Config, Drain, Force, KeySource, Limits, Log, LogFormat, Networks, OnMissing, PathMatch,
+    RouteConfig, RouteMatch, SaltSource, Secret, Sticky, Timeouts, UpstreamAddress, Version,
+};

@@ -1,0 +1,57 @@
+//! Every key that a configuration may have: the one table that reading, checking and
+//! suggesting share.
+
+/// The keys of one table.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    /// Where the table stands, without indices: `route.sticky`; empty for the top level.
+    pub(crate) path: &'static str,
+    /// The keys it may have.
+    pub(crate) known: &'static [&'static str],
+    /// Keys whose names are taken for features that this version does not have.
+    pub(crate) reserved: &'static [&'static str],
+}
+
+macro_rules! tables {
+    ($($name:ident = $path:literal: $known:tt, reserved $reserved:tt;)*) => {
+        $(pub(crate) const $name: Keys = Keys { path: $path, known: &$known, reserved: &$reserved };)*
+        /// Every table, in the order of the reference file.
+        const TABLES: &[&Keys] = &[$(&$name),*];
+    };
+}
+
+tables! {
+    ROOT = "":
+        ["listen", "workers", "trusted_proxies", "drain", "limits", "admin", "ops", "log", "route"],
+        reserved ["state_dir", "tls", "fleet", "notify"];
+    DRAIN = "drain": ["linger", "timeout"], reserved [];
+    LIMITS = "limits":
+        ["connections", "header_timeout", "idle_timeout", "header_bytes", "headers"], reserved [];
+    ADMIN = "admin": ["listen", "token_file"], reserved ["tls"];
+    OPS = "ops": ["listen"], reserved ["tls"];
+    LOG = "log": ["format"], reserved ["access"];
+    ROUTE = "route":
+        ["name", "match", "stable", "canary", "timeouts", "weight", "expose_version", "sticky", "gate"],
+        reserved ["rule", "rollout", "upstream_protocol"];
+    MATCH = "route.match": ["host", "path"], reserved ["header"];
+    STABLE = "route.stable": ["version", "upstream"], reserved ["ca", "cert", "key"];
+    CANARY = "route.canary": ["version", "upstream"], reserved ["ca", "cert", "key"];
+    TIMEOUTS = "route.timeouts": ["connect", "response", "idle_body"], reserved [];
+    STICKY = "route.sticky": ["key", "on_missing", "salt", "force"], reserved [];
+    FORCE = "route.sticky.force": ["header", "from"], reserved [];
+    GATE = "route.gate": ["name", "metric", "rollback"], reserved ["advance"];
+}
+
+/// The path of every key that a configuration may have, without indices, such as
+/// `route.timeouts.connect`; tables before what is in them.
+pub fn known_keys() -> impl Iterator<Item = String> {
+    TABLES.iter().flat_map(|table| {
+        table.known.iter().map(|key| {
+            if table.path.is_empty() {
+                (*key).to_owned()
+            } else {
+                format!("{}.{key}", table.path)
+            }
+        })
+    })
+}

@@ -1,0 +1,350 @@
+//! From the document to [`Config`]: every rule, and all its violations at once.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use crate::diagnostic::{Diagnostics, Severity};
+use crate::file::{Table, Value};
+use crate::keys;
+use crate::overrides::Overrides;
+use crate::report::{Finding, Origins, Report};
+use crate::source::{SOURCE_BYTES_MAX, Source, read_at_most, too_large};
+use crate::types::{Admin, Config, Drain, Limits, Log, LogFormat, Secret};
+use crate::unit::{self, DURATION, SIZE};
+
+mod address;
+mod gate;
+mod names;
+mod route;
+mod sticky;
+mod version;
+
+use address::{Listener, check_collisions, listen_address, listen_addresses, networks};
+
+/// A configuration that can be used, and what looks wrong about it all the same.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Only warnings.
+    pub warnings: Diagnostics,
+}
+
+/// Reads a configuration from a file's text, with `overrides` laid over it; from the
+/// overrides alone without a file.
+///
+/// # Errors
+///
+/// Every violation at once, warnings included; only a text that is no TOML at all is
+/// refused at its first mistake. A relative `admin.token_file` is read from the working
+/// directory.
+pub fn load(source: Option<&Source>, overrides: &Overrides) -> Result<Loaded, Diagnostics> {
+    let empty = Source {
+        name: String::new(),
+        text: String::new(),
+    };
+    let source = source.unwrap_or(&empty);
+    if source.text.len() > SOURCE_BYTES_MAX {
+        return Err(too_large(&source.name));
+    }
+    let mut report = Report::new(Origins::new(source.clone(), overrides.source()));
+    let mut document = match DeTable::parse(&source.text) {
+        Ok(document) => document.into_inner(),
+        Err(error) => {
+            let span = error.span().unwrap_or(0..0);
+            report.error(
+                span,
+                "",
+                Finding::new("this is not TOML").allowed(error.message()),
+            );
+            return Err(report.finish());
+        }
+    };
+    overrides.apply(&mut document, source, &mut report);
+    let config = config(&Table::root(&document, &mut report), &mut report);
+    let found = report.finish();
+    match config {
+        Some(config) if found.errors() == 0 => Ok(Loaded {
+            config,
+            warnings: found,
+        }),
+        _ => {
+            debug_assert!(
+                found.0.iter().any(|item| item.severity == Severity::Error),
+                "refused without a reason"
+            );
+            Err(found)
+        }
+    }
+}
+
+/// Everything is read before anything is missed, so that one run tells all.
+fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
+    let listen = listen_addresses(root, report);
+    let workers = workers(root, report);
+    let trusted_proxies = root.read(report, "trusted_proxies", Default::default(), networks);
+    let drain = section(root, report, (&keys::DRAIN, drain));
+    let limits = section(root, report, (&keys::LIMITS, limits));
+    let admin = section(root, report, (&keys::ADMIN, admin));
+    let ops = section(root, report, (&keys::OPS, ops));
+    let log = section(root, report, (&keys::LOG, log));
+    let routes = route::routes(root, report);
+
+    let mut listeners = listen.clone().unwrap_or_default();
+    listeners.extend(admin.as_ref().map(|(_, listener)| listener.clone()));
+    listeners.extend(ops.clone().flatten());
+    check_collisions(&listeners, report);
+
+    Some(Config {
+        listen: listen?
+            .into_iter()
+            .map(|listener| listener.address)
+            .collect(),
+        workers: workers?,
+        trusted_proxies: trusted_proxies?,
+        drain: drain?,
+        limits: limits?,
+        admin: admin?.0,
+        ops: ops?.map(|listener| listener.address),
+        routes: routes?,
+        log: log?,
+    })
+}
+
+/// How one table of the top level is read. It gets `None` if it is not in the document.
+type Section<T> = (
+    &'static keys::Keys,
+    fn(Option<&Table<'_>>, &mut Report) -> Option<T>,
+);
+
+fn section<T>(root: &Table<'_>, report: &mut Report, (keys, read): Section<T>) -> Option<T> {
+    match root.get(keys.path) {
+        Some(value) => {
+            let table = value.table(report, keys)?;
+            read(Some(&table), report)
+        }
+        None => read(None, report),
+    }
+}
+
+/// [`Table::read`] for a table that may be absent.
+fn read<'a, T>(
+    table: Option<&Table<'a>>,
+    report: &mut Report,
+    (key, default): (&str, T),
+    parse: impl FnOnce(&Value<'a>, &mut Report) -> Option<T>,
+) -> Option<T> {
+    match table {
+        Some(table) => table.read(report, key, default, parse),
+        None => Some(default),
+    }
+}
+
+fn workers(root: &Table<'_>, report: &mut Report) -> Option<Option<NonZeroUsize>> {
+    root.read(report, "workers", None, |value, report| {
+        let number = value.integer(report, 1..=1024)?;
+        Some(usize::try_from(number).ok().and_then(NonZeroUsize::new))
+    })
+}
+
+fn drain(table: Option<&Table<'_>>, report: &mut Report) -> Option<Drain> {
+    // Zero is meant: a drain that does not wait.
+    let range = (Duration::ZERO, Duration::from_secs(3600));
+    let linger = read(
+        table,
+        report,
+        ("linger", Duration::from_secs(5)),
+        duration_within(range),
+    );
+    let timeout = read(
+        table,
+        report,
+        ("timeout", Duration::from_secs(25)),
+        duration_within(range),
+    );
+    Some(Drain {
+        linger: linger?,
+        timeout: timeout?,
+    })
+}
+
+fn limits(table: Option<&Table<'_>>, report: &mut Report) -> Option<Limits> {
+    let connections = read(
+        table,
+        report,
+        ("connections", 10_000),
+        count(1..=10_000_000),
+    );
+    let range = (Duration::from_millis(1), Duration::from_secs(24 * 3600));
+    let header_timeout = read(
+        table,
+        report,
+        ("header_timeout", Duration::from_secs(10)),
+        duration_within(range),
+    );
+    let idle_timeout = read(
+        table,
+        report,
+        ("idle_timeout", Duration::from_secs(60)),
+        duration_within(range),
+    );
+    let header_bytes = read(
+        table,
+        report,
+        ("header_bytes", 64 * 1024),
+        |value, report| {
+            let bytes = value.parse(report, &SIZE, unit::size)?;
+            if (1024..=1024 * 1024).contains(&bytes) {
+                return usize::try_from(bytes).ok();
+            }
+            let finding = Finding::new(format!("{bytes} bytes are out of range"));
+            value.reject(
+                report,
+                finding.allowed("expected a size from \"1KiB\" to \"1MiB\""),
+            )
+        },
+    );
+    let headers = read(table, report, ("headers", 100), count(1..=1000));
+    Some(Limits {
+        connections: connections?,
+        header_timeout: header_timeout?,
+        idle_timeout: idle_timeout?,
+        header_bytes: header_bytes?,
+        headers: headers?,
+    })
+}
+
+fn admin(table: Option<&Table<'_>>, report: &mut Report) -> Option<(Admin, Listener)> {
+    let default = Listener {
+        address: SocketAddr::from(([127, 0, 0, 1], 7411)),
+        written: None,
+        key: "admin.listen".to_owned(),
+    };
+    let listener = read(table, report, ("listen", default), listen_address);
+    let token = read(table, report, ("token_file", None), |value, report| {
+        token(value, report).map(Some)
+    });
+    let (listener, token) = (listener?, token?);
+    if token.is_none()
+        && !listener.address.ip().to_canonical().is_loopback()
+        && let Some(written) = &listener.written
+    {
+        let finding = Finding::new(
+            "`admin.listen` is reachable from outside, but there is no `admin.token_file`",
+        );
+        let finding = finding
+            .allowed("without a token: expected a loopback address, such as \"127.0.0.1:7411\"");
+        report.error(
+            written.clone(),
+            &listener.key,
+            finding.hint("anybody who reaches it could move traffic: add `token_file = \"…\"`"),
+        );
+    }
+    Some((
+        Admin {
+            listen: listener.address,
+            token,
+        },
+        listener,
+    ))
+}
+
+/// The token in the file that `value` names, without the white space around it.
+fn token(value: &Value<'_>, report: &mut Report) -> Option<Secret> {
+    const TOKEN_BYTES_MAX: usize = 4096;
+    let kind = unit::Kind {
+        what: "a path",
+        example: "\"/run/secrets/token\"",
+        units: &[],
+    };
+    let path = value.text(report, &kind)?;
+    let bytes = match read_at_most(Path::new(path), TOKEN_BYTES_MAX + 1) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            return value.reject(
+                report,
+                Finding::new("cannot read the token").allowed(error.to_string()),
+            );
+        }
+    };
+    if bytes.len() > TOKEN_BYTES_MAX {
+        return value.reject(
+            report,
+            Finding::new(format!("the token is longer than {TOKEN_BYTES_MAX} bytes")),
+        );
+    }
+    // The file's content is secret: no message quotes it.
+    match std::str::from_utf8(&bytes).map(str::trim) {
+        Ok("") => value.reject(report, Finding::new("the token file is empty")),
+        Ok(token) if token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Some(Secret(token.into()))
+        }
+        _ => {
+            let finding = Finding::new("the token has characters that a header cannot carry");
+            value.reject(
+                report,
+                finding.allowed("expected visible ASCII characters, without spaces"),
+            )
+        }
+    }
+}
+
+fn ops(table: Option<&Table<'_>>, report: &mut Report) -> Option<Option<Listener>> {
+    let Some(table) = table else {
+        return Some(None);
+    };
+    let value = table.require(report, "listen", "\"0.0.0.0:7412\"")?;
+    listen_address(&value, report).map(Some)
+}
+
+fn log(table: Option<&Table<'_>>, report: &mut Report) -> Option<Log> {
+    let choices = [
+        ("auto", LogFormat::Auto),
+        ("json", LogFormat::Json),
+        ("text", LogFormat::Text),
+    ];
+    let format = read(
+        table,
+        report,
+        ("format", LogFormat::Auto),
+        |value, report| value.choice(report, &choices),
+    );
+    Some(Log { format: format? })
+}
+
+/// Reads a duration from `least` to `most`.
+fn duration_within(
+    (least, most): (Duration, Duration),
+) -> impl Fn(&Value<'_>, &mut Report) -> Option<Duration> {
+    move |value, report| {
+        let duration = value.parse(report, &DURATION, unit::duration)?;
+        if (least..=most).contains(&duration) {
+            return Some(duration);
+        }
+        let message = if duration.is_zero() {
+            "a duration of zero makes no sense here".to_owned()
+        } else {
+            format!("{duration:?} is out of range")
+        };
+        value.reject(
+            report,
+            Finding::new(message)
+                .allowed(format!("expected a duration from {least:?} to {most:?}")),
+        )
+    }
+}
+
+/// Reads a whole number within `range`.
+fn count(
+    range: std::ops::RangeInclusive<u64>,
+) -> impl Fn(&Value<'_>, &mut Report) -> Option<usize> {
+    move |value, report| {
+        value
+            .integer(report, range.clone())
+            .and_then(|number| usize::try_from(number).ok())
+    }
+}

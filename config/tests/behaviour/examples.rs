@@ -1,0 +1,234 @@
+//! The files that are shipped load, without a warning, and mean what they say.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use haldane_config::{
+    Config, KeySource, Loaded, LogFormat, OnMissing, Overrides, PathMatch, SaltSource, Source,
+    known_keys, load,
+};
+use haldane_decide::gate::spec::{GateRule, LatencyBound, RateBound, default_gates};
+use haldane_decide::role::Role;
+
+fn shipped(name: &str) -> Source {
+    Source::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+fn loaded(name: &str) -> Config {
+    match load(Some(&shipped(name)), &Overrides::default()) {
+        Ok(Loaded { config, warnings }) => {
+            assert!(warnings.is_empty(), "{}", warnings.render(false));
+            config
+        }
+        Err(diagnostics) => panic!("{}", diagnostics.render(false)),
+    }
+}
+
+#[test]
+fn minimal_has_useful_defaults() {
+    let config = loaded("examples/minimal.toml");
+    assert_eq!(config.listen, ["0.0.0.0:8080".parse().unwrap()]);
+    assert_eq!(config.workers, None);
+    assert_eq!(config.admin.listen, "127.0.0.1:7411".parse().unwrap());
+    assert_eq!(config.admin.token, None);
+    assert_eq!(config.ops, None);
+    assert_eq!(
+        (config.drain.linger, config.drain.timeout),
+        (Duration::from_secs(5), Duration::from_secs(25))
+    );
+    assert_eq!(config.limits.connections, 10_000);
+    assert_eq!(config.limits.header_timeout, Duration::from_secs(10));
+    assert_eq!(config.limits.idle_timeout, Duration::from_secs(60));
+    assert_eq!(
+        (config.limits.header_bytes, config.limits.headers),
+        (65_536, 100)
+    );
+    assert_eq!(config.log.format, LogFormat::Auto);
+
+    let [route] = &config.routes[..] else {
+        panic!("{:?}", config.routes)
+    };
+    assert_eq!(&*route.name, "default");
+    assert_eq!(
+        (&route.matches.host, &route.matches.path),
+        (&None, &PathMatch::Any)
+    );
+    assert_eq!(route.weight.parts_per_million(), 50_000);
+    assert_eq!(&*route.version(Role::Stable).unwrap().name, "stable");
+    let canary = route.version(Role::Canary).unwrap();
+    assert_eq!(
+        (
+            &*canary.name,
+            &*canary.upstream[0].host,
+            canary.upstream[0].port
+        ),
+        ("canary", "127.0.0.1", 3001)
+    );
+    assert_eq!(route.timeouts.connect, Duration::from_secs(1));
+    assert_eq!(route.timeouts.response, Duration::from_secs(30));
+    assert_eq!(route.timeouts.idle_body, Duration::from_secs(60));
+    assert_eq!(route.sticky.key, [KeySource::ClientIp]);
+    assert_eq!(
+        (route.sticky.on_missing, &route.sticky.salt),
+        (OnMissing::Random, &SaltSource::Auto)
+    );
+    assert_eq!(route.sticky.force, None);
+    assert_eq!(route.gates, default_gates());
+    assert!(!route.expose_version);
+}
+
+#[test]
+fn canary_has_versions_and_limits_of_its_own() {
+    let config = loaded("examples/canary.toml");
+    let route = &config.routes[0];
+    assert_eq!(
+        (&*route.stable.name, route.stable.upstream.len()),
+        ("v1.41.0", 2)
+    );
+    assert_eq!(route.timeouts.connect, Duration::from_millis(500));
+    assert!(route.expose_version);
+    assert_eq!(route.sticky.on_missing, OnMissing::Cookie);
+    let expected = [
+        KeySource::Header("x-user-id".to_owned()),
+        KeySource::Cookie("session".to_owned()),
+    ];
+    assert_eq!(route.sticky.key, expected);
+    let GateRule::ErrorRate { limits } = &route.gates[0].rule else {
+        panic!("{:?}", route.gates)
+    };
+    assert_eq!(
+        (limits[0].bound, limits[0].hard),
+        (RateBound::AboveStable(0.005), false)
+    );
+    assert_eq!(
+        (limits[1].bound, limits[1].hard),
+        (RateBound::Absolute(0.05), true)
+    );
+    let GateRule::Latency { limits, .. } = &route.gates[1].rule else {
+        panic!("{:?}", route.gates)
+    };
+    let read: Vec<_> = limits
+        .iter()
+        .map(|limit| (limit.quantile.to_string(), limit.bound))
+        .collect();
+    let expected = [
+        ("p50", LatencyBound::TimesStable(1.5)),
+        ("p99", LatencyBound::TimesStable(2.0)),
+        ("p99", LatencyBound::Absolute(Duration::from_millis(800))),
+        ("p99.9", LatencyBound::Absolute(Duration::from_secs(2))),
+    ];
+    assert_eq!(
+        read,
+        expected.map(|(quantile, bound)| (quantile.to_owned(), bound))
+    );
+}
+
+#[test]
+fn edge_has_several_routes() {
+    let config = loaded("examples/edge.toml");
+    assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.workers.map(std::num::NonZeroUsize::get), Some(4));
+    assert!(
+        config
+            .trusted_proxies
+            .contains("::ffff:10.1.2.3".parse().unwrap())
+    );
+    assert!(!config.trusted_proxies.contains("11.1.2.3".parse().unwrap()));
+    assert_eq!(config.drain.timeout, Duration::from_secs(90));
+    let names: Vec<_> = config.routes.iter().map(|route| &*route.name).collect();
+    assert_eq!(names, ["shop", "api", "rest"]);
+    assert_eq!(
+        config.routes[0].sticky.salt,
+        SaltSource::Fixed("shop-november".to_owned())
+    );
+    assert_eq!(
+        config.routes[0].sticky.force.as_ref().unwrap().header,
+        "x-shop-version"
+    );
+    assert_eq!(
+        config.routes[1].matches.host.as_deref(),
+        Some("*.api.example.com")
+    );
+    assert_eq!(
+        config.routes[1].matches.path,
+        PathMatch::Prefix("/v1".to_owned())
+    );
+    assert_eq!(
+        (
+            &*config.routes[2].stable.upstream[0].host,
+            config.routes[2].stable.upstream[0].port
+        ),
+        ("www", 80)
+    );
+}
+
+/// The reference shows the defaults, so what it says and what is left out agree.
+#[test]
+fn reference_shows_the_defaults() {
+    let (reference, minimal) = (loaded("haldane.toml"), loaded("examples/minimal.toml"));
+    assert_eq!(reference.drain, minimal.drain);
+    assert_eq!(reference.limits, minimal.limits);
+    assert_eq!(reference.log, minimal.log);
+    assert_eq!(reference.admin.listen, minimal.admin.listen);
+    assert_eq!(reference.routes[0].timeouts, minimal.routes[0].timeouts);
+    assert_eq!(reference.routes[0].gates, minimal.routes[0].gates);
+    assert_eq!(
+        reference.routes[0].sticky.on_missing,
+        minimal.routes[0].sticky.on_missing
+    );
+    assert_eq!(
+        reference.routes[0].expose_version,
+        minimal.routes[0].expose_version
+    );
+    assert!(reference.routes[0].weight.is_zero());
+}
+
+/// The paths of all keys in a text, commented ones (`# key = …`) included.
+fn named_keys(text: &str) -> BTreeSet<String> {
+    let mut table = String::new();
+    let mut keys = BTreeSet::new();
+    for line in text.lines() {
+        let line = line
+            .strip_prefix("# ")
+            .filter(|rest| rest.starts_with("token_file ="))
+            .unwrap_or(line);
+        if let Some(header) = line.strip_prefix('[') {
+            table = header.trim_matches(['[', ']']).to_owned();
+            keys.insert(table.clone());
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && !line.starts_with('#')
+        {
+            keys.insert(if table.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{table}.{key}")
+            });
+        }
+    }
+    keys
+}
+
+#[test]
+fn reference_names_every_key_and_no_other() {
+    let known: BTreeSet<String> = known_keys().collect();
+    assert_eq!(named_keys(&shipped("haldane.toml").text), known);
+}
+
+#[test]
+fn every_key_of_the_reference_has_a_comment() {
+    let text = shipped("haldane.toml").text;
+    let lines: Vec<&str> = text.lines().collect();
+    let mut explained = BTreeSet::new();
+    for (index, line) in lines.iter().enumerate() {
+        let key = line.split(" = ").next().unwrap_or_default();
+        if line.contains(" = ") && !line.starts_with('#') && explained.insert(key.to_owned()) {
+            assert!(
+                index > 0 && lines[index - 1].starts_with('#'),
+                "line {}: {line}",
+                index + 1
+            );
+        }
+    }
+    assert!(explained.len() > 25, "{explained:?}");
+}

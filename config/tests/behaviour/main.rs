@@ -1,0 +1,9 @@
+//! What the crate does for its users: files that load, files that are refused and how.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "in the helpers of a test, that is how it fails"
+)]
+
+mod examples;

@@ -1,0 +1,166 @@
+//! The command line.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{case::Kind, proxies::Proxy};
+
+/// Measures haldane side by side with haproxy, nginx and a plain relay.
+#[derive(Debug, Parser)]
+#[command(name = "haldane-bench", version)]
+pub(crate) struct Arguments {
+    /// What to measure.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// CPU time per request, in interleaved rounds, as a ratio to haproxy.
+    Compare(Compare),
+    /// Latency that a proxy adds at a fixed rate, from the moment a request was due.
+    Latency(Latency),
+    /// Memory (PSS) with idle keep-alive connections.
+    Memory(Memory),
+    /// Time from exec to the first 200 through the proxy.
+    Start(Start),
+    /// Becomes another program, pinned, and ends with its parent.
+    #[command(hide = true)]
+    Launch(Launch),
+    /// Relays connections in one thread.
+    #[command(hide = true)]
+    Relay {
+        /// Where to listen.
+        listen: SocketAddr,
+        /// Where to relay to.
+        upstream: SocketAddr,
+    },
+    /// Keeps a CPU busy.
+    #[command(hide = true)]
+    Spin,
+}
+
+/// What all verbs share.
+#[derive(Args, Debug)]
+pub(crate) struct Common {
+    /// Which proxies; those named must be there [default: all that are there].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) proxies: Vec<Proxy>,
+    /// Serving threads or processes of each proxy.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: u16,
+    /// The haldane to measure [default: the one beside this program].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) haldane: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `compare`.
+#[derive(Args, Debug)]
+pub(crate) struct Compare {
+    /// Rounds; in each of them every proxy has its turn.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) rounds: u16,
+    /// Length of a turn.
+    #[arg(long, default_value = "0.75", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// Which loads.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "get,get16k,post16k,get1m,close"
+    )]
+    pub(crate) cases: Vec<Kind>,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Arguments of `latency`.
+#[derive(Args, Debug)]
+pub(crate) struct Latency {
+    /// Requests per second.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
+    pub(crate) rate: u32,
+    /// Length of a turn.
+    #[arg(long, default_value = "2", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// Rounds; in each of them every proxy has its turn.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) rounds: u16,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Arguments of `memory`.
+#[derive(Args, Debug)]
+pub(crate) struct Memory {
+    /// How many idle connections, one measurement for each number.
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000",
+          value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub(crate) connections: Vec<u32>,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Arguments of `start`.
+#[derive(Args, Debug)]
+pub(crate) struct Start {
+    /// How often each proxy is started.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) rounds: u16,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Arguments of `launch`.
+#[derive(Args, Debug)]
+pub(crate) struct Launch {
+    /// Where it may run.
+    #[arg(long = "cpu")]
+    pub(crate) cpus: Vec<usize>,
+    /// The file that gets the time of the start.
+    #[arg(long)]
+    pub(crate) stamp: PathBuf,
+    /// The program and its arguments.
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
+    if !(0.01..=600.0).contains(&seconds) {
+        return Err("between 0.01 and 600 seconds are possible".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn seconds_are_bounded() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for bad in ["", "x", "-1", "0", "nan", "inf", "601", "1e300"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The driver's loop: one thread that never sleeps, with the clients and the upstreams in it.
+//!
+//! ## Why busy
+//! Waking a sleeping thread is charged to whoever wakes it. A load generator that sleeps would make
+//! the proxy pay for its own wake-ups, and the more so the faster the proxy is.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use mio::{Events, Poll, Registry, Token};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::{
+    case::{Case, USERS},
+    check::Ledger,
+    client::Client,
+    clock,
+    failure::Failure,
+    upstream::{self, Upstreams},
+};
+
+/// The loop with the upstreams in it, for the whole run.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    poll: Poll,
+    events: Events,
+    scratch: Vec<u8>,
+    interrupted: Arc<AtomicBool>,
+    /// Both upstreams.
+    pub(crate) upstreams: Upstreams,
+}
+
+/// Client connections to one target.
+#[derive(Debug)]
+pub(crate) struct Clients<'run> {
+    registry: Registry,
+    list: Vec<Client>,
+    idle: VecDeque<usize>,
+    case: &'run Case,
+    ledger: &'run mut Ledger,
+    next_user: usize,
+    requests: u64,
+    mode: Mode,
+    /// Nanoseconds from due to answered; filled in open loop only, never beyond its capacity.
+    latencies_ns: Vec<u64>,
+}
+
+/// What a connection does when its answer is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Sends the next request at once.
+    Closed,
+    /// Waits to be told.
+    Told,
+    /// As `Told`, and the latency is kept.
+    Timed,
+}
+
+impl Engine {
+    /// Binds the upstreams and listens for signals.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let poll = Poll::new().map_err(Failure::io("create an epoll instance"))?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&interrupted))
+                .map_err(Failure::io("handle signals"))?;
+        }
+        let upstreams = Upstreams::bind(registry(&poll)?)?;
+        let (events, scratch) = (Events::with_capacity(1024), vec![0; SCRATCH]);
+        Ok(Self {
+            poll,
+            events,
+            scratch,
+            interrupted,
+            upstreams,
+        })
+    }
+
+    /// Handles what is there, without waiting; `None` as long as there are no clients.
+    pub(crate) fn turn(&mut self, mut clients: Option<&mut Clients<'_>>) -> Result<(), Failure> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(Failure::Interrupted);
+        }
+        let Self {
+            poll,
+            events,
+            scratch,
+            upstreams,
+            ..
+        } = self;
+        match poll.poll(events, Some(Duration::ZERO)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(Failure::io("poll")(error)),
+        }
+        for event in events.iter() {
+            if event.token().0 < upstream::TOKENS {
+                upstreams.handle(event, scratch)?;
+            } else if let Some(clients) = &mut clients {
+                clients.handle(event, scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns for a while without load, so that everything on its way arrives.
+    pub(crate) fn settle(&mut self, time: Duration) -> Result<(), Failure> {
+        let end = clock::now_ns() + clock::ns(time);
+        while clock::now_ns() < end {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// Prepares connections to a target; they dial with their first request.
+    pub(crate) fn clients<'run>(
+        &mut self,
+        target: SocketAddr,
+        connections: usize,
+        case: &'run Case,
+        ledger: &'run mut Ledger,
+    ) -> Result<Clients<'run>, Failure> {
+        self.upstreams.expect(case);
+        let registry = registry(&self.poll)?;
+        let token = |at| Token(upstream::TOKENS + at);
+        Ok(Clients {
+            registry,
+            list: (0..connections)
+                .map(|at| Client::new(token(at), target))
+                .collect(),
+            idle: (0..connections).collect(),
+            case,
+            ledger,
+            next_user: 0,
+            requests: 0,
+            mode: Mode::Told,
+            latencies_ns: Vec::new(),
+        })
+    }
+
+    /// Closed loop: each connection sends as soon as it has its answer. Returns the answers.
+    pub(crate) fn run_closed(
+        &mut self,
+        clients: &mut Clients<'_>,
+        time: Duration,
+    ) -> Result<u64, Failure> {
+        let before = clients.requests;
+        let end = clock::now_ns() + clock::ns(time);
+        clients.mode = Mode::Closed;
+        while let Some(at) = clients.idle.pop_front() {
+            clients.start(at, 0)?;
+        }
+        while clock::now_ns() < end {
+            self.turn(Some(clients))?;
+        }
+        clients.mode = Mode::Told;
+        self.drain(clients)?;
+        Ok(clients.requests - before)
+    }
+
+    /// Open loop: a request is due every `interval`, whatever became of the others.
+    /// Returns nanoseconds from due to answered, in no particular order.
+    pub(crate) fn run_open(
+        &mut self,
+        clients: &mut Clients<'_>,
+        interval: Duration,
+        time: Duration,
+    ) -> Result<Vec<u64>, Failure> {
+        let interval_ns = clock::ns(interval).max(1);
+        let count = clock::ns(time) / interval_ns;
+        clients.latencies_ns = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+        clients.mode = Mode::Timed;
+        let begin = clock::now_ns();
+        let mut sent = 0;
+        while sent < count {
+            let due_ns = begin + sent * interval_ns;
+            if due_ns <= clock::now_ns()
+                && let Some(at) = clients.idle.pop_front()
+            {
+                clients.start(at, due_ns)?;
+                sent += 1;
+            }
+            if clock::now_ns() > due_ns + clock::ns(DRAIN_MAX) {
+                return Err(Failure::violation(
+                    "the proxy cannot keep up with this rate",
+                ));
+            }
+            self.turn(Some(clients))?;
+        }
+        self.drain(clients)?;
+        clients.mode = Mode::Told;
+        Ok(std::mem::take(&mut clients.latencies_ns))
+    }
+
+    /// One request over each connection, at most [`CONNECTIONS`] at a time.
+    pub(crate) fn touch_each(&mut self, clients: &mut Clients<'_>) -> Result<(), Failure> {
+        for (started, at) in std::mem::take(&mut clients.idle).into_iter().enumerate() {
+            clients.start(at, 0)?;
+            let begin = clock::now_ns();
+            while started + 1 >= CONNECTIONS + clients.idle.len() {
+                self.turn(Some(clients))?;
+                if clock::now_ns() - begin > clock::ns(DRAIN_MAX) {
+                    return Err(Failure::violation(format!(
+                        "no answer for {DRAIN_MAX:?} after {} connections",
+                        clients.idle.len()
+                    )));
+                }
+            }
+        }
+        self.drain(clients)
+    }
+
+    fn drain(&mut self, clients: &mut Clients<'_>) -> Result<(), Failure> {
+        let end = clock::now_ns() + clock::ns(DRAIN_MAX);
+        while clients.idle.len() < clients.list.len() {
+            self.turn(Some(clients))?;
+            if clock::now_ns() > end {
+                return Err(Failure::violation(format!(
+                    "{} answers are missing after {DRAIN_MAX:?}",
+                    clients.list.len() - clients.idle.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Clients<'_> {
+    fn handle(&mut self, event: &mio::event::Event, scratch: &mut [u8]) -> Result<(), Failure> {
+        let at = event.token().0 - upstream::TOKENS;
+        // An event of connections that are gone.
+        let Some(client) = self.list.get_mut(at) else {
+            return Ok(());
+        };
+        let Some(answered) = client.advance(event, scratch, self.case)? else {
+            return Ok(());
+        };
+        self.ledger.record(answered.user, answered.version)?;
+        self.requests += 1;
+        if self.mode == Mode::Closed {
+            return self.start(at, 0);
+        }
+        if self.mode == Mode::Timed {
+            self.latencies_ns
+                .push(clock::now_ns().saturating_sub(answered.due_ns));
+        }
+        self.idle.push_back(at);
+        Ok(())
+    }
+
+    fn start(&mut self, at: usize, due_ns: u64) -> Result<(), Failure> {
+        let user = self.next_user;
+        self.next_user = (user + 1) % USERS;
+        self.list[at].start(user, due_ns, self.case, &self.registry)
+    }
+}
+
+fn registry(poll: &Poll) -> Result<Registry, Failure> {
+    poll.registry()
+        .try_clone()
+        .map_err(Failure::io("share an epoll instance"))
+}
+
+/// Connections of a load.
+pub(crate) const CONNECTIONS: usize = 64;
+
+/// Room for one read: large, so that a body of 1 MiB needs few of them.
+const SCRATCH: usize = 256 << 10;
+
+/// How long answers may take to come in once no more requests are sent.
+const DRAIN_MAX: Duration = Duration::from_secs(5);

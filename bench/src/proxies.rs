@@ -1,0 +1,220 @@
+//! The proxies that can be measured, and how each is started.
+
+mod haldane;
+mod haproxy;
+mod l4;
+mod nginx;
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use clap::ValueEnum;
+
+use crate::{
+    check::Expectation,
+    child::{Child, Plan, own_program},
+    drive::Engine,
+    failure::Failure,
+    probe,
+    process::Member,
+};
+
+/// A proxy, as named on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Proxy {
+    /// The proxy that this program is for.
+    Haldane,
+    /// The yardstick.
+    Haproxy,
+    /// For comparison.
+    Nginx,
+    /// A relay of bytes: the floor.
+    L4,
+}
+
+/// Where to find the programs, and what they share.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// The haldane to measure, when not the one beside this program.
+    pub(crate) haldane: Option<PathBuf>,
+    /// Threads or processes of each proxy that serve.
+    pub(crate) workers: usize,
+    /// Where the proxies run.
+    pub(crate) cpus: Vec<usize>,
+    /// Open descriptors that each may have.
+    pub(crate) descriptors: u64,
+    /// For configuration and logs; removed when this is dropped.
+    pub(crate) directory: tempfile::TempDir,
+}
+
+/// A proxy that answers.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// Which.
+    pub(crate) proxy: Proxy,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// From its start to its first 200, in nanoseconds.
+    pub(crate) start_ns: u64,
+    child: Child,
+}
+
+/// What a configuration is made from.
+struct Site<'run> {
+    /// Port to listen on.
+    port: u16,
+    /// Another free port, for administration.
+    admin_port: u16,
+    /// Ports of stable and canary.
+    upstreams: [u16; 2],
+    setup: &'run Setup,
+}
+
+/// How a proxy is started on a site.
+struct Recipe {
+    /// What to write into its configuration file, when it has one.
+    configuration: Option<String>,
+    /// The arguments, after the program; the path of the file goes last.
+    arguments: Vec<OsString>,
+    /// Port and path that answer 200 when it is ready, besides the proxy itself.
+    ready: Option<(u16, &'static str)>,
+}
+
+impl Proxy {
+    /// What it is called on the command line and in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Haldane => "haldane",
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+            Self::L4 => "l4",
+        }
+    }
+
+    /// How it distributes users.
+    pub(crate) fn expectation(self) -> Expectation {
+        match self {
+            Self::Haldane | Self::Haproxy | Self::Nginx => Expectation::Split,
+            Self::L4 => Expectation::StableOnly,
+        }
+    }
+
+    /// The program to run.
+    ///
+    /// # Errors
+    /// When it is not there, with what would help.
+    pub(crate) fn program(self, setup: &Setup) -> Result<PathBuf, Failure> {
+        let missing = |help: &str| Failure::Missing(format!("{}: {help}", self.name()));
+        match self {
+            Self::Haldane => {
+                let beside = || Ok(own_program()?.with_file_name("haldane"));
+                let path = setup.haldane.clone().map_or_else(beside, Ok)?;
+                if path.is_file() {
+                    return Ok(path);
+                }
+                let path = path.display();
+                Err(missing(&format!(
+                    "no {path} (cargo build --release, or --haldane PATH)"
+                )))
+            }
+            Self::Haproxy | Self::Nginx => {
+                on_path(self.name()).ok_or_else(|| missing("not on PATH, install it"))
+            }
+            Self::L4 => own_program(),
+        }
+    }
+
+    /// Starts it and waits until it answers through to an upstream.
+    pub(crate) fn start(self, setup: &Setup, engine: &mut Engine) -> Result<Running, Failure> {
+        let program = self.program(setup)?;
+        let [port, admin_port] = free_ports()?;
+        let site = Site {
+            port,
+            admin_port,
+            upstreams: engine.upstreams.ports(),
+            setup,
+        };
+        let recipe = match self {
+            Self::Haldane => haldane::recipe(&site),
+            Self::Haproxy => haproxy::recipe(&site),
+            Self::Nginx => nginx::recipe(&site),
+            Self::L4 => l4::recipe(&site),
+        };
+        let mut command = vec![program.into_os_string()];
+        command.extend(recipe.arguments);
+        let directory = setup.directory.path();
+        if let Some(text) = recipe.configuration {
+            let file = directory.join(format!("{}.conf", self.name()));
+            fs::write(&file, text).map_err(Failure::io("write a configuration"))?;
+            command.push(file.into_os_string());
+        }
+        let plan = Plan {
+            name: self.name(),
+            command,
+            cpus: &setup.cpus,
+            directory,
+        };
+        let mut child = Child::start(&plan)?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let answered_ns = probe::first_200(engine, &mut child, address, "/get")?;
+        if let Some((port, path)) = recipe.ready {
+            probe::first_200(engine, &mut child, ([127, 0, 0, 1], port).into(), path)?;
+        }
+        let started_ns = child
+            .started_ns()
+            .ok_or_else(|| child.failure("it answers, but its start was not noted"))?;
+        let start_ns = answered_ns.saturating_sub(started_ns);
+        Ok(Running {
+            proxy: self,
+            address,
+            start_ns,
+            child,
+        })
+    }
+}
+
+impl Running {
+    /// Its processes.
+    pub(crate) fn tree(&self) -> Result<Vec<Member>, Failure> {
+        self.child.tree()
+    }
+
+    /// # Errors
+    /// When it has ended.
+    pub(crate) fn check_running(&mut self) -> Result<(), Failure> {
+        self.child.check_running()
+    }
+}
+
+/// A program's path, as the shell would find it; the places of system programs are tried too.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(system)
+        .map(|directory| directory.join(name))
+        .find(|file| is_program(file))
+}
+
+fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+/// Two ports that are free now; nothing else on the machine is known to race for them.
+fn free_ports() -> Result<[u16; 2], Failure> {
+    let fail = |source| Failure::io("find a free port")(source);
+    let listeners = [
+        TcpListener::bind(("127.0.0.1", 0)).map_err(fail)?,
+        TcpListener::bind(("127.0.0.1", 0)).map_err(fail)?,
+    ];
+    let mut ports = [0; 2];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr().map_err(fail)?.port();
+    }
+    Ok(ports)
+}

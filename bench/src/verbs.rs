@@ -1,0 +1,129 @@
+//! The verbs, and what they share: the engine, the proxies that are there, the notes.
+
+mod compare;
+mod latency;
+mod memory;
+mod start;
+
+use std::net::SocketAddr;
+
+use crate::{
+    args::{Common, Verb},
+    case::{Case, Kind, Version},
+    child, cpus, descriptors,
+    drive::Engine,
+    failure::Failure,
+    proxies::{Proxy, Setup},
+    relay, spin,
+};
+
+/// Does what a verb says; returns what is to be printed.
+pub(crate) fn run(verb: &Verb) -> Result<String, Failure> {
+    let (report, common) = match verb {
+        Verb::Compare(arguments) => (compare::run(arguments)?, &arguments.common),
+        Verb::Latency(arguments) => (latency::run(arguments)?, &arguments.common),
+        Verb::Memory(arguments) => (memory::run(arguments)?, &arguments.common),
+        Verb::Start(arguments) => (start::run(arguments)?, &arguments.common),
+        Verb::Launch(arguments) => return Err(child::launch(arguments)),
+        Verb::Relay { listen, upstream } => {
+            descriptors::raise();
+            return relay::run(*listen, *upstream).map(|()| String::new());
+        }
+        Verb::Spin => spin::run(),
+    };
+    Ok(if common.json {
+        report.json()
+    } else {
+        report.text()
+    })
+}
+
+/// What a measuring verb works with.
+struct Bench {
+    engine: Engine,
+    setup: Setup,
+    proxies: Vec<Proxy>,
+    notes: Vec<String>,
+}
+
+impl Bench {
+    /// Finds the proxies, shares the CPUs, binds the upstreams.
+    fn new(common: &Common, default: &[Proxy]) -> Result<Self, Failure> {
+        let plan = cpus::Plan::new(usize::from(common.workers))?;
+        cpus::pin(plan.driver.as_slice())?;
+        let mut notes: Vec<String> = plan.warning.into_iter().collect();
+        let directory = tempfile::Builder::new()
+            .prefix("haldane-bench-")
+            .tempdir()
+            .map_err(Failure::io("create a temporary directory"))?;
+        let setup = Setup {
+            haldane: common.haldane.clone(),
+            workers: usize::from(common.workers),
+            cpus: plan.proxy,
+            descriptors: descriptors::raise(),
+            directory,
+        };
+        let mut proxies = Vec::new();
+        let wanted = if common.proxies.is_empty() {
+            default
+        } else {
+            &common.proxies
+        };
+        for &proxy in wanted {
+            match proxy.program(&setup) {
+                Ok(_) if proxies.contains(&proxy) => {}
+                Ok(_) => proxies.push(proxy),
+                Err(failure) if common.proxies.is_empty() => notes.push(failure.to_string()),
+                Err(failure) => return Err(failure),
+            }
+        }
+        for note in &notes {
+            eprintln!("haldane-bench: {note}");
+        }
+        if proxies.is_empty() {
+            return Err(Failure::Missing("every proxy".to_owned()));
+        }
+        let mut engine = Engine::new()?;
+        engine.upstreams.expect(&Case::new(Kind::Get));
+        Ok(Self {
+            engine,
+            setup,
+            proxies,
+            notes,
+        })
+    }
+
+    fn stable_address(&self) -> SocketAddr {
+        (
+            [127, 0, 0, 1],
+            self.engine.upstreams.ports()[Version::Stable.index()],
+        )
+            .into()
+    }
+}
+
+/// What was served between two readings of [`crate::upstream::Upstreams::served`].
+fn difference(after: [u64; 2], before: [u64; 2]) -> [u64; 2] {
+    [after[0] - before[0], after[1] - before[1]]
+}
+
+/// The turns of a round: there and back, so that drift falls on all alike.
+fn turns(count: usize, round: u16) -> Vec<usize> {
+    if round.is_multiple_of(2) {
+        (0..count).collect()
+    } else {
+        (0..count).rev().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_go_there_and_back() {
+        assert_eq!(turns(3, 0), [0, 1, 2]);
+        assert_eq!(turns(3, 1), [2, 1, 0]);
+        assert_eq!(turns(3, 2), [0, 1, 2]);
+    }
+}

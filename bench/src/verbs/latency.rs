@@ -1,0 +1,174 @@
+//! `latency`: what a proxy adds at a fixed rate, from the moment a request was due.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde_json::json;
+
+use super::{Bench, difference, turns};
+use crate::{
+    args::Latency,
+    case::{Case, Kind},
+    check::{Expectation, Ledger},
+    drive::{CONNECTIONS, Engine},
+    failure::Failure,
+    proxies::{Proxy, Running},
+    report::{Report, Table},
+    spin,
+    stats::{Spread, percentile},
+};
+
+/// A proxy, or the way without one.
+struct Path {
+    name: &'static str,
+    address: SocketAddr,
+    ledger: Ledger,
+    /// Keeps the proxy alive; nothing on the direct way.
+    running: Option<Running>,
+    /// For each round: the percentiles of [`SHARES`], in microseconds.
+    rounds: Vec<[f64; SHARES.len()]>,
+}
+
+/// Runs all rounds.
+pub(super) fn run(arguments: &Latency) -> Result<Report, Failure> {
+    let default = [Proxy::Haldane, Proxy::Haproxy, Proxy::Nginx, Proxy::L4];
+    let mut bench = Bench::new(&arguments.common, &default)?;
+    let (_spinner, how) = spin::start(&bench.setup.cpus, bench.setup.directory.path())?;
+    bench
+        .notes
+        .push(format!("the proxies' CPU is kept from halting by a {how}"));
+    let mut paths = vec![Path {
+        name: "direct",
+        address: bench.stable_address(),
+        ledger: Ledger::new(Expectation::StableOnly),
+        running: None,
+        rounds: Vec::new(),
+    }];
+    for &proxy in &bench.proxies {
+        let running = proxy.start(&bench.setup, &mut bench.engine)?;
+        paths.push(Path {
+            name: proxy.name(),
+            address: running.address,
+            ledger: Ledger::new(proxy.expectation()),
+            running: Some(running),
+            rounds: Vec::new(),
+        });
+    }
+    let case = Case::new(Kind::Get);
+    for round in 0..arguments.rounds {
+        for at in turns(paths.len(), round) {
+            paths[at].turn(&case, arguments, &mut bench.engine)?;
+        }
+    }
+    let (table, results) = findings(&paths, arguments);
+    Ok(Report {
+        verb: "latency",
+        notes: bench.notes,
+        tables: vec![table],
+        results,
+    })
+}
+
+impl Path {
+    fn turn(
+        &mut self,
+        case: &Case,
+        arguments: &Latency,
+        engine: &mut Engine,
+    ) -> Result<(), Failure> {
+        let percentiles = self
+            .slice(case, arguments, engine)
+            .map_err(|failure| failure.within(self.name))?;
+        if let Some(running) = &mut self.running {
+            running.check_running()?;
+        }
+        self.rounds.push(percentiles);
+        Ok(())
+    }
+
+    fn slice(
+        &mut self,
+        case: &Case,
+        arguments: &Latency,
+        engine: &mut Engine,
+    ) -> Result<[f64; SHARES.len()], Failure> {
+        let (served, answers) = (engine.upstreams.served(), self.ledger.answers());
+        let mut clients = engine.clients(self.address, CONNECTIONS, case, &mut self.ledger)?;
+        engine.touch_each(&mut clients)?;
+        let interval = Duration::from_secs(1) / arguments.rate;
+        let mut latencies_ns = engine.run_open(&mut clients, interval, arguments.seconds)?;
+        drop(clients);
+        engine.settle(REST)?;
+        self.ledger
+            .settle(answers, difference(engine.upstreams.served(), served))?;
+        self.ledger.check_share()?;
+        latencies_ns.sort_unstable();
+        let mut percentiles_us = [0.0; SHARES.len()];
+        for (us, share) in percentiles_us.iter_mut().zip(SHARES) {
+            let ns = percentile(&latencies_ns, share)
+                .ok_or_else(|| Failure::violation("nothing was due: run longer"))?;
+            *us = ns as f64 / 1000.0;
+        }
+        Ok(percentiles_us)
+    }
+}
+
+fn findings(paths: &[Path], arguments: &Latency) -> (Table, Vec<serde_json::Value>) {
+    let (mut rows, mut results) = (Vec::new(), Vec::new());
+    let direct = paths.first().map_or(&[][..], |path| &path.rounds);
+    for path in paths {
+        let (mut row, mut values) = (vec![path.name.to_owned()], Vec::new());
+        for at in 0..SHARES.len() {
+            // Direct is shown as it is, the proxies by what they add to it in the same round.
+            let added = |(round, direct): (&[f64; 3], &[f64; 3])| match path.running {
+                Some(_) => round[at] - direct[at],
+                None => round[at],
+            };
+            let values_us: Vec<f64> = path.rounds.iter().zip(direct).map(added).collect();
+            let Some(spread) = Spread::of(&values_us) else {
+                continue;
+            };
+            row.push(format!("{:.1}", spread.median));
+            row.push(format!("{:.1}-{:.1}", spread.lower, spread.upper));
+            values.push(json!({
+                "percentile": SHARES[at] * 100.0,
+                "lower_us": spread.lower, "median_us": spread.median, "upper_us": spread.upper,
+            }));
+        }
+        rows.push(row);
+        let kind = if path.running.is_some() {
+            "added"
+        } else {
+            "absolute"
+        };
+        results.push(json!({
+            "proxy": path.name, "kind": kind, "rate": arguments.rate, "percentiles": values,
+        }));
+    }
+    let title = format!(
+        "us added to direct (first row: direct itself) at {} requests/s, {} rounds of {:?}",
+        arguments.rate, arguments.rounds, arguments.seconds
+    );
+    let columns = [
+        "proxy",
+        "p50",
+        "quartiles",
+        "p99",
+        "quartiles",
+        "p99.9",
+        "quartiles",
+    ];
+    (
+        Table {
+            title,
+            columns: columns.map(str::to_owned).to_vec(),
+            rows,
+        },
+        results,
+    )
+}
+
+/// The percentiles that are shown.
+const SHARES: [f64; 3] = [0.5, 0.99, 0.999];
+
+/// For closed connections to be noticed.
+const REST: Duration = Duration::from_millis(5);

@@ -276,3 +276,6 @@ const SCRATCH: usize = 256 << 10;
 
 /// How long answers may take to come in once no more requests are sent.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

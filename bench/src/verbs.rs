@@ -9,11 +9,12 @@ use std::net::SocketAddr;
 
 use crate::{
     args::{Common, Verb},
-    case::{Case, Kind, Version},
+    case::{Case, Kind, USERS, Version},
+    check::Ledger,
     child, cpus, descriptors,
     drive::Engine,
     failure::Failure,
-    proxies::{Proxy, Setup},
+    proxies::{Proxy, Running, Setup},
     relay, spin,
 };
 
@@ -91,6 +92,25 @@ impl Bench {
             proxies,
             notes,
         })
+    }
+
+    /// Starts a proxy and lets every user in once, so that each has a version to stay with.
+    fn start(&mut self, proxy: Proxy) -> Result<(Running, Ledger), Failure> {
+        let running = proxy.start(&self.setup, &mut self.engine)?;
+        let mut ledger = Ledger::new(proxy.expectation());
+        self.introduce(running.address, &mut ledger)
+            .map_err(|failure| failure.within(proxy.name()))?;
+        Ok((running, ledger))
+    }
+
+    fn introduce(&mut self, address: SocketAddr, ledger: &mut Ledger) -> Result<(), Failure> {
+        let (case, engine) = (Case::new(Kind::Get), &mut self.engine);
+        let served = engine.upstreams.served();
+        let mut clients = engine.clients(address, USERS, &case, ledger)?;
+        engine.touch_each(&mut clients)?;
+        drop(clients);
+        ledger.settle([0, 0], difference(self.engine.upstreams.served(), served))?;
+        ledger.check_share()
     }
 
     fn stable_address(&self) -> SocketAddr {

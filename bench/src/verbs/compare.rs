@@ -39,9 +39,8 @@ pub(super) fn run(arguments: &Compare) -> Result<Report, Failure> {
     let default = [Proxy::Haldane, Proxy::Haproxy, Proxy::Nginx, Proxy::L4];
     let mut bench = Bench::new(&arguments.common, &default)?;
     let mut contenders = Vec::new();
-    for &proxy in &bench.proxies {
-        let running = proxy.start(&bench.setup, &mut bench.engine)?;
-        let ledger = Ledger::new(proxy.expectation());
+    for proxy in bench.proxies.clone() {
+        let (running, ledger) = bench.start(proxy)?;
         contenders.push(Contender {
             running,
             ledger,
@@ -61,6 +60,11 @@ pub(super) fn run(arguments: &Compare) -> Result<Report, Failure> {
         }
         eprintln!("haldane-bench: {} done", kind.name());
         let findings = findings(&contenders);
+        bench.notes.extend(
+            findings
+                .iter()
+                .filter_map(|finding| finding.doubt(kind, usize::from(arguments.common.workers))),
+        );
         tables.push(table(kind, arguments, &findings));
         results.extend(findings.iter().map(|finding| finding.json(kind)));
     }
@@ -155,6 +159,19 @@ struct Finding {
 }
 
 impl Finding {
+    /// A proxy that had little to do waited for the driver, or shared its CPU with strangers.
+    fn doubt(&self, kind: Kind, workers: usize) -> Option<String> {
+        let share = self.busy.median / workers as f64;
+        (share < BUSY_MIN).then(|| {
+            format!(
+                "{} in {} was only {:.0} % busy: client-bound or disturbed",
+                self.proxy.name(),
+                kind.name(),
+                share * 100.0
+            )
+        })
+    }
+
     fn json(&self, kind: Kind) -> Value {
         let spread = |s: Spread| json!({ "lower": s.lower, "median": s.median, "upper": s.upper });
         json!({
@@ -247,6 +264,9 @@ fn table(kind: Kind, arguments: &Compare, findings: &[Finding]) -> Table {
         rows: findings.iter().map(row).collect(),
     }
 }
+
+/// Below this, requests come in smaller batches than the others', and cost more each.
+const BUSY_MIN: f64 = 0.8;
 
 /// Fills connection pools and buffers; not measured.
 const WARM_UP: Duration = Duration::from_millis(60);

@@ -36,19 +36,21 @@ pub(super) fn run(arguments: &Latency) -> Result<Report, Failure> {
     bench
         .notes
         .push(format!("the proxies' CPU is kept from halting by a {how}"));
+    let mut ledger = Ledger::new(Expectation::StableOnly);
+    bench.introduce(bench.stable_address(), &mut ledger)?;
     let mut paths = vec![Path {
         name: "direct",
         address: bench.stable_address(),
-        ledger: Ledger::new(Expectation::StableOnly),
+        ledger,
         running: None,
         rounds: Vec::new(),
     }];
-    for &proxy in &bench.proxies {
-        let running = proxy.start(&bench.setup, &mut bench.engine)?;
+    for proxy in bench.proxies.clone() {
+        let (running, ledger) = bench.start(proxy)?;
         paths.push(Path {
             name: proxy.name(),
             address: running.address,
-            ledger: Ledger::new(proxy.expectation()),
+            ledger,
             running: Some(running),
             rounds: Vec::new(),
         });

@@ -43,13 +43,19 @@ impl<'a> Value<'a> {
         self.reject(report, finding.allowed(format!("expected {expected}")))
     }
 
-    /// Whether it is a list or a table, and not a single word or number.
+    /// Whether a table stands there.
     pub(crate) const fn is_table(&self) -> bool {
         matches!(self.raw, DeValue::Table(_))
     }
 
+    /// Whether a text stands there.
     pub(crate) const fn is_text(&self) -> bool {
         matches!(self.raw, DeValue::String(_))
+    }
+
+    /// Whether a list stands there.
+    pub(crate) const fn is_list(&self) -> bool {
+        matches!(self.raw, DeValue::Array(_))
     }
 
     /// What stands there, in words.
@@ -76,11 +82,11 @@ impl<'a> Value<'a> {
             }
         };
         if number.is_empty() || kind.units.is_empty() {
-            return self.reject_type(report, &kind.expected());
+            let finding = Finding::new(format!("wrong type: found {}", self.describe()));
+            return self.reject(report, finding.allowed(kind.expected()));
         }
         let number = shortened(number);
-        let finding =
-            Finding::new(format!("the bare number {number} has no unit")).allowed(kind.expected());
+        let finding = Finding::new(kind.without_unit(&number)).allowed(kind.expected());
         self.reject(report, finding.hint(kind.with_units(&number)))
     }
 

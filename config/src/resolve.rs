@@ -328,13 +328,11 @@ fn duration_within(
         let message = if duration.is_zero() {
             "a duration of zero makes no sense here".to_owned()
         } else {
-            format!("{duration:?} is out of range")
+            format!("{} is out of range", value.describe())
         };
-        value.reject(
-            report,
-            Finding::new(message)
-                .allowed(format!("expected a duration from {least:?} to {most:?}")),
-        )
+        let (least, most) = (unit::show_duration(least), unit::show_duration(most));
+        let allowed = format!("expected a duration from \"{least}\" to \"{most}\"");
+        value.reject(report, Finding::new(message).allowed(allowed))
     }
 }
 

@@ -21,6 +21,20 @@ impl Kind {
         format!("expected {}, such as {}", self.what, self.example)
     }
 
+    /// What is wrong with a bare number.
+    pub(crate) fn without_unit(&self, number: &str) -> String {
+        // What only needs quotes or a colon has no unit that could be missing.
+        if self
+            .units
+            .iter()
+            .any(|unit| unit.starts_with("{}") && unit.len() > 2)
+        {
+            format!("the bare number {number} has no unit")
+        } else {
+            format!("the bare number {number} is not {}", self.what)
+        }
+    }
+
     pub(crate) fn with_units(&self, number: &str) -> String {
         let choices: Vec<String> = self
             .units
@@ -185,6 +199,25 @@ fn unit_nanos(unit: &str, number: &str) -> Result<u64, Misfit> {
     }
 }
 
+/// A duration as it is written: in the largest unit that makes it a whole number.
+pub(crate) fn show_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1000),
+        ("ms", 1),
+    ];
+    let fits = units
+        .iter()
+        .find(|(_, length)| millis >= *length && millis % length == 0);
+    fits.map_or_else(
+        || "0s".to_owned(),
+        |(unit, length)| format!("{}{unit}", millis / length),
+    )
+}
+
 /// A size in bytes: `"512B"`, `"64KiB"`, `"1MiB"`, `"1GiB"`.
 pub(crate) fn size(text: &str) -> Result<u64, Misfit> {
     let text = text.trim();
@@ -243,6 +276,9 @@ fn rate_bound(text: &str) -> Result<RateBound, Misfit> {
         let misfit = Misfit::new("\"pp\" is a difference, but from what?");
         return Err(misfit.hint(format!("write \"stable + {}pp\"", number.trim())));
     }
+    if let Some(misfit) = factor_of_nothing(text) {
+        return Err(misfit);
+    }
     let Some(number) = text.strip_suffix('%') else {
         let misfit = Misfit::new("it has no unit");
         return Err(if decimal(text).is_some() {
@@ -298,6 +334,14 @@ fn times_stable(text: &str) -> Result<f64, Misfit> {
     }
 }
 
+/// The hint for a factor that does not say of what.
+fn factor_of_nothing(text: &str) -> Option<Misfit> {
+    let number = text.strip_suffix('x')?;
+    decimal(number.trim_end())?;
+    let misfit = Misfit::new("it does not say what it is a multiple of");
+    Some(misfit.hint(format!("write \"{text} stable\"")))
+}
+
 /// A limit for a latency: `"1.2x stable"` or `"500ms"`.
 pub(crate) fn latency_bound(text: &str) -> Result<LatencyBound, Misfit> {
     let text = text.trim();
@@ -309,6 +353,9 @@ pub(crate) fn latency_bound(text: &str) -> Result<LatencyBound, Misfit> {
     }
     if decimal(text).is_some() {
         return Err(Misfit::new("it has no unit").hint(LATENCY_LIMIT.with_units(text)));
+    }
+    if let Some(misfit) = factor_of_nothing(text) {
+        return Err(misfit);
     }
     if text.ends_with("hard") {
         return Err(Misfit::new("limits for latency are never \"hard\""));
@@ -336,3 +383,6 @@ pub(crate) fn quantile(text: &str) -> Result<Quantile, Misfit> {
                 .ok_or_else(|| Misfit::new("it must lie between p0 and p100"))
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,11 +35,13 @@ pub(super) fn gates(route: &Table<'_>, report: &mut Report) -> Option<Vec<GateSp
     let Some(value) = route.get("gate") else {
         return Some(default_gates());
     };
-    if value.is_table() {
-        let finding = Finding::new("`gate` is a single table").allowed("expected a list of tables");
+    if !value.is_list() {
+        let finding = Finding::new(format!("`gate` is not a list: found {}", value.describe()));
         return value.reject(
             report,
-            finding.hint("write `[[route.gate]]`, with two brackets"),
+            finding
+                .allowed("expected a list of tables")
+                .hint("write `[[route.gate]]`, with two brackets"),
         );
     }
     let items = value.items(report, GATES_MAX)?;

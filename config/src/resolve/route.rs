@@ -42,10 +42,14 @@ pub(super) fn routes(root: &Table<'_>, report: &mut Report) -> Option<Vec<RouteC
         );
         return None;
     };
-    if value.is_table() {
-        let finding =
-            Finding::new("`route` is a single table").allowed("expected a list of tables");
-        return value.reject(report, finding.hint("write `[[route]]`, with two brackets"));
+    if !value.is_list() {
+        let finding = Finding::new(format!("`route` is not a list: found {}", value.describe()));
+        return value.reject(
+            report,
+            finding
+                .allowed("expected a list of tables")
+                .hint("write `[[route]]`, with two brackets"),
+        );
     }
     let items = value.items(report, ROUTES_MAX)?;
     let mut seen = Seen::default();

@@ -77,7 +77,7 @@ fn key_sources(value: &Value<'_>, report: &mut Report) -> Option<Vec<KeySource>>
     for (index, item) in items.iter().enumerate() {
         if read[index].is_some() && read[..index].contains(&read[index]) {
             item.reject::<()>(report, Finding::new("this source is already in the list"));
-        } else if always {
+        } else if always && read[index].is_some() {
             let finding =
                 Finding::new("this source is never used: every request has a client address");
             report.warning(

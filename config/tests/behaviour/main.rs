@@ -6,4 +6,8 @@
     reason = "in the helpers of a test, that is how it fails"
 )]
 
+mod diagnostics;
 mod examples;
+mod hostile;
+mod overrides;
+mod token;

@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! Arguments in, exit code out.
+
+fn main() -> std::process::ExitCode {
+    haldane::cli::main()
+}

@@ -1,0 +1,274 @@
+//! Binds, wires, runs, drains.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use haldane_config::Config;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use crate::control;
+use crate::live::Live;
+use crate::request::accept::accept;
+use crate::worker::Worker;
+
+/// Connections that wait to be accepted, for each listening socket.
+const BACKLOG: i32 = 4096;
+
+/// Workers that still serve a connection when the drain is over get this long to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A haldane with its sockets bound and nothing running yet.
+pub struct App {
+    config: Config,
+    live: Arc<Live>,
+    /// For each worker, one socket for each address.
+    listeners: Vec<Vec<std::net::TcpListener>>,
+    data_addrs: Vec<SocketAddr>,
+    admin: std::net::TcpListener,
+    ops: Option<std::net::TcpListener>,
+}
+
+/// Why haldane cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The operating system gives no thread or no event queue.
+    Runtime(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Runtime(error) => write!(f, "cannot start a worker: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen(_, error) | Self::Runtime(error) => Some(error),
+        }
+    }
+}
+
+/// What workers are told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Serving,
+    /// Accept nothing more, finish what runs.
+    Draining,
+    /// Stop whatever runs.
+    Stopping,
+}
+
+impl App {
+    /// Binds every listener.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Listen`] with the address that cannot be listened on.
+    pub fn bind(config: Config) -> Result<Self, StartError> {
+        let workers = config
+            .workers
+            .or_else(|| std::thread::available_parallelism().ok());
+        let workers = workers.map_or(1, std::num::NonZero::get);
+        let mut listeners: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut data_addrs = Vec::new();
+        for address in &config.listen {
+            let mut address = *address;
+            for sockets in &mut listeners {
+                let socket = listen(address, true)?;
+                // Port 0 is given out once; the other workers share what was given.
+                address = socket
+                    .local_addr()
+                    .map_err(|error| StartError::Listen(address, error))?;
+                sockets.push(socket);
+            }
+            data_addrs.push(address);
+        }
+        let admin = listen(config.admin.listen, false)?;
+        let ops = config
+            .ops
+            .map(|address| listen(address, false))
+            .transpose()?;
+        let live = Live::new(&config, workers, Clock::start());
+        Ok(Self {
+            config,
+            live,
+            listeners,
+            data_addrs,
+            admin,
+            ops,
+        })
+    }
+
+    /// Where clients connect, in the order of the configuration.
+    #[must_use]
+    pub fn data_addrs(&self) -> &[SocketAddr] {
+        &self.data_addrs
+    }
+
+    /// Where the admin API answers.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system does not tell.
+    pub fn admin_addr(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// What requests and the control plane share.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Serves until `shutdown` completes, then drains. The control plane runs on the
+    /// calling thread, which must be inside a `current_thread` runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Runtime`] if a worker cannot be started.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+        let (stage, _) = watch::channel(Stage::Serving);
+        let (running, mut all_ended) = mpsc::channel::<()>(1);
+        let mut threads = Vec::new();
+        for (id, sockets) in self.listeners.into_iter().enumerate() {
+            let (live, config) = (Arc::clone(&self.live), self.config.clone());
+            let (stage, running) = (stage.subscribe(), running.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{id}"))
+                .spawn(move || {
+                    let result = run_worker(id, sockets, &live, &config, stage);
+                    drop(running);
+                    result
+                });
+            threads.push(thread.map_err(StartError::Runtime)?);
+        }
+        drop(running);
+        let control = control::run(&self.live, &self.config, self.admin, self.ops);
+        tokio::select! {
+            () = control => {}
+            () = drain(&self.live, &self.config, &stage, shutdown) => {}
+            // Workers end by themselves only if they could not start.
+            _ = all_ended.recv() => {}
+        }
+        stop(&stage, &mut all_ended, threads).await
+    }
+}
+
+/// After `shutdown`: readiness says no, new connections are still accepted for a
+/// while, then what runs is finished.
+async fn drain(
+    live: &Live,
+    config: &Config,
+    stage: &watch::Sender<Stage>,
+    shutdown: impl Future<Output = ()>,
+) {
+    shutdown.await;
+    live.draining.store(true, Ordering::Relaxed);
+    tracing::info!(linger = ?config.drain.linger, timeout = ?config.drain.timeout, "draining");
+    tokio::time::sleep(config.drain.linger).await;
+    stage.send_replace(Stage::Draining);
+    tokio::time::sleep(config.drain.timeout).await;
+    let left = live.connections.load(Ordering::Relaxed);
+    tracing::warn!(connections = left, "the drain timed out");
+}
+
+async fn stop(
+    stage: &watch::Sender<Stage>,
+    all_ended: &mut mpsc::Receiver<()>,
+    threads: Vec<JoinHandle<Result<(), StartError>>>,
+) -> Result<(), StartError> {
+    stage.send_replace(Stage::Stopping);
+    // A worker that does not stop is left behind: the process ends anyway.
+    let ended = tokio::time::timeout(STOP_TIMEOUT, all_ended.recv()).await;
+    if ended.is_err() {
+        tracing::warn!("a worker did not stop");
+        return Ok(());
+    }
+    for thread in threads {
+        match thread.join() {
+            Ok(result) => result?,
+            Err(_) => tracing::error!("a worker panicked"),
+        }
+    }
+    Ok(())
+}
+
+fn run_worker(
+    id: usize,
+    sockets: Vec<std::net::TcpListener>,
+    live: &Arc<Live>,
+    config: &Config,
+    mut stage: watch::Receiver<Stage>,
+) -> Result<(), StartError> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+        .map_err(StartError::Runtime)?;
+    runtime.block_on(async {
+        let worker = Worker::new(id, live, config);
+        drop(tokio::task::spawn_local(Rc::clone(&worker).keep_time()));
+        let (stop, stopped) = watch::channel(false);
+        let (open, mut all_closed) = mpsc::channel(1);
+        for socket in sockets {
+            let listener =
+                tokio::net::TcpListener::from_std(socket).map_err(StartError::Runtime)?;
+            drop(tokio::task::spawn_local(accept(
+                Rc::clone(&worker),
+                listener,
+                stopped.clone(),
+                open.clone(),
+            )));
+        }
+        drop(open);
+        // An error means that the sender is gone: the process is ending.
+        if stage
+            .wait_for(|stage| *stage != Stage::Serving)
+            .await
+            .is_err()
+        {
+            return Ok(());
+        }
+        stop.send_replace(true);
+        worker.drain();
+        tokio::select! {
+            _ = all_closed.recv() => {}
+            _ = stage.wait_for(|stage| *stage == Stage::Stopping) => {}
+        }
+        Ok(())
+    })
+}
+
+fn listen(address: SocketAddr, shared: bool) -> Result<std::net::TcpListener, StartError> {
+    let open = || {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        if shared {
+            socket.set_reuse_port(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    open().map_err(|error| StartError::Listen(address, error))
+}

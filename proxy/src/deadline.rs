@@ -1,0 +1,216 @@
+//! Deadlines without a timer per request: a connection writes down two moments, and
+//! one tick of its worker looks through all of them.
+//!
+//! ## Why not a timer for each timeout
+//!
+//! Nearly every timeout of a proxy is set and never fires. Setting and clearing a
+//! runtime timer costs more than forwarding a header; storing an integer does not.
+//! The price is that a deadline is met up to one [`TICK`] late.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use crate::clock::{Micros, micros};
+
+/// How often a worker looks at its deadlines.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+const NEVER: Micros = Micros::MAX;
+
+/// All deadlines of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    /// The time at the last tick.
+    now: Cell<Micros>,
+    watches: RefCell<Vec<Rc<Watch>>>,
+}
+
+/// The deadlines of one connection, and the task that waits for them.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    client: Cell<Micros>,
+    upstream: Cell<Micros>,
+    /// Nothing of this connection is in progress: it may be closed at any time.
+    idle: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+    index: Cell<usize>,
+}
+
+/// A registered watch. Dropping it ends the registration.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    deadlines: Rc<Deadlines>,
+    watch: Rc<Watch>,
+}
+
+/// Whom a connection waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Party {
+    Client,
+    Upstream,
+}
+
+impl Deadlines {
+    /// Registers a connection, with no deadline.
+    pub(crate) fn register(self: &Rc<Self>) -> Guard {
+        let mut watches = self.watches.borrow_mut();
+        let watch = Rc::new(Watch {
+            client: Cell::new(NEVER),
+            upstream: Cell::new(NEVER),
+            idle: Cell::new(false),
+            waker: RefCell::new(None),
+            index: Cell::new(watches.len()),
+        });
+        watches.push(Rc::clone(&watch));
+        Guard {
+            deadlines: Rc::clone(self),
+            watch,
+        }
+    }
+
+    /// Moves time on, and wakes every connection with a deadline that has passed.
+    pub(crate) fn tick(&self, now: Micros) {
+        self.now.set(now);
+        for watch in &*self.watches.borrow() {
+            if watch.client.get() <= now || watch.upstream.get() <= now {
+                watch.wake();
+            }
+        }
+    }
+
+    /// Wakes every idle connection, so that it sees the drain.
+    pub(crate) fn wake_idle(&self) {
+        for watch in self
+            .watches
+            .borrow()
+            .iter()
+            .filter(|watch| watch.idle.get())
+        {
+            watch.wake();
+        }
+    }
+
+    /// The time at the last tick.
+    pub(crate) fn now(&self) -> Micros {
+        self.now.get()
+    }
+}
+
+impl Watch {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Guard {
+    /// Sets the deadline for a party: at least `timeout` from now.
+    pub(crate) fn arm(&self, party: Party, timeout: Duration) {
+        let deadline = self
+            .deadlines
+            .now()
+            .saturating_add(micros(timeout))
+            .saturating_add(micros(TICK));
+        self.cell(party).set(deadline);
+    }
+
+    /// Takes the deadline for a party away.
+    pub(crate) fn disarm(&self, party: Party) {
+        self.cell(party).set(NEVER);
+    }
+
+    /// Whether a deadline is set for a party.
+    pub(crate) fn is_armed(&self, party: Party) -> bool {
+        self.cell(party).get() != NEVER
+    }
+
+    /// Whether the deadline for a party has passed.
+    pub(crate) fn is_over(&self, party: Party) -> bool {
+        self.cell(party).get() <= self.deadlines.now()
+    }
+
+    /// Says whether the connection may be closed at any time.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.watch.idle.set(idle);
+    }
+
+    /// The task to wake at a deadline. To be called before waiting.
+    pub(crate) fn wait(&self, cx: &Context<'_>) {
+        let mut waker = self.watch.waker.borrow_mut();
+        match &mut *waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *waker = Some(cx.waker().clone()),
+        }
+    }
+
+    fn cell(&self, party: Party) -> &Cell<Micros> {
+        match party {
+            Party::Client => &self.watch.client,
+            Party::Upstream => &self.watch.upstream,
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let index = self.watch.index.get();
+        let mut watches = self.deadlines.watches.borrow_mut();
+        watches.swap_remove(index);
+        if let Some(moved) = watches.get(index) {
+            moved.index.set(index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn only_what_is_over_is_woken() {
+        let deadlines = Rc::new(Deadlines::default());
+        let (early, late, gone) = (
+            deadlines.register(),
+            deadlines.register(),
+            deadlines.register(),
+        );
+        let counts: [Arc<Count>; 2] = Default::default();
+        for (guard, count, seconds) in [(&early, &counts[0], 1), (&late, &counts[1], 5)] {
+            guard.arm(Party::Upstream, Duration::from_secs(seconds));
+            guard.wait(&Context::from_waker(&Arc::clone(count).into()));
+        }
+        drop(gone);
+        deadlines.tick(500_000);
+        assert!(!early.is_over(Party::Upstream));
+        deadlines.tick(2_000_000);
+        assert!(early.is_over(Party::Upstream) && !early.is_over(Party::Client));
+        assert!(!late.is_over(Party::Upstream));
+        assert_eq!(
+            counts
+                .each_ref()
+                .map(|count| count.0.load(Ordering::Relaxed)),
+            [1, 0]
+        );
+        drop(early);
+        late.disarm(Party::Upstream);
+        deadlines.tick(9_000_000);
+        assert!(!late.is_over(Party::Upstream));
+        assert_eq!(deadlines.watches.borrow().len(), 1);
+    }
+}

@@ -1,0 +1,168 @@
+//! The header fields that haldane treats in a way of its own.
+
+/// What a field means to haldane. Everything else passes byte for byte.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// `Connection`: names what else is hop-by-hop, and whether the connection stays open.
+    Connection,
+    /// `Content-Length`.
+    ContentLength,
+    /// `Cookie`.
+    Cookie,
+    /// `Date`: added to a response that has none (RFC 9110 §6.6.1).
+    Date,
+    /// `Expect`: only `100-continue` is known (RFC 9110 §10.1.1).
+    Expect,
+    /// `Forwarded`: a claim about the client, like `X-Forwarded-*` (RFC 7239).
+    Forwarded,
+    /// `Host`.
+    Host,
+    /// Meant for the next hop only, and of no further interest (RFC 9110 §7.6.1).
+    HopByHop,
+    /// `Keep-Alive`: hop-by-hop; its timeout says how long a pooled connection lives.
+    KeepAlive,
+    /// A field that is passed on as it is.
+    Other,
+    /// A field that only haldane may set, or that imitates one with underscores.
+    Reserved,
+    /// `TE`: only `trailers` survives.
+    Te,
+    /// `Transfer-Encoding`.
+    TransferEncoding,
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `X-Forwarded-Host`.
+    XForwardedHost,
+    /// `X-Forwarded-Proto`.
+    XForwardedProto,
+}
+
+/// Fields whose underscore twins are dropped: many servers read both as one name.
+const CLAIMS: [(&[u8], Kind); 4] = [
+    (b"forwarded", Kind::Forwarded),
+    (b"x-forwarded-for", Kind::XForwardedFor),
+    (b"x-forwarded-host", Kind::XForwardedHost),
+    (b"x-forwarded-proto", Kind::XForwardedProto),
+];
+
+/// The prefix of the fields that only haldane sets.
+const OWN: &[u8] = b"x-haldane-";
+
+impl Kind {
+    /// What the field of this name means, in any spelling of case.
+    pub(crate) fn of(name: &[u8]) -> Self {
+        let known: &[(&[u8], Self)] = match name.first().map(u8::to_ascii_lowercase) {
+            Some(b'c') => &[
+                (b"connection", Self::Connection),
+                (b"content-length", Self::ContentLength),
+                (b"cookie", Self::Cookie),
+            ],
+            Some(b'd') => &[(b"date", Self::Date)],
+            Some(b'e') => &[(b"expect", Self::Expect)],
+            Some(b'f' | b'x') => return Self::of_claim(name),
+            Some(b'h') => &[(b"host", Self::Host), (b"http2-settings", Self::HopByHop)],
+            Some(b'k') => &[(b"keep-alive", Self::KeepAlive)],
+            Some(b'p') => &[
+                (b"proxy-authenticate", Self::HopByHop),
+                (b"proxy-authorization", Self::HopByHop),
+                (b"proxy-connection", Self::HopByHop),
+            ],
+            Some(b't') => &[
+                (b"te", Self::Te),
+                (b"trailer", Self::HopByHop),
+                (b"transfer-encoding", Self::TransferEncoding),
+            ],
+            Some(b'u') => &[(b"upgrade", Self::HopByHop)],
+            _ => return Self::Other,
+        };
+        known
+            .iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known))
+            .map_or(Self::Other, |(_, kind)| *kind)
+    }
+
+    fn of_claim(name: &[u8]) -> Self {
+        let dashed = |byte: &u8| {
+            if *byte == b'_' {
+                b'-'
+            } else {
+                byte.to_ascii_lowercase()
+            }
+        };
+        let is = |known: &[u8]| {
+            name.len() == known.len() && name.iter().map(dashed).eq(known.iter().copied())
+        };
+        if name.len() > OWN.len() && name[..OWN.len()].iter().map(dashed).eq(OWN.iter().copied()) {
+            return Self::Reserved;
+        }
+        match CLAIMS.iter().find(|(known, _)| is(known)) {
+            Some(_) if name.contains(&b'_') => Self::Reserved,
+            Some((_, kind)) => *kind,
+            None => Self::Other,
+        }
+    }
+
+    /// Whether a trailer of this name may be passed on: framing, routing and
+    /// authentication fields may not (RFC 9110 §6.5.1).
+    pub(crate) fn may_trail(name: &[u8]) -> bool {
+        const NEVER: [&[u8]; 7] = [
+            b"authorization",
+            b"cache-control",
+            b"content-encoding",
+            b"content-range",
+            b"content-type",
+            b"cookie",
+            b"set-cookie",
+        ];
+        Self::of(name) == Self::Other && !NEVER.iter().any(|never| name.eq_ignore_ascii_case(never))
+    }
+}
+
+/// The comma-separated members of a field value, without empty ones.
+pub(crate) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_every_spelling() {
+        for (name, kind) in [
+            ("Connection", Kind::Connection),
+            ("CONTENT-LENGTH", Kind::ContentLength),
+            ("transfer-Encoding", Kind::TransferEncoding),
+            ("Proxy-Connection", Kind::HopByHop),
+            ("te", Kind::Te),
+            ("X-Forwarded-For", Kind::XForwardedFor),
+            ("x_forwarded_for", Kind::Reserved),
+            ("X-Forwarded_Proto", Kind::Reserved),
+            ("X-Haldane-Role", Kind::Reserved),
+            ("x_haldane_version", Kind::Reserved),
+            ("x-haldane", Kind::Other),
+            ("x-request-id", Kind::Other),
+            ("", Kind::Other),
+        ] {
+            assert_eq!(Kind::of(name.as_bytes()), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn trailers_carry_no_framing() {
+        assert!(Kind::may_trail(b"grpc-status"));
+        for name in [
+            "Content-Length",
+            "host",
+            "Transfer-Encoding",
+            "authorization",
+            "X-Forwarded-For",
+            "Set-Cookie",
+        ] {
+            assert!(!Kind::may_trail(name.as_bytes()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! A message head as it stood on the wire: one buffer, and where each part lies in it.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use super::field::Kind;
+
+/// The most fields that a configuration may allow.
+const FIELDS_MAX: usize = 1000;
+
+/// How much of a head is accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadLimits {
+    pub(crate) bytes: usize,
+    pub(crate) fields: usize,
+}
+
+/// The version of HTTP/1 that a message is in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Version {
+    #[default]
+    Http10,
+    Http11,
+}
+
+/// Why bytes are no message head.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum HeadError {
+    /// A line ends without CR: other parsers may see other lines.
+    BareLineFeed,
+    /// Not a header field.
+    Field,
+    /// Not a request or status line.
+    StartLine,
+    /// More fields than allowed.
+    TooManyFields,
+    /// More bytes than allowed.
+    TooLarge,
+    /// A request target alone is longer than a head may be.
+    TargetTooLong,
+    /// An HTTP version other than 1.0 and 1.1.
+    Version,
+}
+
+/// A parsed head. Reused from message to message to keep its memory.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    bytes: Vec<u8>,
+    fields: Vec<Field>,
+    /// The method, or the reason phrase of a response.
+    first: Span,
+    /// The request target.
+    target: Span,
+    pub(crate) status: u16,
+    pub(crate) version: Version,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    kind: Kind,
+    name: Span,
+    value: Span,
+}
+
+/// One field of a head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FieldRef<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) name: &'a [u8],
+    pub(crate) value: &'a [u8],
+}
+
+impl Head {
+    /// Reads a request head from the start of `input`. `None`: it is not complete yet.
+    /// Otherwise the number of bytes that it takes.
+    pub(crate) fn parse_request(
+        &mut self,
+        input: &[u8],
+        limits: HeadLimits,
+    ) -> Result<Option<usize>, HeadError> {
+        let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+        let mut request = httparse::Request::new(&mut []);
+        let window = &input[..input.len().min(limits.bytes)];
+        let allowed = &mut fields[..limits.fields.min(FIELDS_MAX)];
+        match request.parse_with_uninit_headers(window, allowed) {
+            Ok(httparse::Status::Complete(length)) => {
+                let head = &window[..length];
+                self.take(head, request.headers)?;
+                self.first = span_in(head, request.method.unwrap_or_default().as_bytes());
+                self.target = span_in(head, request.path.unwrap_or_default().as_bytes());
+                self.version = version(request.version);
+                Ok(Some(length))
+            }
+            Ok(httparse::Status::Partial) if window.len() < limits.bytes => Ok(None),
+            Ok(httparse::Status::Partial) if request.version.is_none() => {
+                Err(HeadError::TargetTooLong)
+            }
+            Ok(httparse::Status::Partial) => Err(HeadError::TooLarge),
+            Err(error) => Err(HeadError::from(error)),
+        }
+    }
+
+    /// Reads a response head from the start of `input`, as [`Head::parse_request`] does.
+    pub(crate) fn parse_response(
+        &mut self,
+        input: &[u8],
+        limits: HeadLimits,
+    ) -> Result<Option<usize>, HeadError> {
+        let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let window = &input[..input.len().min(limits.bytes)];
+        let allowed = &mut fields[..limits.fields.min(FIELDS_MAX)];
+        let config = httparse::ParserConfig::default();
+        match config.parse_response_with_uninit_headers(&mut response, window, allowed) {
+            Ok(httparse::Status::Complete(length)) => {
+                let head = &window[..length];
+                self.take(head, response.headers)?;
+                self.first = span_in(head, response.reason.unwrap_or_default().as_bytes());
+                self.status = response.code.unwrap_or_default();
+                self.version = version(response.version);
+                Ok(Some(length))
+            }
+            Ok(httparse::Status::Partial) if window.len() < limits.bytes => Ok(None),
+            Ok(httparse::Status::Partial) => Err(HeadError::TooLarge),
+            Err(error) => Err(HeadError::from(error)),
+        }
+    }
+
+    fn take(&mut self, head: &[u8], fields: &[httparse::Header<'_>]) -> Result<(), HeadError> {
+        if has_bare_line_feed(head) {
+            return Err(HeadError::BareLineFeed);
+        }
+        self.bytes.clear();
+        self.bytes.extend_from_slice(head);
+        self.fields.clear();
+        self.fields.extend(fields.iter().map(|field| Field {
+            kind: Kind::of(field.name.as_bytes()),
+            name: span_in(head, field.name.as_bytes()),
+            value: span_in(head, field.value),
+        }));
+        Ok(())
+    }
+
+    /// The method of a request.
+    pub(crate) fn method(&self) -> &[u8] {
+        self.slice(self.first)
+    }
+
+    /// The reason phrase of a response.
+    pub(crate) fn reason(&self) -> &[u8] {
+        self.slice(self.first)
+    }
+
+    /// The request target as it was sent.
+    pub(crate) fn target(&self) -> &[u8] {
+        self.slice(self.target)
+    }
+
+    /// All fields in their order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = FieldRef<'_>> {
+        self.fields.iter().map(|field| FieldRef {
+            kind: field.kind,
+            name: self.slice(field.name),
+            value: self.slice(field.value),
+        })
+    }
+
+    /// The values of all fields of a kind, in their order.
+    pub(crate) fn values(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
+        self.fields
+            .iter()
+            .filter(move |field| field.kind == kind)
+            .map(|field| self.slice(field.value))
+    }
+
+    /// The value of the first field of this name.
+    pub(crate) fn value_of(&self, name: &[u8]) -> Option<&[u8]> {
+        self.fields()
+            .find(|field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| field.value)
+    }
+
+    fn slice(&self, span: Span) -> &[u8] {
+        let range: Range<usize> = span.start as usize..span.end as usize;
+        self.bytes.get(range).unwrap_or_default()
+    }
+}
+
+impl From<httparse::Error> for HeadError {
+    fn from(error: httparse::Error) -> Self {
+        match error {
+            httparse::Error::HeaderName | httparse::Error::HeaderValue => Self::Field,
+            httparse::Error::TooManyHeaders => Self::TooManyFields,
+            httparse::Error::Version => Self::Version,
+            httparse::Error::NewLine | httparse::Error::Status | httparse::Error::Token => {
+                Self::StartLine
+            }
+        }
+    }
+}
+
+fn version(minor: Option<u8>) -> Version {
+    if minor == Some(1) {
+        Version::Http11
+    } else {
+        Version::Http10
+    }
+}
+
+/// Where `part`, which the parser borrowed from `whole`, lies in it.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a head is at most a megabyte"
+)]
+fn span_in(whole: &[u8], part: &[u8]) -> Span {
+    let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+    if part.is_empty() || start > whole.len() {
+        return Span::default();
+    }
+    Span {
+        start: start as u32,
+        end: (start + part.len()) as u32,
+    }
+}
+
+/// The parser takes a line feed alone as the end of a line; RFC 9112 §2.2 allows
+/// that, and it is how two parsers come to disagree about one message.
+fn has_bare_line_feed(head: &[u8]) -> bool {
+    let mut before = 0;
+    for byte in head {
+        if *byte == b'\n' && before != b'\r' {
+            return true;
+        }
+        before = *byte;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits {
+        bytes: 256,
+        fields: 4,
+    };
+
+    fn request(text: &str) -> Result<Option<usize>, HeadError> {
+        Head::default().parse_request(text.as_bytes(), LIMITS)
+    }
+
+    #[test]
+    fn a_request_keeps_its_parts() {
+        let text = "GET /a?b=c HTTP/1.1\r\nHost: x\r\nX-Odd:  a b \r\n\r\nrest";
+        let mut head = Head::default();
+        assert_eq!(
+            head.parse_request(text.as_bytes(), LIMITS),
+            Ok(Some(text.len() - 4))
+        );
+        assert_eq!(
+            (head.method(), head.target()),
+            (&b"GET"[..], &b"/a?b=c"[..])
+        );
+        assert_eq!(head.version, Version::Http11);
+        assert_eq!(head.value_of(b"x-odd"), Some(&b"a b"[..]));
+        assert_eq!(head.values(Kind::Host).collect::<Vec<_>>(), [b"x"]);
+    }
+
+    #[test]
+    fn what_is_not_a_head_is_refused() {
+        for (text, error) in [
+            ("GET / HTTP/1.1\nHost: x\r\n\r\n", HeadError::BareLineFeed),
+            ("GET / HTTP/1.1\r\nHost: x\n\r\n", HeadError::BareLineFeed),
+            ("GET / HTTP/1.1\r\nHost: x\r\n\n", HeadError::BareLineFeed),
+            ("GET / HTTP/1.1\r\nHost : x\r\n\r\n", HeadError::Field),
+            (
+                "GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n",
+                HeadError::Field,
+            ),
+            ("GET / HTTP/1.1\r\n: x\r\n\r\n", HeadError::Field),
+            ("GET / HTTP/1.1\r\na: \0\r\n\r\n", HeadError::Field),
+            ("GET / HTTP/2.0\r\n\r\n", HeadError::Version),
+            ("GET  / HTTP/1.1\r\n\r\n", HeadError::StartLine),
+            ("G@T / HTTP/1.1\r\n\r\n", HeadError::StartLine),
+            (
+                "GET / HTTP/1.1\r\na:1\r\na:1\r\na:1\r\na:1\r\na:1\r\n\r\n",
+                HeadError::TooManyFields,
+            ),
+        ] {
+            assert_eq!(request(text), Err(error), "{text:?}");
+        }
+        assert_eq!(
+            request(&format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(300))),
+            Err(HeadError::TargetTooLong)
+        );
+        assert_eq!(
+            request(&format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(300))),
+            Err(HeadError::TooLarge)
+        );
+    }
+
+    #[test]
+    fn half_a_head_is_waited_for() {
+        let text = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        for end in 0..text.len() {
+            assert_eq!(request(&text[..end]), Ok(None), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_response_keeps_its_parts() {
+        let mut head = Head::default();
+        let text = b"HTTP/1.0 503 Out of tea\r\nServer: x\r\n\r\n";
+        assert_eq!(head.parse_response(text, LIMITS), Ok(Some(text.len())));
+        assert_eq!(
+            (head.status, head.reason(), head.version),
+            (503, &b"Out of tea"[..], Version::Http10)
+        );
+    }
+}

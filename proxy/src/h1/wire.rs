@@ -1,0 +1,214 @@
+//! A TCP stream with a read buffer and a write buffer that are held only while in use.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::buffers::{Buffers, SMALL};
+
+/// Data up to this size is copied behind what waits to be written: one `send`
+/// instead of a `writev`. Measured to be cheaper for small messages.
+const COPY_MAX: usize = 4 * 1024;
+
+/// More than this does not wait in the write buffer: back-pressure starts here.
+const PENDING_MAX: usize = 64 * 1024;
+
+/// One end of a connection.
+pub(crate) struct Wire {
+    stream: TcpStream,
+    buffers: Rc<Buffers>,
+    /// What was read: `input[start..end]` is not consumed yet. Empty while idle.
+    input: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// What is to be written: `output[written..]`. Without capacity while idle.
+    output: Vec<u8>,
+    written: usize,
+    /// The last read filled the buffer: there is more where it came from.
+    filled: bool,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: TcpStream, buffers: Rc<Buffers>) -> Self {
+        Self {
+            stream,
+            buffers,
+            input: Vec::new(),
+            start: 0,
+            end: 0,
+            output: Vec::new(),
+            written: 0,
+            filled: false,
+        }
+    }
+
+    /// What was read and not consumed.
+    pub(crate) fn input(&self) -> &[u8] {
+        &self.input[self.start..self.end]
+    }
+
+    /// Drops the first bytes of the input.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.start = (self.start + bytes).min(self.end);
+    }
+
+    /// Whether the input buffer can take more without growing past `most` bytes.
+    pub(crate) fn has_room(&self, most: usize) -> bool {
+        self.end - self.start < most
+    }
+
+    /// Reads once. 0 is the end of the stream. While nothing comes and nothing is
+    /// left to consume, no buffer is held.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.make_room();
+        let mut buffer = ReadBuf::new(&mut self.input[self.end..]);
+        let result = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+        let (read, full) = (buffer.filled().len(), buffer.remaining() == 0);
+        match result {
+            Poll::Pending => {
+                if self.start == self.end {
+                    self.release_input();
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Ok(())) => {
+                self.end += read;
+                self.filled = full;
+                Poll::Ready(Ok(read))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            if self.filled && self.input.len() == SMALL {
+                self.release_input();
+                self.input = self.buffers.take_large();
+            }
+            self.filled = false;
+            if self.input.is_empty() {
+                self.input = self.buffers.take_small();
+            }
+        } else if self.end == self.input.len() {
+            if self.start > 0 {
+                self.input.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            } else {
+                // Only a head that is allowed to be larger than a buffer comes here.
+                self.input.resize(self.input.len() * 2, 0);
+            }
+        }
+    }
+
+    fn release_input(&mut self) {
+        (self.start, self.end) = (0, 0);
+        self.buffers.give(std::mem::take(&mut self.input));
+    }
+
+    /// The write buffer, to append to.
+    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
+        if self.output.capacity() == 0 {
+            self.output = self.buffers.take_output();
+        }
+        &mut self.output
+    }
+
+    fn pending(&self) -> usize {
+        self.output.len() - self.written
+    }
+
+    /// Takes a part of `data` for writing, behind what waits already.
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if data.len() <= COPY_MAX {
+            if self.pending() > PENDING_MAX {
+                ready!(self.poll_flush(cx))?;
+            }
+            self.output().extend_from_slice(data);
+            return Poll::Ready(Ok(data.len()));
+        }
+        loop {
+            let pending = self.pending();
+            if pending == 0 {
+                return Pin::new(&mut self.stream).poll_write(cx, data);
+            }
+            let both = [
+                IoSlice::new(&self.output[self.written..]),
+                IoSlice::new(data),
+            ];
+            let sent = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &both))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(sent.min(pending));
+            if sent > pending {
+                return Poll::Ready(Ok(sent - pending));
+            }
+        }
+    }
+
+    /// Writes what waits.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.pending() > 0 {
+            let sent =
+                ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output[self.written..]))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, sent: usize) {
+        self.written += sent;
+        if self.written == self.output.len() {
+            self.written = 0;
+            self.output.clear();
+        }
+    }
+
+    /// Gives the buffers back that hold nothing.
+    pub(crate) fn rest(&mut self) {
+        if self.start == self.end {
+            self.release_input();
+        }
+        if self.pending() == 0 && self.output.capacity() > 0 {
+            self.buffers.give_output(std::mem::take(&mut self.output));
+        }
+    }
+
+    /// Says that nothing more will be written.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    /// Whether nothing has come and the other end has not closed, as the operating
+    /// system knows at this moment.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        let peeked = socket2::SockRef::from(&self.stream).peek(&mut byte);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// The socket, for its options.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.release_input();
+        self.buffers.give_output(std::mem::take(&mut self.output));
+    }
+}

@@ -1,0 +1,397 @@
+//! The state that the request path and the control plane share.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use haldane_config::{Config, RouteConfig, SaltSource};
+use haldane_decide::gate::spec::LatencyMetric;
+use haldane_decide::gate::{Breach, StableLatency};
+use haldane_decide::outcome::Outcome;
+use haldane_decide::release::{Release, ReleaseSpec};
+use haldane_decide::role::Role;
+use haldane_decide::rollout::{Cause, Effect, Notice, NoticeKind, Order, Rejected};
+use haldane_decide::split::Salt;
+use haldane_decide::status::Status;
+use haldane_decide::tally::{LATENCY_LIMITS_MAX, Tally};
+use hdrhistogram::Histogram;
+use tokio::sync::Notify;
+
+use crate::clock::{Clock, Micros, micros};
+use crate::sync::{AtomicU64, Ordering};
+
+pub(crate) mod choice;
+pub mod events;
+pub(crate) mod histogram;
+pub(crate) mod shard;
+pub mod weight;
+
+use events::{Event, EventLog};
+use histogram::empty_histogram;
+use shard::{RoleShard, Shard};
+use weight::{LiveWeight, Setting};
+
+/// Everything that workers and the control plane share.
+pub struct Live {
+    /// The time.
+    pub clock: Clock,
+    /// What happened.
+    pub events: EventLog,
+    /// The routes in the order of the configuration. Replaced as a whole.
+    pub(crate) routes: Arc<ArcSwap<Vec<Arc<Route>>>>,
+    /// Told whenever an effect was carried out.
+    pub(crate) changed: Notify,
+    /// Client connections that are open on all workers.
+    pub(crate) connections: AtomicUsize,
+    /// The process is about to end: readiness says no.
+    pub(crate) draining: AtomicBool,
+}
+
+impl Live {
+    /// The state of a process that starts with `config` and this many workers.
+    #[must_use]
+    pub fn new(config: &Config, workers: usize, clock: Clock) -> Arc<Self> {
+        let routes = config
+            .routes
+            .iter()
+            .map(|route| Arc::new(Route::new(route, workers, clock)));
+        Arc::new(Self {
+            clock,
+            events: EventLog::default(),
+            routes: Arc::new(ArcSwap::from_pointee(routes.collect())),
+            changed: Notify::new(),
+            connections: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// The routes as they are now.
+    pub(crate) fn routes(&self) -> Arc<Vec<Arc<Route>>> {
+        self.routes.load_full()
+    }
+
+    /// The route of this name.
+    pub(crate) fn route(&self, name: &str) -> Option<Arc<Route>> {
+        self.routes
+            .load()
+            .iter()
+            .find(|route| &*route.config.name == name)
+            .cloned()
+    }
+}
+
+/// One route at run time.
+pub(crate) struct Route {
+    pub(crate) config: RouteConfig,
+    salt: RouteSalt,
+    word: LiveWeight,
+    /// One for each worker.
+    shards: Box<[Shard]>,
+    limits: LatencyBoard,
+    /// Taken for failures, for slow responses, by the driver and for commands; never across an await.
+    judge: Mutex<Judge>,
+}
+
+/// The decisions of a route, and how long its rollbacks took.
+struct Judge {
+    release: Release,
+    rollback_times: Histogram<u64>,
+    rollbacks_by_gate: Vec<(Arc<str>, u64)>,
+}
+
+/// Where a route's salts come from.
+enum RouteSalt {
+    Fixed(Salt),
+    PerGeneration(Salt),
+}
+
+/// Where a request was sent, and by which setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Routed {
+    pub(crate) role: Role,
+    pub(crate) generation: u32,
+}
+
+impl Route {
+    fn new(config: &RouteConfig, workers: usize, clock: Clock) -> Self {
+        let spec = ReleaseSpec {
+            weight: config.weight,
+            gates: config.gates.clone(),
+        };
+        let release = Release::new(spec, &Tally::default(), clock.now());
+        let setting = Setting {
+            generation: release.generation().0,
+            weight: release.weight(),
+        };
+        let limits = LatencyBoard::default();
+        limits.publish(&release);
+        Self {
+            config: config.clone(),
+            salt: RouteSalt::new(&config.sticky.salt),
+            word: LiveWeight::new(setting),
+            shards: (0..workers).map(|_| Shard::default()).collect(),
+            limits,
+            judge: Mutex::new(Judge {
+                release,
+                rollback_times: empty_histogram(),
+                rollbacks_by_gate: Vec::new(),
+            }),
+        }
+    }
+
+    /// Picks a role under the current setting and counts the request as started.
+    ///
+    /// `choose` must depend on its arguments only: it is asked again when the
+    /// setting changes between the choice and its confirmation.
+    pub(crate) fn pick(&self, worker: usize, choose: impl Fn(Salt, Setting) -> Role) -> Routed {
+        let shard = &self.shards[worker];
+        let mut setting = self.word.load();
+        loop {
+            let role = choose(self.salt(setting.generation), setting);
+            let routed = Routed {
+                role,
+                generation: setting.generation,
+            };
+            shard.of(role).start();
+            match role {
+                Role::Stable => return routed,
+                Role::Canary => {
+                    let confirmed = self.word.confirm();
+                    if confirmed == setting {
+                        return routed;
+                    }
+                    shard.of(role).unstart();
+                    setting = confirmed;
+                }
+            }
+        }
+    }
+
+    /// The counts of one worker, for it to write.
+    pub(crate) fn shard(&self, worker: usize, role: Role) -> &RoleShard {
+        self.shards[worker].of(role)
+    }
+
+    /// Which latency limits a canary success of these times was slower than.
+    pub(crate) fn slower_slots(
+        &self,
+        ttfb: Micros,
+        duration: Micros,
+    ) -> impl Iterator<Item = usize> {
+        self.limits.exceeded(ttfb, duration)
+    }
+
+    /// The generation and weight that requests are split by.
+    pub(crate) fn setting(&self) -> Setting {
+        self.word.load()
+    }
+
+    /// The salt of a generation.
+    pub(crate) fn salt(&self, generation: u32) -> Salt {
+        match self.salt {
+            RouteSalt::Fixed(salt) => salt,
+            RouteSalt::PerGeneration(salt) => salt.for_generation(generation),
+        }
+    }
+
+    /// Lets the gates judge an outcome that the shards already contain. When this
+    /// returns, a breach has made the weight zero. `seen` is when the outcome was known.
+    pub(crate) fn observe(&self, outcome: &Outcome, seen: Micros, live: &Live) {
+        let mut judge = self.lock();
+        let tally = self.tally();
+        let effects = judge.release.observe(outcome, &tally, live.clock.at(seen));
+        self.carry_out(&mut judge, effects, Some(seen), live);
+    }
+
+    /// Lets the gates see what was counted since the last call.
+    pub(crate) fn absorb(&self, latency: &StableLatency<'_>, live: &Live) {
+        let seen = live.clock.micros();
+        let mut judge = self.lock();
+        let tally = self.tally();
+        let effects = judge.release.absorb(&tally, latency, live.clock.at(seen));
+        self.limits.publish(&judge.release);
+        self.carry_out(&mut judge, effects, Some(seen), live);
+    }
+
+    /// Carries out what a person or a pipeline asks for. True if anything changed.
+    pub(crate) fn command(&self, order: Order, live: &Live) -> Result<bool, Rejected> {
+        let mut judge = self.lock();
+        let tally = self.tally();
+        let effects = judge.release.command(order, &tally, live.clock.now())?;
+        let changed = !effects.is_empty();
+        self.carry_out(&mut judge, effects, None, live);
+        Ok(changed)
+    }
+
+    /// Where the release stands.
+    pub(crate) fn status(&self, live: &Live) -> Status {
+        self.lock().release.status(live.clock.now())
+    }
+
+    /// Breach to weight zero in microseconds, of all rollbacks so far; and how many each gate caused.
+    pub(crate) fn rollbacks(&self) -> (Histogram<u64>, Vec<(Arc<str>, u64)>) {
+        let judge = self.lock();
+        (
+            judge.rollback_times.clone(),
+            judge.rollbacks_by_gate.clone(),
+        )
+    }
+
+    /// The counts of all workers that gates judge by.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for shard in &self.shards {
+            shard.read_evidence(&mut tally);
+        }
+        tally
+    }
+
+    /// The counts of all workers for one role, worker by worker.
+    pub(crate) fn shards_of(&self, role: Role) -> impl Iterator<Item = &RoleShard> {
+        self.shards.iter().map(move |shard| shard.of(role))
+    }
+
+    /// Requests of a role: how many were routed, and how many have not ended.
+    pub(crate) fn requests(&self, role: Role) -> (u64, u64) {
+        // Ended first: a request that ends in between is then still counted as running.
+        let finished: u64 = self.shards_of(role).map(RoleShard::finished).sum();
+        let started: u64 = self.shards_of(role).map(RoleShard::started).sum();
+        (started, started.saturating_sub(finished))
+    }
+
+    fn carry_out(
+        &self,
+        judge: &mut Judge,
+        effects: Vec<Effect>,
+        seen: Option<Micros>,
+        live: &Live,
+    ) {
+        if effects.is_empty() {
+            return;
+        }
+        // The weight first: it is what the next request on any thread reads.
+        for effect in &effects {
+            if let Effect::Reweigh { generation, weight } = effect {
+                self.word.store(Setting {
+                    generation: generation.0,
+                    weight: *weight,
+                });
+            }
+        }
+        let (canary_requests, canary_in_flight) = self.requests(Role::Canary);
+        let done = live.clock.micros();
+        self.limits.publish(&judge.release);
+        for effect in effects {
+            let Effect::Announce(notice) = effect else {
+                continue;
+            };
+            let rollback_micros = judge.note_breach(&notice, seen, done);
+            live.events.push(Event {
+                seq: 0,
+                route: Arc::clone(&self.config.name),
+                notice,
+                canary_requests,
+                canary_in_flight,
+                rollback_micros,
+            });
+        }
+        live.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Judge> {
+        // A panic under the lock leaves counts and a phase, both valid in any state.
+        self.judge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Judge {
+    /// Records how long a breach took to become weight zero, if the notice is one.
+    fn note_breach(
+        &mut self,
+        notice: &Notice,
+        seen: Option<Micros>,
+        done: Micros,
+    ) -> Option<Micros> {
+        let NoticeKind::RolledBack {
+            by: Cause::Breach(Breach { gate, .. }),
+            ..
+        } = &notice.kind
+        else {
+            return None;
+        };
+        match self
+            .rollbacks_by_gate
+            .iter_mut()
+            .find(|(name, _)| name == gate)
+        {
+            Some((_, count)) => *count += 1,
+            None => self.rollbacks_by_gate.push((Arc::clone(gate), 1)),
+        }
+        let took = done.saturating_sub(seen?);
+        self.rollback_times.saturating_record(took);
+        Some(took)
+    }
+}
+
+impl RouteSalt {
+    fn new(source: &SaltSource) -> Self {
+        match source {
+            SaltSource::Auto => Self::PerGeneration(Salt::from_bits(random_bits())),
+            SaltSource::Fixed(text) => Self::Fixed(Salt::from_text(text)),
+        }
+    }
+}
+
+/// 128 bits that nobody outside can know.
+#[expect(
+    clippy::expect_used,
+    reason = "no operating system that runs this fails to give random bytes"
+)]
+fn random_bits() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    u128::from_le_bytes(bytes)
+}
+
+/// The canary's latency limits, as workers read them. `u64::MAX` where there is none.
+struct LatencyBoard {
+    slots: [(AtomicU64, AtomicU64); LATENCY_LIMITS_MAX],
+}
+
+impl Default for LatencyBoard {
+    fn default() -> Self {
+        let slots = std::array::from_fn(|_| (AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)));
+        Self { slots }
+    }
+}
+
+impl LatencyBoard {
+    fn publish(&self, release: &Release) {
+        for ((ttfb, duration), limit) in self.slots.iter().zip(release.latency_limits().slots()) {
+            let of = |metric| match limit {
+                Some((of, limit)) if *of == metric => micros(*limit),
+                Some(_) | None => u64::MAX,
+            };
+            // Stored only when changed: workers keep the line.
+            for (cell, value) in [
+                (ttfb, of(LatencyMetric::Ttfb)),
+                (duration, of(LatencyMetric::Duration)),
+            ] {
+                if cell.load(Ordering::Relaxed) != value {
+                    cell.store(value, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn exceeded(&self, ttfb: Micros, duration: Micros) -> impl Iterator<Item = usize> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(move |(slot, limits)| {
+                let slow = ttfb > limits.0.load(Ordering::Relaxed)
+                    || duration > limits.1.load(Ordering::Relaxed);
+                slow.then_some(slot)
+            })
+    }
+}

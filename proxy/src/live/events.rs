@@ -1,0 +1,76 @@
+//! What happened, in order: a bounded log that the admin API reads.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use haldane_decide::rollout::Notice;
+use serde::Serialize;
+
+/// How many events are kept. A rollout has tens; older ones are in the logs.
+const EVENTS_MAX: usize = 1024;
+
+/// One change of one route.
+#[derive(Clone, Debug, Serialize)]
+pub struct Event {
+    /// Counts up by one over all routes, from 1.
+    pub seq: u64,
+    /// The route that changed.
+    pub route: Arc<str>,
+    /// What changed, when, and by whom.
+    #[serde(flatten)]
+    pub notice: Notice,
+    /// Requests that were routed to the canary since the process started, when the
+    /// change had taken effect. Any that comes after is routed by the new weight.
+    pub canary_requests: u64,
+    /// How many of them had not ended.
+    pub canary_in_flight: u64,
+    /// For a breach: microseconds from the deciding outcome until the weight was zero.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback_micros: Option<u64>,
+}
+
+/// The events of all routes.
+#[derive(Debug, Default)]
+pub struct EventLog {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    last: u64,
+    events: VecDeque<Event>,
+}
+
+impl EventLog {
+    /// Appends an event and gives it the next sequence number.
+    pub(crate) fn push(&self, mut event: Event) {
+        let mut inner = self.lock();
+        inner.last += 1;
+        event.seq = inner.last;
+        if inner.events.len() == EVENTS_MAX {
+            inner.events.pop_front();
+        }
+        inner.events.push_back(event);
+    }
+
+    /// The events after `seq`, oldest first.
+    #[must_use]
+    pub fn since(&self, seq: u64) -> Vec<Event> {
+        self.lock()
+            .events
+            .iter()
+            .filter(|event| event.seq > seq)
+            .cloned()
+            .collect()
+    }
+
+    /// The sequence number of the newest event; 0 before the first.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.lock().last
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,240 @@
+//! Per-worker counts, written without locks, read as a `Tally`.
+//!
+//! A shard has one writer, so a count is a plain load and store and no line is
+//! shared between writers. Readers may see a count a little late, never torn.
+
+use std::sync::OnceLock;
+
+use haldane_decide::outcome::FailureReason;
+use haldane_decide::role::Role;
+use haldane_decide::tally::{LATENCY_LIMITS_MAX, Tally};
+use hdrhistogram::Histogram;
+
+use super::histogram::{Latencies, bump};
+use crate::sync::{AtomicU64, Ordering};
+
+/// The lowest status code that HTTP knows; one cell for each from here to 599.
+const LOWEST_STATUS: u16 = 100;
+const STATUSES: usize = 500;
+
+/// One worker's counts for one route. Padded so that neighbours share no cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Shard {
+    by_role: [RoleShard; 2],
+}
+
+/// One worker's counts for one role of a route.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct RoleShard {
+    started: AtomicU64,
+    finished: AtomicU64,
+    /// Evidence for the current generation; see [`RoleShard::read_evidence`].
+    successes: AtomicU64,
+    failures: AtomicU64,
+    slower: [AtomicU64; LATENCY_LIMITS_MAX],
+    by_reason: [AtomicU64; FailureReason::ALL.len()],
+    /// Allocated by the first response: most routes of a large table are idle.
+    detail: OnceLock<Box<Detail>>,
+}
+
+#[derive(Debug)]
+struct Detail {
+    /// Of responses that are no failures: what latency gates compare.
+    succeeded: Times,
+    /// Of failed responses, which are often fast and would flatter their version.
+    failed: OnceLock<Box<Times>>,
+    statuses: Box<[AtomicU64]>,
+}
+
+#[derive(Debug)]
+struct Times {
+    ttfb: Latencies,
+    duration: Latencies,
+}
+
+/// Which responses are meant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Responses {
+    All,
+    /// Those whose status is no failure.
+    Succeeded,
+}
+
+/// Statuses from here on count against the version.
+pub(crate) const FAILURE_STATUS: u16 = 500;
+
+impl Shard {
+    /// The counts of one role.
+    pub(crate) fn of(&self, role: Role) -> &RoleShard {
+        &self.by_role[role.index()]
+    }
+
+    /// Adds what gates judge by to `tally`.
+    pub(crate) fn read_evidence(&self, tally: &mut Tally) {
+        for role in Role::ALL {
+            self.of(role).read_evidence(tally, role);
+        }
+    }
+}
+
+impl RoleShard {
+    /// A request was routed to this role.
+    pub(crate) fn start(&self) {
+        bump(&self.started, 1);
+    }
+
+    /// A request that was counted as started went to the other role after all.
+    pub(crate) fn unstart(&self) {
+        bump(&self.started, u64::MAX);
+    }
+
+    /// An exchange ended, however it ended.
+    pub(crate) fn finish(&self) {
+        bump(&self.finished, 1);
+    }
+
+    /// A response head with this status came after `ttfb` microseconds.
+    pub(crate) fn head(&self, status: u16, ttfb: u64) {
+        let detail = self.detail.get_or_init(Detail::boxed);
+        detail.times(status).ttfb.record(ttfb);
+        if let Some(cell) = detail
+            .statuses
+            .get(usize::from(status.wrapping_sub(LOWEST_STATUS)))
+        {
+            bump(cell, 1);
+        }
+    }
+
+    /// haldane answered with this status in the place of the upstream.
+    pub(crate) fn answered_for(&self, status: u16) {
+        let detail = self.detail.get_or_init(Detail::boxed);
+        if let Some(cell) = detail
+            .statuses
+            .get(usize::from(status.wrapping_sub(LOWEST_STATUS)))
+        {
+            bump(cell, 1);
+        }
+    }
+
+    /// A response with this status was complete after `duration` microseconds.
+    pub(crate) fn complete(&self, status: u16, duration: u64) {
+        self.detail
+            .get_or_init(Detail::boxed)
+            .times(status)
+            .duration
+            .record(duration);
+    }
+
+    /// Evidence for the version.
+    pub(crate) fn success(&self) {
+        bump(&self.successes, 1);
+    }
+
+    /// A success was slower than the latency limit of this slot.
+    pub(crate) fn slower(&self, slot: usize) {
+        if let Some(cell) = self.slower.get(slot) {
+            bump(cell, 1);
+        }
+    }
+
+    /// Evidence against the version.
+    pub(crate) fn failure(&self) {
+        bump(&self.failures, 1);
+    }
+
+    /// A failure, whichever generation it belongs to.
+    pub(crate) fn failed_by(&self, reason: FailureReason) {
+        bump(&self.by_reason[reason.index()], 1);
+    }
+
+    fn read_evidence(&self, tally: &mut Tally, role: Role) {
+        let counts = tally.of_mut(role);
+        counts.failures += self.failures.load(Ordering::Acquire);
+        counts.successes += self.successes.load(Ordering::Acquire);
+        for (sum, cell) in counts.slower.iter_mut().zip(&self.slower) {
+            *sum += cell.load(Ordering::Acquire);
+        }
+    }
+
+    /// Requests routed to this role so far.
+    pub(crate) fn started(&self) -> u64 {
+        self.started.load(Ordering::Acquire)
+    }
+
+    /// Exchanges of this role that have ended.
+    pub(crate) fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    /// Failures for this reason.
+    pub(crate) fn failures_by(&self, reason: FailureReason) -> u64 {
+        self.by_reason[reason.index()].load(Ordering::Acquire)
+    }
+
+    /// Calls `each` with every status that was seen and how often.
+    pub(crate) fn statuses(&self, mut each: impl FnMut(u16, u64)) {
+        let Some(detail) = self.detail.get() else {
+            return;
+        };
+        for (code, cell) in (LOWEST_STATUS..).zip(detail.statuses.iter()) {
+            let count = cell.load(Ordering::Relaxed);
+            if count != 0 {
+                each(code, count);
+            }
+        }
+    }
+
+    /// Adds the times to the first byte to `histogram`; returns their sum in microseconds.
+    pub(crate) fn add_ttfb(&self, responses: Responses, histogram: &mut Histogram<u64>) -> u64 {
+        self.times_of(responses)
+            .map(|times| times.ttfb.add_to(histogram))
+            .sum()
+    }
+
+    /// Adds the durations to `histogram`; returns their sum in microseconds.
+    pub(crate) fn add_duration(&self, responses: Responses, histogram: &mut Histogram<u64>) -> u64 {
+        self.times_of(responses)
+            .map(|times| times.duration.add_to(histogram))
+            .sum()
+    }
+
+    fn times_of(&self, responses: Responses) -> impl Iterator<Item = &Times> {
+        let detail = self.detail.get();
+        let failed = detail
+            .and_then(|detail| detail.failed.get())
+            .filter(|_| responses == Responses::All);
+        detail
+            .map(|detail| &detail.succeeded)
+            .into_iter()
+            .chain(failed.map(|times| &**times))
+    }
+}
+
+impl Detail {
+    fn boxed() -> Box<Self> {
+        Box::new(Self {
+            succeeded: Times::new(),
+            failed: OnceLock::new(),
+            statuses: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
+        })
+    }
+
+    fn times(&self, status: u16) -> &Times {
+        if status >= FAILURE_STATUS {
+            self.failed.get_or_init(|| Box::new(Times::new()))
+        } else {
+            &self.succeeded
+        }
+    }
+}
+
+impl Times {
+    fn new() -> Self {
+        Self {
+            ttfb: Latencies::new(),
+            duration: Latencies::new(),
+        }
+    }
+}

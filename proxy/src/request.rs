@@ -1,0 +1,23 @@
+//! The path of a request, in the order in which a request takes it.
+//!
+//! A connection is accepted ([`accept`]) and its requests are read one after
+//! another ([`serve`]). [`handle`] is one request from start to end and the file to
+//! read first: it checks the head ([`inbound`]), finds the route ([`route`]), reads
+//! what decides the role ([`split_key`]), opens the exchange that will report one
+//! outcome ([`exchange`]), sends it with a rewritten head ([`send`], [`forward`]) and
+//! streams both bodies ([`relay`], [`pump`]). What goes wrong is an [`error`], and only [`reject`] turns
+//! one into a response.
+
+pub(crate) mod accept;
+pub(crate) mod error;
+pub(crate) mod exchange;
+pub(crate) mod forward;
+pub(crate) mod handle;
+pub(crate) mod inbound;
+pub(crate) mod pump;
+pub(crate) mod reject;
+pub(crate) mod relay;
+pub(crate) mod route;
+pub(crate) mod send;
+pub(crate) mod serve;
+pub(crate) mod split_key;

@@ -1,0 +1,84 @@
+//! Accepts connections, up to a limit, until the drain.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+
+use super::serve::serve;
+use crate::live::Live;
+use crate::worker::Worker;
+
+/// How long accepting rests when the process has run out of descriptors or memory.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// An open client connection, counted over all workers.
+struct Slot(Arc<Live>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Accepts until `stop` says true. Every connection holds a clone of `open`.
+pub(crate) async fn accept(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    mut stop: watch::Receiver<bool>,
+    open: mpsc::Sender<()>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            // An error means that nobody is left to say stop: the process is ending.
+            _ = stop.wait_for(|stop| *stop) => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let Some(slot) = take_slot(&worker) else {
+                        drop(stream);
+                        continue;
+                    };
+                    prepare(&stream);
+                    let (worker, open) = (Rc::clone(&worker), open.clone());
+                    drop(tokio::task::spawn_local(async move {
+                        serve(worker, stream, peer).await;
+                        drop((slot, open));
+                    }));
+                }
+                Err(error) => recover(&error).await,
+            },
+        }
+    }
+}
+
+/// A place for one more connection, unless the configured limit is reached.
+fn take_slot(worker: &Worker) -> Option<Slot> {
+    let slot = Slot(Arc::clone(&worker.live));
+    let before = worker.live.connections.fetch_add(1, Ordering::Relaxed);
+    (before < worker.limits.connections).then_some(slot)
+}
+
+/// Small answers go out at once.
+fn prepare(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+}
+
+/// A broken connection is skipped; running out of descriptors is waited out.
+async fn recover(error: &io::Error) {
+    match error.kind() {
+        io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset => {}
+        _ => {
+            tracing::warn!(%error, "cannot accept, trying again");
+            tokio::time::sleep(EXHAUSTED_PAUSE).await;
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Reports exactly one outcome per exchange.
+
+use std::rc::Rc;
+
+use haldane_decide::outcome::{Evidence, FailureReason, Outcome};
+use haldane_decide::role::Role;
+
+use crate::clock::Micros;
+use crate::live::Routed;
+use crate::live::shard::{FAILURE_STATUS, RoleShard};
+use crate::worker::{LocalRoute, Worker};
+
+/// One request and its response, from the split to the last byte.
+///
+/// Reports one [`Outcome`]: at the head if the status is already a failure, else
+/// when the response is complete or broken, else when it is dropped, which says
+/// nothing about the version.
+pub(crate) struct Exchange {
+    worker: Rc<Worker>,
+    local: Rc<LocalRoute>,
+    routed: Routed,
+    started: Micros,
+    ttfb: Micros,
+    status: u16,
+    reported: bool,
+}
+
+impl Exchange {
+    /// Opens the exchange of a request that was counted as started when it was routed.
+    pub(crate) fn begin(
+        worker: &Rc<Worker>,
+        local: &Rc<LocalRoute>,
+        routed: Routed,
+        started: Micros,
+    ) -> Self {
+        Self {
+            worker: Rc::clone(worker),
+            local: Rc::clone(local),
+            routed,
+            started,
+            ttfb: 0,
+            status: 0,
+            reported: false,
+        }
+    }
+
+    /// The head of the final response has come. If its status is a failure, the
+    /// gates have judged it when this returns.
+    pub(crate) fn head(&mut self, status: u16) {
+        let now = self.worker.clock.micros();
+        self.ttfb = now.saturating_sub(self.started);
+        self.status = status;
+        self.shard().head(status, self.ttfb);
+        if status >= FAILURE_STATUS {
+            self.report(Evidence::Failure(FailureReason::Status), now);
+        }
+    }
+
+    /// The version has sent its whole response. `at_once` if it came with its head.
+    pub(crate) fn complete(&mut self, at_once: bool) {
+        let now = if at_once {
+            self.started + self.ttfb
+        } else {
+            self.worker.clock.micros()
+        };
+        let duration = now.saturating_sub(self.started);
+        self.shard().complete(self.status, duration);
+        if !self.reported {
+            self.succeed(duration, now);
+        }
+    }
+
+    /// The version failed before its response was complete.
+    pub(crate) fn fail(&mut self, reason: FailureReason) {
+        self.report(Evidence::Failure(reason), self.worker.clock.micros());
+    }
+
+    /// haldane answers with this status in the place of the version.
+    pub(crate) fn answered_for(&self, status: u16) {
+        self.shard().answered_for(status);
+    }
+
+    fn succeed(&mut self, duration: Micros, now: Micros) {
+        self.reported = true;
+        if !self.is_current() {
+            return;
+        }
+        let shard = self.shard();
+        let mut slow = false;
+        if self.routed.role == Role::Canary {
+            for slot in self.local.route.slower_slots(self.ttfb, duration) {
+                shard.slower(slot);
+                slow = true;
+            }
+        }
+        shard.success();
+        if slow {
+            self.judge(Evidence::Success, now);
+        }
+    }
+
+    fn report(&mut self, evidence: Evidence, now: Micros) {
+        if std::mem::replace(&mut self.reported, true) {
+            return;
+        }
+        let Evidence::Failure(reason) = evidence else {
+            return;
+        };
+        self.shard().failed_by(reason);
+        if self.is_current() {
+            self.shard().failure();
+            self.judge(evidence, now);
+        }
+    }
+
+    fn judge(&self, evidence: Evidence, now: Micros) {
+        let route = &self.local.route;
+        if route.config.canary.is_some() {
+            route.observe(
+                &Outcome {
+                    role: self.routed.role,
+                    evidence,
+                },
+                now,
+                &self.worker.live,
+            );
+        }
+    }
+
+    /// What an earlier generation left behind is no evidence about this one.
+    fn is_current(&self) -> bool {
+        self.local.route.setting().generation == self.routed.generation
+    }
+
+    fn shard(&self) -> &RoleShard {
+        self.local.route.shard(self.worker.id, self.routed.role)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.shard().finish();
+    }
+}

@@ -1,0 +1,210 @@
+//! What a request asks for, once its head has been checked (RFC 9112 §3, §6).
+
+use crate::h1::body::Framing;
+use crate::h1::field::{Kind, members};
+use crate::h1::head::{Head, Version};
+
+use super::error::{ClientError, ProxyError};
+
+/// A request head that may be forwarded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inbound<'a> {
+    pub(crate) head: &'a Head,
+    /// How long its body is.
+    pub(crate) framing: Framing,
+    /// Host and port as the client named them; empty if it named none.
+    pub(crate) host: &'a [u8],
+    /// Path and query, or `*`.
+    pub(crate) target: &'a [u8],
+    /// The client wants to send more requests.
+    pub(crate) keep_alive: bool,
+    /// The client waits for `100 Continue`.
+    pub(crate) expects_continue: bool,
+}
+
+impl<'a> Inbound<'a> {
+    /// Checks a head. Whatever two servers could understand differently is refused.
+    pub(crate) fn check(head: &'a Head) -> Result<Self, ProxyError> {
+        if head.method() == b"CONNECT" {
+            return Err(ClientError::Method.into());
+        }
+        let framing = Framing::of_request(head)?;
+        let named = host_field(head)?;
+        let (host, target) = match head.target() {
+            b"*" if head.method() == b"OPTIONS" => (named, &b"*"[..]),
+            target @ [b'/', ..] => (named, target),
+            target => absolute(target).ok_or(ClientError::Target)?,
+        };
+        let mut expects_continue = false;
+        for expectation in head.values(Kind::Expect) {
+            if !expectation.eq_ignore_ascii_case(b"100-continue") {
+                return Err(ClientError::Expectation.into());
+            }
+            expects_continue = true;
+        }
+        Ok(Self {
+            head,
+            framing,
+            host,
+            target,
+            keep_alive: wants_keep_alive(head),
+            expects_continue,
+        })
+    }
+
+    /// The path without the query.
+    pub(crate) fn path(&self) -> &'a [u8] {
+        self.target
+            .split(|byte| *byte == b'?')
+            .next()
+            .unwrap_or(self.target)
+    }
+
+    /// Whether repeating the request does the same as sending it once (RFC 9110 §9.2.2).
+    pub(crate) fn is_idempotent(&self) -> bool {
+        matches!(
+            self.head.method(),
+            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+        )
+    }
+
+    /// Whether the client speaks HTTP/1.1: it reads chunks and interim responses.
+    pub(crate) fn is_http11(&self) -> bool {
+        self.head.version == Version::Http11
+    }
+}
+
+/// Whether the sender of this head keeps the connection open (RFC 9112 §9.3).
+pub(crate) fn wants_keep_alive(head: &Head) -> bool {
+    let has = |option: &[u8]| {
+        head.values(Kind::Connection)
+            .flat_map(members)
+            .any(|member| member.eq_ignore_ascii_case(option))
+    };
+    match head.version {
+        Version::Http10 => has(b"keep-alive") && !has(b"close"),
+        Version::Http11 => !has(b"close"),
+    }
+}
+
+fn host_field(head: &Head) -> Result<&[u8], ClientError> {
+    let mut hosts = head.values(Kind::Host);
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_authority(host) => Ok(host),
+        (None, None) if head.version == Version::Http10 => Ok(&[]),
+        _ => Err(ClientError::Host),
+    }
+}
+
+/// Host and port: no userinfo, no path, nothing that a list or a log could take for more.
+fn is_authority(text: &[u8]) -> bool {
+    text.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='))
+}
+
+/// Host and target of a request in absolute form. The target's host replaces the
+/// `Host` field (RFC 9112 §3.2.2).
+fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    let scheme = [&b"http://"[..], b"https://"].into_iter().find(|scheme| {
+        target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme)
+    })?;
+    let rest = &target[scheme.len()..];
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
+        .unwrap_or(rest.len());
+    let (host, target) = rest.split_at(end);
+    if host.is_empty() || !is_authority(host) {
+        return None;
+    }
+    match target.first() {
+        None => Some((host, b"/")),
+        Some(b'/') => Some((host, target)),
+        // `http://host?query` has an empty path, which no origin form can say.
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h1::head::HeadLimits;
+
+    fn check<T>(text: &str, read: impl Fn(Inbound<'_>) -> T) -> Result<T, &'static str> {
+        let mut head = Head::default();
+        let limits = HeadLimits {
+            bytes: 4096,
+            fields: 16,
+        };
+        head.parse_request(text.as_bytes(), limits)
+            .expect("parses")
+            .expect("complete");
+        Inbound::check(&head)
+            .map(read)
+            .map_err(|error| error.answer().map_or("", |(_, code)| code))
+    }
+
+    #[test]
+    fn there_is_one_host() {
+        for (text, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a:80\r\n\r\n", Ok("a:80 /")),
+            ("GET / HTTP/1.0\r\n\r\n", Ok(" /")),
+            ("GET http://b/x?y HTTP/1.1\r\nHost: a\r\n\r\n", Ok("b /x?y")),
+            ("GET HTTP://b HTTP/1.1\r\nHost: a\r\n\r\n", Ok("b /")),
+            ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Ok("a *")),
+            ("GET / HTTP/1.1\r\n\r\n", Err("client_host")),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+                Err("client_host"),
+            ),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", Err("client_host")),
+            ("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", Err("client_host")),
+            ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Err("client_host")),
+            ("GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", Err("client_host")),
+            (
+                "GET http://u@b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+                Err("client_target"),
+            ),
+            (
+                "GET ftp://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+                Err("client_target"),
+            ),
+            ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", Err("client_target")),
+            ("GET x HTTP/1.1\r\nHost: a\r\n\r\n", Err("client_target")),
+            (
+                "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+                Err("client_method"),
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n",
+                Err("client_expectation"),
+            ),
+        ] {
+            let got = check(text, |inbound| {
+                format!(
+                    "{} {}",
+                    String::from_utf8_lossy(inbound.host),
+                    String::from_utf8_lossy(inbound.target)
+                )
+            });
+            assert_eq!(got.as_deref().map_err(|code| *code), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn keep_alive_depends_on_the_version() {
+        for (version, connection, expected) in [
+            ("1.1", "", true),
+            ("1.1", "Connection: x, Close\r\n", false),
+            ("1.0", "", false),
+            ("1.0", "Connection: Keep-Alive\r\n", true),
+            ("1.0", "Connection: keep-alive, close\r\n", false),
+        ] {
+            let text = format!("GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n");
+            assert_eq!(
+                check(&text, |inbound| inbound.keep_alive),
+                Ok(expected),
+                "{text:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Streams a request up and its response down at the same time, and sees how each ended.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::pump::{Broken, End, Pump};
+use crate::buffers::SMALL;
+use crate::deadline::{Guard, Party};
+use crate::h1::head::{Head, HeadLimits};
+use crate::h1::wire::Wire;
+
+/// Both connections of an exchange.
+pub(crate) struct Relay<'a> {
+    pub(crate) client: &'a mut Wire,
+    pub(crate) upstream: &'a mut Wire,
+    pub(crate) watch: &'a Guard,
+    /// The request body.
+    pub(crate) upload: &'a mut Upload,
+    /// Without progress in a body for this long, whoever is waited for has failed.
+    pub(crate) idle_body: Duration,
+}
+
+/// The request body on its way, and how it went.
+pub(crate) struct Upload {
+    pub(crate) pump: Pump,
+    /// The upstream does not take any more; it may still answer.
+    refused: bool,
+    /// How far the last call had come, to see progress.
+    seen: u64,
+    /// The time until the response head is running.
+    response_due: bool,
+}
+
+/// Why there is no response head.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum HeadFailure {
+    /// The client broke the framing of its body.
+    ClientBody,
+    /// The client left.
+    ClientLeft,
+    /// The client did not send on.
+    ClientTooSlow,
+    /// The upstream closed or reset the connection before the first byte of an answer.
+    NoAnswer,
+    /// The upstream broke off within the head.
+    Reset,
+    /// What came is no response head.
+    Malformed,
+    /// No head in time.
+    Timeout,
+}
+
+/// How a response ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ending {
+    /// The client went away first: says nothing about the version.
+    Abandoned,
+    /// The upstream broke off: counts against the version.
+    Broken,
+    /// Every byte was read. `at_once` if the last came with the head.
+    Complete { at_once: bool },
+    /// The upstream stopped sending.
+    Stalled,
+}
+
+impl Upload {
+    pub(crate) fn new(pump: Pump) -> Self {
+        Self {
+            pump,
+            refused: false,
+            seen: 0,
+            response_due: false,
+        }
+    }
+
+    /// Whether the upstream has taken the whole body.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.pump.is_done() && !self.refused
+    }
+
+    fn is_over(&self) -> bool {
+        self.pump.is_done() || self.refused
+    }
+}
+
+impl Relay<'_> {
+    /// Waits for the next response head, interim or final, while the request body
+    /// goes up. `timeout` counts from the end of the request.
+    pub(crate) async fn head(
+        &mut self,
+        head: &mut Head,
+        limits: HeadLimits,
+        timeout: Duration,
+    ) -> Result<(), HeadFailure> {
+        self.upload.response_due = false;
+        let result = poll_fn(|cx| self.poll_head(cx, head, limits, timeout)).await;
+        self.watch.disarm(Party::Upstream);
+        self.watch.disarm(Party::Client);
+        result
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut Head,
+        limits: HeadLimits,
+        timeout: Duration,
+    ) -> Poll<Result<(), HeadFailure>> {
+        self.poll_upload(cx)?;
+        loop {
+            if !self.upstream.input().is_empty() {
+                match head.parse_response(self.upstream.input(), limits) {
+                    Ok(Some(length)) => {
+                        self.upstream.consume(length);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Ok(None) => {}
+                    Err(_) => return Poll::Ready(Err(HeadFailure::Malformed)),
+                }
+            }
+            match self.upstream.poll_fill(cx) {
+                Poll::Ready(Ok(read)) if read > 0 => {}
+                Poll::Ready(_) if self.upstream.input().is_empty() => {
+                    return Poll::Ready(Err(HeadFailure::NoAnswer));
+                }
+                Poll::Ready(_) => return Poll::Ready(Err(HeadFailure::Reset)),
+                Poll::Pending => break,
+            }
+        }
+        self.poll_client_left(cx)
+            .map_err(|()| HeadFailure::ClientLeft)?;
+        if self.watch.is_over(Party::Upstream) {
+            return Poll::Ready(Err(HeadFailure::Timeout));
+        }
+        if self.watch.is_over(Party::Client) {
+            return Poll::Ready(Err(HeadFailure::ClientTooSlow));
+        }
+        self.watch_head(timeout);
+        self.watch.wait(cx);
+        Poll::Pending
+    }
+
+    /// While the body goes up, whoever is waited for must go on. Then the time for the response runs.
+    fn watch_head(&mut self, timeout: Duration) {
+        if !self.upload.is_over() {
+            let (waits, other) = match self.upload.pump.waits_for {
+                End::Receiver => (Party::Upstream, Party::Client),
+                End::Sender => (Party::Client, Party::Upstream),
+            };
+            let moved = self.upload.pump.moved;
+            if std::mem::replace(&mut self.upload.seen, moved) != moved
+                || !self.watch.is_armed(waits)
+            {
+                self.watch.disarm(other);
+                self.watch.arm(waits, self.idle_body);
+            }
+        } else if !std::mem::replace(&mut self.upload.response_due, true) {
+            self.watch.disarm(Party::Client);
+            self.watch.arm(Party::Upstream, timeout);
+        }
+    }
+
+    /// Moves the request body up. An upstream that refuses it may have answered already.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), HeadFailure> {
+        if !self.upload.is_over() {
+            match self.upload.pump.poll(cx, self.client, self.upstream) {
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+                Poll::Ready(Err(Broken::Framing)) => return Err(HeadFailure::ClientBody),
+                Poll::Ready(Err(Broken::Sender)) => return Err(HeadFailure::ClientLeft),
+                Poll::Ready(Err(Broken::Receiver(_))) => self.upload.refused = true,
+            }
+        }
+        if self.upload.is_complete() && matches!(self.upstream.poll_flush(cx), Poll::Ready(Err(_)))
+        {
+            self.upload.refused = true;
+        }
+        Ok(())
+    }
+
+    /// Sees whether the client went away while nothing is expected from it. What it
+    /// sends ahead is kept for the next request, up to one buffer.
+    fn poll_client_left(&mut self, cx: &mut Context<'_>) -> Result<(), ()> {
+        while self.upload.is_over() && self.client.has_room(SMALL) {
+            match self.client.poll_fill(cx) {
+                Poll::Ready(Ok(read)) if read > 0 => {}
+                Poll::Ready(_) => return Err(()),
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Streams the response body down, and what is left of the request up.
+    pub(crate) async fn body(&mut self, mut download: Pump) -> Ending {
+        let mut seen = None;
+        let mut polls = 0_u32;
+        let ending = poll_fn(|cx| {
+            polls += 1;
+            let ending = self.poll_body(cx, &mut download, &mut seen);
+            ending.map(|ending| match ending {
+                Ending::Complete { .. } => Ending::Complete {
+                    at_once: polls == 1,
+                },
+                other => other,
+            })
+        })
+        .await;
+        self.watch.disarm(Party::Upstream);
+        self.watch.disarm(Party::Client);
+        ending
+    }
+
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        download: &mut Pump,
+        seen: &mut Option<(u64, u64, End)>,
+    ) -> Poll<Ending> {
+        match download.poll(cx, self.upstream, self.client) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ending::Complete { at_once: false }),
+            Poll::Ready(Err(Broken::Framing | Broken::Sender)) => {
+                return Poll::Ready(Ending::Broken);
+            }
+            Poll::Ready(Err(Broken::Receiver(_))) => return Poll::Ready(Ending::Abandoned),
+            Poll::Pending => {}
+        }
+        if self.poll_upload(cx).is_err() || self.poll_client_left(cx).is_err() {
+            return Poll::Ready(Ending::Abandoned);
+        }
+        let (waits, other) = match download.waits_for {
+            End::Receiver => (Party::Client, Party::Upstream),
+            End::Sender => (Party::Upstream, Party::Client),
+        };
+        // Streams in both directions count as one: progress in either is progress.
+        let now = Some((download.moved, self.upload.pump.moved, download.waits_for));
+        if std::mem::replace(seen, now) != now {
+            self.watch.disarm(other);
+            self.watch.arm(waits, self.idle_body);
+        }
+        if self.watch.is_over(Party::Upstream) {
+            return Poll::Ready(Ending::Stalled);
+        }
+        if self.watch.is_over(Party::Client) {
+            return Poll::Ready(Ending::Abandoned);
+        }
+        self.watch.wait(cx);
+        Poll::Pending
+    }
+
+    /// Writes what waits for the client.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        flush(self.client, self.watch, self.idle_body).await
+    }
+}
+
+/// Writes what waits for the client, for as long as it keeps reading.
+pub(crate) async fn flush(client: &mut Wire, watch: &Guard, timeout: Duration) -> io::Result<()> {
+    let result = poll_fn(|cx| {
+        if let Poll::Ready(result) = client.poll_flush(cx) {
+            return Poll::Ready(result);
+        }
+        if watch.is_over(Party::Client) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if !watch.is_armed(Party::Client) {
+            watch.arm(Party::Client, timeout);
+        }
+        watch.wait(cx);
+        Poll::Pending
+    })
+    .await;
+    watch.disarm(Party::Client);
+    result
+}

@@ -1,0 +1,150 @@
+//! Header, cookie or client address: what of a request its role is decided by.
+
+use std::net::IpAddr;
+
+use haldane_config::Networks;
+
+use crate::h1::field::{Kind, members};
+use crate::h1::head::Head;
+use crate::live::choice::Facts;
+
+/// A request as [`crate::live::choice::Claim`] looks at it.
+pub(crate) struct RequestFacts<'a> {
+    pub(crate) head: &'a Head,
+    pub(crate) peer: IpAddr,
+    pub(crate) trusted_proxies: &'a Networks,
+}
+
+impl Facts for RequestFacts<'_> {
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        self.head.value_of(name.as_bytes())
+    }
+
+    fn cookie(&self, name: &str) -> Option<&[u8]> {
+        self.head
+            .values(Kind::Cookie)
+            .find_map(|value| cookie_in(value, name.as_bytes()))
+    }
+
+    fn client(&self) -> IpAddr {
+        client_address(self.head, self.peer, self.trusted_proxies)
+    }
+
+    fn peer(&self) -> IpAddr {
+        self.peer
+    }
+}
+
+/// The value of a cookie in a `Cookie` field (RFC 6265 §4.2.1).
+pub(crate) fn cookie_in<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    field.split(|byte| *byte == b';').find_map(|pair| {
+        let value = pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"=")?;
+        Some(
+            value
+                .strip_prefix(b"\"")
+                .and_then(|value| value.strip_suffix(b"\""))
+                .unwrap_or(value),
+        )
+    })
+}
+
+/// Who sent the request: the last address in `X-Forwarded-For` that is not a
+/// trusted proxy, if the peer is one; what an untrusted hop wrote is not looked at.
+fn client_address(head: &Head, peer: IpAddr, trusted: &Networks) -> IpAddr {
+    let peer = peer.to_canonical();
+    if trusted.0.is_empty() || !trusted.contains(peer) {
+        return peer;
+    }
+    let mut client = peer;
+    let mut told: Vec<&[u8]> = head.values(Kind::XForwardedFor).flat_map(members).collect();
+    while let Some(text) = told.pop() {
+        let Some(address) = std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse::<IpAddr>().ok())
+        else {
+            break;
+        };
+        client = address.to_canonical();
+        if !trusted.contains(client) {
+            break;
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h1::head::HeadLimits;
+
+    #[test]
+    fn cookies_are_found_by_their_whole_name() {
+        let field = b"a=1; session=abc; sessions=x;b=\"q\"; session=second";
+        for (name, value) in [
+            ("session", Some("abc")),
+            ("a", Some("1")),
+            ("b", Some("q")),
+            ("ession", None),
+            ("c", None),
+        ] {
+            assert_eq!(
+                cookie_in(field, name.as_bytes()),
+                value.map(str::as_bytes),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_trusted_proxies_say_who_the_client_is() {
+        let trusted = Networks(vec!["10.0.0.0/8".parse().expect("network")]);
+        let client = |peer: &str, forwarded: &str| {
+            let mut head = Head::default();
+            let text = format!("GET / HTTP/1.1\r\n{forwarded}\r\n");
+            head.parse_request(
+                text.as_bytes(),
+                HeadLimits {
+                    bytes: 1024,
+                    fields: 8,
+                },
+            )
+            .expect("parses")
+            .expect("complete");
+            client_address(&head, peer.parse().expect("address"), &trusted).to_string()
+        };
+        assert_eq!(
+            client("192.0.2.1", "X-Forwarded-For: 1.2.3.4\r\n"),
+            "192.0.2.1"
+        );
+        assert_eq!(
+            client("10.0.0.1", "X-Forwarded-For: 1.2.3.4\r\n"),
+            "1.2.3.4"
+        );
+        assert_eq!(
+            client(
+                "10.0.0.1",
+                "X-Forwarded-For: 9.9.9.9, 1.2.3.4, 10.0.0.2\r\n"
+            ),
+            "1.2.3.4"
+        );
+        assert_eq!(
+            client(
+                "10.0.0.1",
+                "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: 1.2.3.4\r\n"
+            ),
+            "1.2.3.4"
+        );
+        assert_eq!(
+            client(
+                "10.0.0.1",
+                "X-Forwarded-For: 9.9.9.9, nonsense, 10.0.0.2\r\n"
+            ),
+            "10.0.0.2"
+        );
+        assert_eq!(client("10.0.0.1", ""), "10.0.0.1");
+        assert_eq!(
+            client("::ffff:10.0.0.1", "X-Forwarded-For: ::ffff:1.2.3.4\r\n"),
+            "1.2.3.4"
+        );
+    }
+}

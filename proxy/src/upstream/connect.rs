@@ -1,0 +1,79 @@
+//! Opens connections to an upstream: names, TCP, and the time they may take.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use haldane_config::UpstreamAddress;
+use tokio::net::{TcpStream, lookup_host};
+
+use super::{Connection, Lease, Upstream};
+use crate::deadline::{Guard, Party};
+use crate::h1::wire::Wire;
+
+/// Why no connection could be opened.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// The address refused, is unreachable, or the name is not known.
+    Failed(io::Error),
+    /// Not within the configured time.
+    TimedOut,
+}
+
+impl Upstream {
+    /// Opens a new connection to an address.
+    pub(crate) async fn connect(
+        self: &Rc<Self>,
+        endpoint: usize,
+        timeout: Duration,
+        watch: &Guard,
+    ) -> Result<Connection, ConnectError> {
+        let lease = Lease::new(self, endpoint);
+        watch.arm(Party::Upstream, timeout);
+        let mut opening = pin!(open(&self.addresses[endpoint].address));
+        let stream = poll_fn(|cx| {
+            if let Poll::Ready(result) = opening.as_mut().poll(cx) {
+                return Poll::Ready(result.map_err(ConnectError::Failed));
+            }
+            if watch.is_over(Party::Upstream) {
+                return Poll::Ready(Err(ConnectError::TimedOut));
+            }
+            watch.wait(cx);
+            Poll::Pending
+        })
+        .await;
+        watch.disarm(Party::Upstream);
+        let wire = Wire::new(stream?, Rc::clone(&self.buffers));
+        Ok(Connection {
+            wire,
+            reused: false,
+            lease,
+        })
+    }
+}
+
+/// Tries the addresses of a name in turn. Names are resolved for each new
+/// connection, so a change is followed as soon as connections are replaced.
+async fn open(address: &UpstreamAddress) -> io::Result<TcpStream> {
+    if let Ok(ip) = address.host.parse::<IpAddr>() {
+        return open_at(SocketAddr::new(ip, address.port)).await;
+    }
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for resolved in lookup_host((&*address.host, address.port)).await? {
+        match open_at(resolved).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn open_at(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}

@@ -1,0 +1,186 @@
+//! One data-plane thread: what its connections share, without locks.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use haldane_config::{Config, Limits, Networks};
+use haldane_decide::role::Role;
+
+use crate::buffers::Buffers;
+use crate::clock::Clock;
+use crate::deadline::{Deadlines, TICK};
+use crate::h1::head::{Head, HeadLimits};
+use crate::live::{Live, Route};
+use crate::request::route::Table;
+use crate::upstream::Upstream;
+
+/// How many spare heads are kept.
+const HEADS_MAX: usize = 256;
+
+/// Length of an HTTP date (RFC 9110 §5.6.7).
+const DATE_BYTES: usize = 29;
+
+/// What the connections of one thread share.
+pub(crate) struct Worker {
+    /// Its index, which is its shard's.
+    pub(crate) id: usize,
+    pub(crate) live: Arc<Live>,
+    pub(crate) clock: Clock,
+    pub(crate) limits: Limits,
+    pub(crate) trusted_proxies: Networks,
+    pub(crate) buffers: Rc<Buffers>,
+    pub(crate) deadlines: Rc<Deadlines>,
+    table: RefCell<Snapshot>,
+    heads: RefCell<Vec<Box<Head>>>,
+    /// The second of wall time that `date` says.
+    second: Cell<u64>,
+    date: Cell<[u8; DATE_BYTES]>,
+    draining: Cell<bool>,
+}
+
+/// The routes as this worker last saw them, with its own pools.
+struct Snapshot {
+    cache: arc_swap::Cache<Arc<arc_swap::ArcSwap<Vec<Arc<Route>>>>, Arc<Vec<Arc<Route>>>>,
+    /// What `table` was made from.
+    seen: Arc<Vec<Arc<Route>>>,
+    table: Rc<Table<LocalRoute>>,
+}
+
+/// A route with this worker's connections to its upstreams.
+pub(crate) struct LocalRoute {
+    pub(crate) route: Arc<Route>,
+    upstreams: [Option<Rc<Upstream>>; 2],
+}
+
+impl Worker {
+    pub(crate) fn new(id: usize, live: &Arc<Live>, config: &Config) -> Rc<Self> {
+        let buffers = Rc::new(Buffers::default());
+        let mut cache = arc_swap::Cache::new(Arc::clone(&live.routes));
+        let seen = Arc::clone(cache.load());
+        let table = Rc::new(local_table(&seen, &buffers));
+        let worker = Self {
+            id,
+            live: Arc::clone(live),
+            clock: live.clock,
+            limits: config.limits,
+            trusted_proxies: config.trusted_proxies.clone(),
+            buffers,
+            deadlines: Rc::new(Deadlines::default()),
+            table: RefCell::new(Snapshot { cache, seen, table }),
+            heads: RefCell::new(Vec::new()),
+            second: Cell::new(0),
+            date: Cell::new([b' '; DATE_BYTES]),
+            draining: Cell::new(false),
+        };
+        worker.tick();
+        Rc::new(worker)
+    }
+
+    /// The routes as they are now.
+    pub(crate) fn table(&self) -> Rc<Table<LocalRoute>> {
+        let mut snapshot = self.table.borrow_mut();
+        let Snapshot { cache, seen, table } = &mut *snapshot;
+        let now = cache.load();
+        if !Arc::ptr_eq(now, seen) {
+            *seen = Arc::clone(now);
+            *table = Rc::new(local_table(seen, &self.buffers));
+        }
+        Rc::clone(table)
+    }
+
+    /// How much of a head is accepted.
+    pub(crate) fn head_limits(&self) -> HeadLimits {
+        HeadLimits {
+            bytes: self.limits.header_bytes,
+            fields: self.limits.headers,
+        }
+    }
+
+    /// A head to parse into.
+    pub(crate) fn take_head(&self) -> Box<Head> {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes back a head.
+    pub(crate) fn give_head(&self, head: Box<Head>) {
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < HEADS_MAX {
+            heads.push(head);
+        }
+    }
+
+    /// The date as it stands in a response.
+    pub(crate) fn date(&self) -> [u8; DATE_BYTES] {
+        self.date.get()
+    }
+
+    /// Whether connections are to be closed after what they are doing.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Closes idle connections, and the others after what they are doing.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+        self.deadlines.wake_idle();
+    }
+
+    /// Keeps the worker's time, for as long as the worker runs.
+    pub(crate) async fn keep_time(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            self.tick();
+        }
+    }
+
+    fn tick(&self) {
+        let now = self.clock.micros();
+        self.deadlines.tick(now);
+        let second = self.clock.at(now).as_micros() / 1_000_000;
+        if self.second.replace(second) == second {
+            return;
+        }
+        self.date.set(http_date(second));
+        let table = Rc::clone(&self.table.borrow().table);
+        for local in table.routes() {
+            for upstream in local.upstreams.iter().flatten() {
+                upstream.close_idle(now);
+            }
+        }
+    }
+}
+
+impl LocalRoute {
+    fn new(route: &Arc<Route>, buffers: &Rc<Buffers>) -> Self {
+        let upstreams = [Role::Stable, Role::Canary].map(|role| {
+            let version = route.config.version(role)?;
+            Some(Rc::new(Upstream::new(version, Rc::clone(buffers))))
+        });
+        Self {
+            route: Arc::clone(route),
+            upstreams,
+        }
+    }
+
+    /// This worker's connections to the version of a role.
+    pub(crate) fn upstream(&self, role: Role) -> Option<&Rc<Upstream>> {
+        self.upstreams[role.index()].as_ref()
+    }
+}
+
+fn local_table(routes: &[Arc<Route>], buffers: &Rc<Buffers>) -> Table<LocalRoute> {
+    let locals = routes.iter().map(|route| {
+        let matches = route.config.matches.clone();
+        (matches, Rc::new(LocalRoute::new(route, buffers)))
+    });
+    Table::new(locals.collect())
+}
+
+fn http_date(seconds: u64) -> [u8; DATE_BYTES] {
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    let text = httpdate::fmt_http_date(time);
+    text.as_bytes().try_into().unwrap_or([b' '; DATE_BYTES])
+}

@@ -96,3 +96,6 @@ impl SplitKey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

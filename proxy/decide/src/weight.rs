@@ -126,3 +126,6 @@ impl<'de> Deserialize<'de> for Weight {
         text.parse().map_err(de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

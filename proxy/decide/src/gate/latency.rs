@@ -26,7 +26,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::chance::{STANDARD_ERRORS, standard_error};
-use super::spec::{LatencyBound, LatencyLimit, LatencyMetric, Quantile};
+use super::spec::{LatencyBound, LatencyLimit, LatencyMetric};
 use super::verdict::{Comparison, Estimate, Measure};
 use super::{Finding, Judgement, SAMPLE_MIN, WINDOW_SAMPLE};
 use crate::role::Role;
@@ -34,72 +34,13 @@ use crate::tally::{LATENCY_LIMITS_MAX, Tally};
 use crate::time::Timestamp;
 use crate::window::{Sample, Window};
 
-/// A quantile needs this many values beyond it: with fewer, it is the extreme of
-/// the sample and not a property of the version.
-const VALUES_BEYOND_QUANTILE: f64 = 5.0;
+mod quantile;
+mod slots;
 
-/// A limit relative to stable is at least this much above stable's quantile.
-/// Nobody can feel a difference below it, and on a fast local service 1.2 times
-/// the quantile would be a few microseconds, which is scheduling noise.
-const DIFFERENCE_MIN: Duration = Duration::from_millis(1);
+use quantile::{above, quantile_since, sample_min, times_micros};
 
-/// The longest limit relative to stable: about 146 000 years. Histograms compute
-/// with the values next to a limit, which must exist.
-const LIMIT_MAX_MICROS: u64 = 1 << 62;
-
-/// The canary's latency limits in time, by slot.
-pub(crate) type Slots = [Option<(LatencyMetric, Duration)>; LATENCY_LIMITS_MAX];
-
-/// The latency limits that successes of the canary are compared with, by slot.
-///
-/// A success that took longer than the limit of slot `i` is counted in
-/// [`Counts::slower`](crate::tally::Counts::slower)`[i]`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct LatencyLimits {
-    slots: Slots,
-    epoch: u64,
-}
-
-impl LatencyLimits {
-    /// What is timed and how long it may take, by slot; `None` counts nothing.
-    #[must_use]
-    pub const fn slots(&self) -> &[Option<(LatencyMetric, Duration)>; LATENCY_LIMITS_MAX] {
-        &self.slots
-    }
-
-    /// Grows whenever a slot changes.
-    #[must_use]
-    pub const fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    pub(crate) fn replace(&mut self, slots: Slots) {
-        if slots != self.slots {
-            *self = Self {
-                slots,
-                epoch: self.epoch.wrapping_add(1),
-            };
-        }
-    }
-}
-
-/// Stable's latencies since the process started, in microseconds, of successes.
-#[derive(Clone, Copy, Debug)]
-pub struct StableLatency<'a> {
-    /// From the request head to the last byte of the response.
-    pub duration: &'a Histogram<u64>,
-    /// From the request head to the response head.
-    pub ttfb: &'a Histogram<u64>,
-}
-
-impl StableLatency<'_> {
-    fn of(&self, metric: LatencyMetric) -> &Histogram<u64> {
-        match metric {
-            LatencyMetric::Duration => self.duration,
-            LatencyMetric::Ttfb => self.ttfb,
-        }
-    }
-}
+pub(crate) use slots::Slots;
+pub use slots::{LatencyLimits, StableLatency};
 
 /// Compares quantiles of the canary's latency in the recent past with its limits.
 #[derive(Clone, Debug)]
@@ -272,18 +213,6 @@ fn sample(limits: &[Limit]) -> Sample {
     }
 }
 
-/// How many values a quantile needs before it means anything.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a cast from a float saturates, and the value is positive"
-)]
-fn sample_min(quantile: Quantile) -> u64 {
-    // Rounded first, or 5 / (1 - 0.95) would be 101.
-    let values = VALUES_BEYOND_QUANTILE / (1.0 - quantile.as_ratio());
-    ((values - 1e-6).ceil() as u64).max(SAMPLE_MIN)
-}
-
 impl Limit {
     const fn is_relative(&self) -> bool {
         match self.spec.bound {
@@ -413,58 +342,6 @@ impl Limit {
         let stable_error = standard_error(allowed * samples, samples);
         canary.value - allowed > STANDARD_ERRORS * error.hypot(stable_error)
     }
-}
-
-/// `times` a quantile of stable, or a little above it if that is nearer.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "a cast from a float saturates; times beyond 52 bits of microseconds do not occur"
-)]
-fn times_micros(micros: u64, times: f64) -> u64 {
-    let difference_min = DIFFERENCE_MIN.as_micros() as u64;
-    let multiple = (micros as f64 * times).round() as u64;
-    multiple
-        .max(micros.saturating_add(difference_min))
-        .min(LIMIT_MAX_MICROS)
-}
-
-/// How many values of a histogram of microseconds lie above `limit`.
-fn above(histogram: &Histogram<u64>, limit: Duration) -> u64 {
-    let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-    histogram
-        .len()
-        .saturating_sub(histogram.count_between(0, micros))
-}
-
-/// A quantile of the values that `current` has and `base`, its former state, has not.
-/// `None` if they are too few for it.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "a cast from a float saturates; counts beyond 52 bits do not occur"
-)]
-fn quantile_since(
-    current: &Histogram<u64>,
-    base: &Histogram<u64>,
-    quantile: Quantile,
-) -> Option<u64> {
-    let values = current.len().saturating_sub(base.len());
-    if values < sample_min(quantile) {
-        return None;
-    }
-    let rank = ((values as f64 * quantile.as_ratio()).ceil() as u64).max(1);
-    let mut seen = 0_u64;
-    for step in current.iter_recorded() {
-        let value = step.value_iterated_to();
-        seen = seen.saturating_add(step.count_at_value().saturating_sub(base.count_at(value)));
-        if seen >= rank {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

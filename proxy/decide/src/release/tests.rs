@@ -1,1 +1,200 @@
-//! Tests.
+//! A route from the outside: what the shell relies on.
+
+use hdrhistogram::Histogram;
+
+use super::*;
+use crate::gate::spec::{
+    GateRule, LatencyBound, LatencyLimit, LatencyMetric, Quantile, default_gates,
+};
+use crate::outcome::FailureReason;
+use crate::role::Role;
+use crate::rollout::{Command, PhaseName};
+
+const NOW: Timestamp = Timestamp::from_micros(1);
+const FAILURE: Outcome = Outcome {
+    role: Role::Canary,
+    evidence: Evidence::Failure(FailureReason::Reset),
+};
+
+fn order(command: Command) -> Order {
+    Order {
+        command,
+        actor: None,
+        reason: None,
+    }
+}
+
+fn meltdown(limit: u32) -> Release {
+    let rule = GateRule::ConsecutiveFailures { limit };
+    let gates = vec![GateSpec {
+        name: "meltdown".into(),
+        rule,
+    }];
+    let spec = ReleaseSpec {
+        weight: "5%".parse().unwrap(),
+        gates,
+    };
+    Release::new(spec, &Tally::default(), NOW)
+}
+
+fn fail(release: &mut Release, tally: &mut Tally) -> Vec<Effect> {
+    tally.of_mut(Role::Canary).failures += 1;
+    release.observe(&FAILURE, tally, NOW)
+}
+
+#[test]
+fn a_breach_takes_the_weight_in_the_same_call_and_only_once() {
+    let (mut release, mut tally) = (meltdown(2), Tally::default());
+    assert_eq!(fail(&mut release, &mut tally), vec![]);
+    let effects = fail(&mut release, &mut tally);
+    let zero = Effect::Reweigh {
+        generation: Generation::FIRST,
+        weight: Weight::ZERO,
+    };
+    assert_eq!(effects.first(), Some(&zero));
+    assert_eq!(release.weight(), Weight::ZERO);
+    assert_eq!(release.verdict().verdict, VerdictKind::Fail);
+    assert_eq!(
+        fail(&mut release, &mut tally),
+        vec![],
+        "it began before the rollback"
+    );
+}
+
+#[test]
+fn a_new_generation_begins_a_new_run() {
+    let (mut release, mut tally) = (meltdown(2), Tally::default());
+    let _effects = fail(&mut release, &mut tally);
+    let _effects = fail(&mut release, &mut tally);
+    release.command(order(Command::Retry), &tally, NOW).unwrap();
+    assert_eq!(
+        (release.generation(), release.weight()),
+        (Generation(2), "5%".parse().unwrap())
+    );
+    assert_eq!(release.verdict().verdict, VerdictKind::Pass);
+    assert_eq!(fail(&mut release, &mut tally), vec![]);
+    assert_ne!(fail(&mut release, &mut tally), vec![]);
+}
+
+#[test]
+fn at_weight_zero_there_is_nothing_to_judge() {
+    let (mut release, mut tally) = (meltdown(2), Tally::default());
+    let _effects = fail(&mut release, &mut tally);
+    release
+        .command(order(Command::SetWeight(Weight::ZERO)), &tally, NOW)
+        .unwrap();
+    for _ in 0..5 {
+        assert_eq!(fail(&mut release, &mut tally), vec![]);
+    }
+    assert_eq!(release.phase(), &Phase::Idle);
+    release
+        .command(order(Command::SetWeight(Weight::FULL)), &tally, NOW)
+        .unwrap();
+    assert_eq!(fail(&mut release, &mut tally), vec![], "the run began anew");
+}
+
+#[test]
+fn a_run_goes_on_through_a_change_of_weight() {
+    let (mut release, mut tally) = (meltdown(2), Tally::default());
+    let _effects = fail(&mut release, &mut tally);
+    release
+        .command(order(Command::SetWeight(Weight::FULL)), &tally, NOW)
+        .unwrap();
+    assert_ne!(fail(&mut release, &mut tally), vec![]);
+}
+
+#[test]
+fn a_client_that_left_is_no_evidence() {
+    let (mut release, tally) = (meltdown(1), Tally::default());
+    let outcome = Outcome {
+        role: Role::Canary,
+        evidence: Evidence::Neither,
+    };
+    let effects = release.observe(&outcome, &tally, NOW);
+    assert_eq!((effects.len(), effects.capacity()), (0, 0));
+}
+
+#[test]
+fn no_evidence_is_no_pass() {
+    let spec = ReleaseSpec {
+        weight: Weight::FULL,
+        gates: default_gates(),
+    };
+    let release = Release::new(spec, &Tally::default(), NOW);
+    assert_eq!(release.verdict().verdict, VerdictKind::Inconclusive);
+}
+
+#[test]
+fn slots_are_counted_over_all_gates_and_the_epoch_tells_of_changes() {
+    let limit = |ratio, bound| LatencyLimit {
+        quantile: Quantile::from_ratio(ratio).unwrap(),
+        bound,
+    };
+    let slow = |millis| LatencyBound::Absolute(std::time::Duration::from_millis(millis));
+    let gate = |name: &str, metric, limits| GateSpec {
+        name: name.into(),
+        rule: GateRule::Latency { metric, limits },
+    };
+    let ttfb = vec![
+        limit(0.5, slow(1)),
+        limit(0.95, LatencyBound::TimesStable(2.0)),
+    ];
+    let duration = (0..LATENCY_LIMITS_MAX as u64)
+        .map(|n| limit(0.5, slow(10 + n)))
+        .collect();
+    let gates = vec![
+        gate("a", LatencyMetric::Ttfb, ttfb),
+        gate("b", LatencyMetric::Duration, duration),
+    ];
+    let spec = ReleaseSpec {
+        weight: Weight::FULL,
+        gates,
+    };
+    let (mut release, tally) = (Release::new(spec, &Tally::default(), NOW), Tally::default());
+    let mut stable = Histogram::<u64>::new(2).unwrap();
+    let epochs = [0, 1, 1, 2].map(|values| {
+        if values == 2 {
+            stable.record_n(10_000, 1_000).unwrap();
+        }
+        let latency = StableLatency {
+            duration: &stable,
+            ttfb: &stable,
+        };
+        assert_eq!(release.absorb(&tally, &latency, NOW), vec![]);
+        release.latency_limits().epoch()
+    });
+    assert_eq!(epochs, [1, 1, 1, 2]);
+    let slots = release.latency_limits().slots();
+    let millis = |slot: usize| slots[slot].map(|(metric, limit)| (metric, limit.as_millis()));
+    assert_eq!(millis(0), Some((LatencyMetric::Ttfb, 1)));
+    assert_eq!(millis(1), Some((LatencyMetric::Ttfb, 20)));
+    assert_eq!(millis(2), Some((LatencyMetric::Duration, 10)));
+    assert_eq!(millis(15), Some((LatencyMetric::Duration, 23)));
+    let last = &release.verdict().gates[1];
+    assert_eq!(last.verdict, VerdictKind::Inconclusive);
+    assert_eq!(
+        last.sentence,
+        "b: cannot decide, a route has at most 16 latency limits"
+    );
+}
+
+#[test]
+fn the_status_says_where_it_stands_and_what_can_be_done() {
+    let (mut release, mut tally) = (meltdown(1), Tally::default());
+    let idle = serde_json::to_value(release.status(NOW)).unwrap();
+    assert_eq!(idle["phase"], "idle");
+    assert_eq!(idle["verdict"], "pass");
+    assert_eq!(idle["cause"], serde_json::Value::Null);
+    assert_eq!(idle["commands"], serde_json::json!(["weight", "rollback"]));
+    let _effects = fail(&mut release, &mut tally);
+    let status = release.status(NOW);
+    assert_eq!(status.phase, PhaseName::RolledBack);
+    let sentence = "meltdown: canary failed 1 time in a row, limit 1";
+    assert_eq!(status.cause.as_deref(), Some(sentence));
+    let json = serde_json::to_value(status).unwrap();
+    assert_eq!(json["by"]["kind"], "breach");
+    assert_eq!(json["configured_weight"], "5%");
+    assert_eq!(json["weight"], "0%");
+    assert_eq!(json["gates"][0]["sentence"], sentence);
+    assert_eq!(json["commands"], serde_json::json!(["retry"]));
+}

@@ -29,7 +29,7 @@ pub mod weight;
 use events::{Event, EventLog};
 use histogram::empty_histogram;
 use shard::{RoleShard, Shard};
-use weight::{LiveWeight, Setting};
+use weight::{LiveWeight, Routed, Setting};
 
 /// Everything that workers and the control plane share.
 pub struct Live {
@@ -105,13 +105,6 @@ enum RouteSalt {
     PerGeneration(Salt),
 }
 
-/// Where a request was sent, and by which setting.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Routed {
-    pub(crate) role: Role,
-    pub(crate) generation: u32,
-}
-
 impl Route {
     fn new(config: &RouteConfig, workers: usize, clock: Clock) -> Self {
         let spec = ReleaseSpec {
@@ -140,31 +133,10 @@ impl Route {
     }
 
     /// Picks a role under the current setting and counts the request as started.
-    ///
-    /// `choose` must depend on its arguments only: it is asked again when the
-    /// setting changes between the choice and its confirmation.
     pub(crate) fn pick(&self, worker: usize, choose: impl Fn(Salt, Setting) -> Role) -> Routed {
-        let shard = &self.shards[worker];
-        let mut setting = self.word.load();
-        loop {
-            let role = choose(self.salt(setting.generation), setting);
-            let routed = Routed {
-                role,
-                generation: setting.generation,
-            };
-            shard.of(role).start();
-            match role {
-                Role::Stable => return routed,
-                Role::Canary => {
-                    let confirmed = self.word.confirm();
-                    if confirmed == setting {
-                        return routed;
-                    }
-                    shard.of(role).unstart();
-                    setting = confirmed;
-                }
-            }
-        }
+        self.word.pick(&self.shards[worker], |setting| {
+            choose(self.salt(setting.generation), setting)
+        })
     }
 
     /// The counts of one worker, for it to write.

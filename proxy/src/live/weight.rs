@@ -12,8 +12,10 @@
 //! reaches the canary in a generation is among the `canary_requests` of the event
 //! that ended it. Only requests to the canary pay for the fence.
 
+use haldane_decide::role::Role;
 use haldane_decide::weight::Weight;
 
+use super::shard::Shard;
 use crate::sync::{AtomicU64, Ordering, fence};
 
 /// What requests are split by at one moment.
@@ -46,12 +48,43 @@ impl LiveWeight {
         fence(Ordering::SeqCst);
     }
 
-    /// The setting again, after the caller has counted a request as started under
-    /// the setting that it had loaded.
-    pub(crate) fn confirm(&self) -> Setting {
+    /// Picks a role under the current setting and counts the request as started.
+    ///
+    /// `choose` must depend on the setting only: it is asked again when the setting
+    /// changes between the choice and its confirmation.
+    pub(crate) fn pick(&self, shard: &Shard, choose: impl Fn(Setting) -> Role) -> Routed {
+        let mut setting = self.load();
+        loop {
+            let role = choose(setting);
+            let counts = shard.of(role);
+            counts.start();
+            let confirmed = match role {
+                Role::Canary => self.confirm(),
+                Role::Stable => setting,
+            };
+            if confirmed == setting {
+                return Routed {
+                    role,
+                    generation: setting.generation,
+                };
+            }
+            counts.unstart();
+            setting = confirmed;
+        }
+    }
+
+    /// The setting again, after a request was counted as started under an earlier one.
+    fn confirm(&self) -> Setting {
         fence(Ordering::SeqCst);
         self.load()
     }
+}
+
+/// Where a request was sent, and in which generation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Routed {
+    pub(crate) role: Role,
+    pub(crate) generation: u32,
 }
 
 fn pack(setting: Setting) -> u64 {

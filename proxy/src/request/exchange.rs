@@ -6,8 +6,8 @@ use haldane_decide::outcome::{Evidence, FailureReason, Outcome};
 use haldane_decide::role::Role;
 
 use crate::clock::Micros;
-use crate::live::Routed;
 use crate::live::shard::{FAILURE_STATUS, RoleShard};
+use crate::live::weight::Routed;
 use crate::worker::{LocalRoute, Worker};
 
 /// One request and its response, from the split to the last byte.

@@ -1,0 +1,108 @@
+//! The word and the shards of `proxy/src/live`, compiled with loom's atomics, and
+//! what must hold of them under every interleaving.
+//!
+//! The files are included, not copied: `crate::sync` is loom here and the standard
+//! library in haldane.
+
+use haldane_decide::role::Role;
+use haldane_decide::tally::Tally;
+use haldane_decide::weight::Weight;
+use loom::sync::Arc;
+use loom::thread;
+
+#[path = "../../src/live/histogram.rs"]
+#[expect(dead_code, reason = "a model needs a part of the file only")]
+mod histogram;
+#[path = "../../src/live/shard.rs"]
+#[expect(dead_code, reason = "a model needs a part of the file only")]
+mod shard;
+#[path = "../../src/live/weight.rs"]
+#[expect(unreachable_pub, reason = "the file is public in haldane")]
+mod weight;
+
+mod sync {
+    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+}
+
+use shard::Shard;
+use weight::{LiveWeight, Setting};
+
+const BEFORE: Setting = Setting {
+    generation: 1,
+    weight: Weight::FULL,
+};
+const AFTER: Setting = Setting {
+    generation: 1,
+    weight: Weight::ZERO,
+};
+
+fn choose(setting: Setting) -> Role {
+    if setting.weight.is_zero() {
+        Role::Stable
+    } else {
+        Role::Canary
+    }
+}
+
+/// A worker routes a request while another thread rolls back: if the request goes to
+/// the canary, whoever rolled back has counted it; and what is routed after the
+/// rollback was seen goes to stable.
+///
+/// # Panics
+///
+/// If it does not hold.
+pub fn a_rollback_counts_every_request_that_reaches_the_canary() {
+    let shared = Arc::new((LiveWeight::new(BEFORE), Shard::default()));
+    let worker = {
+        let shared = Arc::clone(&shared);
+        thread::spawn(move || {
+            let (word, shard) = &*shared;
+            let first = word.pick(shard, choose).role;
+            let second = word.pick(shard, choose).role;
+            assert!(
+                first == Role::Canary || second == Role::Stable,
+                "the canary came back"
+            );
+            u64::from(first == Role::Canary) + u64::from(second == Role::Canary)
+        })
+    };
+    let (word, shard) = &*shared;
+    word.store(AFTER);
+    let counted = shard.of(Role::Canary).started();
+    let reached = worker.join().unwrap_or(u64::MAX);
+    assert!(
+        reached <= counted,
+        "{reached} reached the canary, {counted} were counted"
+    );
+    assert_eq!(shard.of(Role::Canary).started(), reached);
+    assert_eq!(word.pick(shard, choose).role, Role::Stable);
+}
+
+/// A reader that sees a later count sees the earlier ones: a success that came before
+/// a failure is never missing from a tally that has the failure.
+///
+/// # Panics
+///
+/// If it does not hold.
+pub fn a_tally_is_never_ahead_of_what_it_depends_on() {
+    let shard = Arc::new(Shard::default());
+    let worker = {
+        let shard = Arc::clone(&shard);
+        thread::spawn(move || {
+            let counts = shard.of(Role::Canary);
+            counts.start();
+            counts.success();
+            counts.start();
+            counts.failure();
+        })
+    };
+    let mut tally = Tally::default();
+    shard.read_evidence(&mut tally);
+    let seen = tally.of(Role::Canary);
+    assert!(
+        seen.failures == 0 || seen.successes == 1,
+        "a failure without the success before it"
+    );
+    assert!(seen.successes + seen.failures <= shard.of(Role::Canary).started());
+    assert!(worker.join().is_ok());
+}

@@ -62,11 +62,8 @@ fn effects(generation: u32, weight: &str, kind: NoticeKind) -> Vec<Effect> {
 
 fn check(mut rollout: Rollout, command: Command, expected: &Result<Vec<Effect>, Rejected>) {
     let was = rollout.phase.name();
-    assert_eq!(
-        rollout.handle(order(command), NOW),
-        expected,
-        "{command:?} while {was}"
-    );
+    let result = rollout.handle(order(command), NOW);
+    assert_eq!(&result, expected, "{command:?} while {was}");
 }
 
 #[test]
@@ -87,13 +84,13 @@ fn the_row_of_idle() {
     check(
         idle(),
         Command::SetWeight(to),
-        Ok(effects(1, "20%", reweighed(to))),
+        &Ok(effects(1, "20%", reweighed(to))),
     );
     let zero = Weight::ZERO;
     check(
         idle(),
         Command::SetWeight(zero),
-        Ok(effects(1, "0%", reweighed(zero))),
+        &Ok(effects(1, "0%", reweighed(zero))),
     );
 }
 

@@ -151,6 +151,7 @@ impl RoleShard {
 
     fn read_evidence(&self, tally: &mut Tally, role: Role) {
         let counts = tally.of_mut(role);
+        // Failures first: a failure that is seen has the successes before it.
         counts.failures += self.failures.load(Ordering::Acquire);
         counts.successes += self.successes.load(Ordering::Acquire);
         for (sum, cell) in counts.slower.iter_mut().zip(&self.slower) {

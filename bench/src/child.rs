@@ -94,13 +94,18 @@ impl Child {
 
     /// A failure that carries the end of the log.
     pub(crate) fn failure(&self, what: &str) -> Failure {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let tail = &log[log.len().saturating_sub(LOG_TAIL)..];
-        let tail = String::from_utf8_lossy(tail);
+        let detail = format!("{what}\n{}", self.log_tail());
         Failure::Start {
             proxy: self.name,
-            detail: format!("{what}\n{}", tail.trim_end()),
+            detail: detail.trim_end().to_owned(),
         }
+    }
+
+    /// The last lines of what it wrote to its standard output and error.
+    pub(crate) fn log_tail(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let tail = &log[log.len().saturating_sub(LOG_TAIL)..];
+        String::from_utf8_lossy(tail).trim_end().to_owned()
     }
 
     fn wait_at_most(&mut self, time: Duration) {

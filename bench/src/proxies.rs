@@ -183,6 +183,16 @@ impl Running {
         self.child.tree()
     }
 
+    /// Names the proxy in a violation, and adds what the proxy itself said last.
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+        match (failure.within(self.proxy.name()), self.child.log_tail()) {
+            (Failure::Violation(text), log) if !log.is_empty() => {
+                Failure::Violation(format!("{text}\nits log ends:\n{log}"))
+            }
+            (failure, _) => failure,
+        }
+    }
+
     /// # Errors
     /// When it has ended.
     pub(crate) fn check_running(&mut self) -> Result<(), Failure> {

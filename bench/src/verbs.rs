@@ -99,7 +99,7 @@ impl Bench {
         let running = proxy.start(&self.setup, &mut self.engine)?;
         let mut ledger = Ledger::new(proxy.expectation());
         self.introduce(running.address, &mut ledger)
-            .map_err(|failure| failure.within(proxy.name()))?;
+            .map_err(|failure| running.explain(failure))?;
         Ok((running, ledger))
     }
 

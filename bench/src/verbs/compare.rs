@@ -88,10 +88,9 @@ pub(super) fn run(arguments: &Compare) -> Result<Report, Failure> {
 
 impl Contender {
     fn turn(&mut self, case: &Case, time: Duration, engine: &mut Engine) -> Result<(), Failure> {
-        let place = format!("{} in {}", self.running.proxy.name(), case.kind.name());
         let slice = self
             .slice(case, time, engine)
-            .map_err(|failure| failure.within(&place))?;
+            .map_err(|failure| self.running.explain(failure.within(case.kind.name())))?;
         self.running.check_running()?;
         self.slices.push(slice);
         Ok(())

@@ -77,9 +77,12 @@ impl Path {
         arguments: &Latency,
         engine: &mut Engine,
     ) -> Result<(), Failure> {
-        let percentiles = self
-            .slice(case, arguments, engine)
-            .map_err(|failure| failure.within(self.name))?;
+        let percentiles =
+            self.slice(case, arguments, engine)
+                .map_err(|failure| match &self.running {
+                    Some(running) => running.explain(failure),
+                    None => failure.within(self.name),
+                })?;
         if let Some(running) = &mut self.running {
             running.check_running()?;
         }

@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Memory) -> Result<Report, Failure> {
                 continue;
             }
             let kib = measure(&mut bench, &running, connections)
-                .map_err(|failure| failure.within(proxy.name()))?;
+                .map_err(|failure| running.explain(failure))?;
             let per_connection_kib = (kib as f64 - idle_kib as f64) / f64::from(connections);
             row.extend([mib(kib), format!("{per_connection_kib:.2}")]);
             results.push(json!({

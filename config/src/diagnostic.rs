@@ -63,15 +63,8 @@ impl Place {
     /// The bytes `span` of `source`; cut to what the text has.
     pub(crate) fn within(source: Arc<Source>, span: Range<usize>) -> Self {
         let text = &source.text;
-        let boundary = |mut at: usize| {
-            at = at.min(text.len());
-            while !text.is_char_boundary(at) {
-                at -= 1;
-            }
-            at
-        };
-        let start = boundary(span.start);
-        let end = boundary(span.end).max(start);
+        let start = boundary_before(text, span.start);
+        let end = boundary_before(text, span.end).max(start);
         Self {
             source,
             span: Some(start..end),
@@ -101,6 +94,15 @@ impl Place {
             column,
         ))
     }
+}
+
+/// The last boundary of a character of `text` at or before `at`.
+fn boundary_before(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
 }
 
 impl Diagnostics {

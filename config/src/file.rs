@@ -270,12 +270,20 @@ impl<'a> Table<'a> {
             span,
             path,
         };
-        for key in entries.keys() {
-            let name = key.get_ref().as_ref();
-            if !keys.known.contains(&name) {
-                let path = table.path_of(&shortened(name));
-                report.error(key.span(), &path, table.unknown(name));
+        let mut unknown: Vec<_> = entries
+            .keys()
+            .filter(|key| !keys.known.contains(&key.get_ref().as_ref()))
+            .collect();
+        unknown.sort_by_key(|key| key.span().start);
+        for key in unknown {
+            // A suggestion that nobody sees is not worth its time.
+            if report.is_full() {
+                report.leave_out();
+                continue;
             }
+            let name = key.get_ref().as_ref();
+            let path = table.path_of(&shortened(name));
+            report.error(key.span(), &path, table.unknown(name));
         }
         table
     }

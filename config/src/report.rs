@@ -123,6 +123,20 @@ impl Report {
         self.push(0, Severity::Error, place, (key, finding));
     }
 
+    /// Whether no further error would be shown.
+    pub(crate) fn is_full(&self) -> bool {
+        self.found.len() >= DIAGNOSTICS_MAX
+            && self
+                .found
+                .iter()
+                .all(|(_, item)| item.severity == Severity::Error)
+    }
+
+    /// Counts something that is not shown.
+    pub(crate) const fn leave_out(&mut self) {
+        self.left_out += 1;
+    }
+
     fn push(
         &mut self,
         start: usize,

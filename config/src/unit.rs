@@ -211,7 +211,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     ];
     let fits = units
         .iter()
-        .find(|(_, length)| millis >= *length && millis % length == 0);
+        .find(|(_, length)| millis >= *length && millis.is_multiple_of(*length));
     fits.map_or_else(
         || "0s".to_owned(),
         |(unit, length)| format!("{}{unit}", millis / length),

@@ -156,7 +156,6 @@ fn latency_bounds() {
 }
 
 #[test]
-#[expect(clippy::float_cmp, reason = "the nearest double is what is promised")]
 fn quantiles() {
     for (text, ratio) in [
         ("p50", 0.5),

@@ -10,4 +10,7 @@ mod diagnostics;
 mod examples;
 mod hostile;
 mod overrides;
+mod rules;
+mod rules_of_releases;
+mod snapshots;
 mod token;

@@ -1,1 +1,14 @@
-//! placeholder
+//! What haldane does for those who run it, seen from outside: real sockets, one file
+//! for each behaviour.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "in the helpers of a test, that is how it fails"
+)]
+
+/// What is passed on, in both directions, and what is not.
+mod headers;
+/// Upstreams, clients and proxies to test with.
+mod support;

@@ -1,0 +1,8 @@
+//! Upstreams, clients and proxies to test with. Every server is on 127.0.0.1 and gets
+//! its port from the operating system.
+
+pub(crate) mod client;
+pub(crate) mod eventually;
+pub(crate) mod proxy;
+pub(crate) mod upstream;
+pub(crate) mod wire;

@@ -1,0 +1,255 @@
+//! haldane itself, on a thread of the test or as a process of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use haldane::app::App;
+use haldane::live::Live;
+use haldane_config::{Overrides, Source, load};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::client::{Client, Response};
+use super::upstream::Upstream;
+
+/// A configuration in the making.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    top: String,
+    tables: String,
+    route: String,
+    sections: String,
+}
+
+/// A running haldane. It is stopped when this is dropped.
+pub(crate) struct Proxy {
+    /// Where clients connect.
+    pub(crate) address: SocketAddr,
+    /// Where the admin API answers.
+    pub(crate) admin_address: SocketAddr,
+    /// What requests and the control plane share.
+    pub(crate) live: Arc<Live>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Setup {
+    /// One route named `default` to one version, `v1`.
+    pub(crate) fn stable(stable: &Upstream) -> Self {
+        Self {
+            top: "listen = \"127.0.0.1:0\"\nadmin = { listen = \"127.0.0.1:0\" }\n".to_owned(),
+            tables: String::new(),
+            route: format!(
+                "stable = {{ version = \"v1\", upstream = \"{}\" }}\n",
+                stable.url()
+            ),
+            sections: String::new(),
+        }
+    }
+
+    /// One route named `default` to `v1` and the canary `v2`, split by the header `x-user`.
+    pub(crate) fn canary(stable: &Upstream, canary: &Upstream, weight: &str) -> Self {
+        Self::stable(stable).route(&format!(
+            "canary = {{ version = \"v2\", upstream = \"{}\" }}\nweight = \"{weight}\"",
+            canary.url()
+        ))
+    }
+
+    /// Adds lines before all tables, like `workers = 1`.
+    pub(crate) fn top(mut self, lines: &str) -> Self {
+        self.top = format!("{}{lines}\n", self.top);
+        self
+    }
+
+    /// Adds a table before the route, like `[limits]`.
+    pub(crate) fn table(mut self, lines: &str) -> Self {
+        self.tables = format!("{}{lines}\n", self.tables);
+        self
+    }
+
+    /// Adds lines to the route, like `timeouts = { connect = "100ms" }`.
+    pub(crate) fn route(mut self, lines: &str) -> Self {
+        self.route = format!("{}{lines}\n", self.route);
+        self
+    }
+
+    /// Adds a table of the route, like `[route.sticky]`.
+    pub(crate) fn section(mut self, lines: &str) -> Self {
+        self.sections = format!("{}{lines}\n", self.sections);
+        self
+    }
+
+    /// Splits by the header `x-user` under a salt that is always the same.
+    pub(crate) fn by_user(self) -> Self {
+        self.section("[route.sticky]\nkey = \"header:x-user\"\nsalt = \"tests\"")
+    }
+
+    /// Rolls back after this many failures of the canary in a row, and for nothing else.
+    pub(crate) fn meltdown(self, failures: u32) -> Self {
+        self.section(&format!(
+            "[[route.gate]]\nname = \"meltdown\"\nmetric = \"consecutive_failures\"\nrollback = {failures}"
+        ))
+    }
+
+    /// The configuration as a file would say it. A drain that the test does not
+    /// set is short.
+    pub(crate) fn text(&self) -> String {
+        let drain = if self.top.contains("drain =") {
+            ""
+        } else {
+            "drain = { linger = \"0s\", timeout = \"200ms\" }\n"
+        };
+        format!(
+            "{}{drain}{}[[route]]\n{}{}",
+            self.top, self.tables, self.route, self.sections
+        )
+    }
+
+    /// Starts haldane with this configuration.
+    #[track_caller]
+    pub(crate) fn start(&self) -> Proxy {
+        Proxy::start(&self.text())
+    }
+}
+
+impl Proxy {
+    /// Starts haldane with this text as its configuration.
+    #[track_caller]
+    pub(crate) fn start(text: &str) -> Self {
+        let source = Source {
+            name: "haldane.toml".to_owned(),
+            text: text.to_owned(),
+        };
+        let config = match load(Some(&source), &Overrides::default()) {
+            Ok(loaded) => loaded.config,
+            Err(diagnostics) => panic!("{diagnostics}\n{text}"),
+        };
+        let app = App::bind(config).expect("binds");
+        let (address, admin_address) = (app.data_addrs()[0], app.admin_addr().expect("is bound"));
+        let live = Arc::clone(app.live());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("starts a runtime");
+            let shutdown = async {
+                // The sender says it, or is gone, which means the same.
+                stopped.await.ok();
+            };
+            runtime.block_on(app.run(shutdown)).expect("runs");
+        });
+        Self {
+            address,
+            admin_address,
+            live,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// A new connection of a client.
+    #[track_caller]
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// A GET on a connection of its own.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+        self.client().get(path, fields)
+    }
+
+    /// Sends exactly these bytes on a connection of its own, and reads one answer.
+    #[track_caller]
+    pub(crate) fn raw(&self, bytes: impl AsRef<[u8]>) -> Response {
+        let mut client = self.client();
+        client.send(bytes);
+        client.answer_to("GET")
+    }
+
+    /// Asks the admin API: status and what it said.
+    #[track_caller]
+    pub(crate) fn admin(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let mut client = Client::connect(self.admin_address);
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        client.send(format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.admin_address,
+            body.len()
+        ));
+        let response = client.answer_to(method);
+        let value = serde_json::from_slice(&response.body.bytes).unwrap_or(Value::Null);
+        (response.status, value)
+    }
+
+    /// Where the route `default` stands.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        self.command("GET", "", &Value::Null)
+    }
+
+    /// Gives the canary this share.
+    #[track_caller]
+    pub(crate) fn set_weight(&self, weight: &str) -> Value {
+        self.command("PUT", "/weight", &json!({ "weight": weight }))
+    }
+
+    /// Starts a new generation.
+    #[track_caller]
+    pub(crate) fn retry(&self) -> Value {
+        self.command("POST", "/retry", &json!({}))
+    }
+
+    /// Takes all traffic from the canary.
+    #[track_caller]
+    pub(crate) fn roll_back(&self) -> Value {
+        self.command("POST", "/rollback", &json!({}))
+    }
+
+    /// What has happened after the event with this number.
+    #[track_caller]
+    pub(crate) fn events(&self, since: u64) -> Vec<Value> {
+        let (status, answer) =
+            self.admin("GET", &format!("/v1/events?since={since}"), &Value::Null);
+        assert_eq!(status, 200, "{answer}");
+        answer["events"].as_array().cloned().unwrap_or_default()
+    }
+
+    #[track_caller]
+    fn command(&self, method: &str, verb: &str, body: &Value) -> Value {
+        let (status, answer) = self.admin(method, &format!("/v1/routes/default{verb}"), body);
+        assert_eq!(status, 200, "{method} {verb}: {answer}");
+        answer
+    }
+
+    /// Tells haldane to end, and does not wait for it.
+    pub(crate) fn begin_drain(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // It may have ended by itself.
+            stop.send(()).ok();
+        }
+    }
+
+    /// Waits until haldane has ended.
+    pub(crate) fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let result = thread.join();
+            if !std::thread::panicking() {
+                result.expect("haldane ends without a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.begin_drain();
+        self.join();
+    }
+}

@@ -1,0 +1,128 @@
+//! `haldane run`: the proxy, from the configuration to the end of the drain.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::Exit;
+use super::output::complain;
+use super::settings::{Flags, Settings, show};
+use crate::app::{App, StartError};
+use crate::telemetry::log::{self, Form};
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The configuration [default: haldane.toml, unless --stable is given]
+    #[arg(short, long, env = "HALDANE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub(crate) fn run(args: &Args, token_file: Option<&Path>) -> Exit {
+    let settings = match args.flags.load(args.config.as_deref(), token_file) {
+        Ok(settings) => settings,
+        Err(diagnostics) => {
+            args.flags.explain(&diagnostics, args.config.as_deref());
+            return Exit::Configuration;
+        }
+    };
+    let form = log::start(settings.loaded.config.log.format);
+    match form {
+        Form::Text => show(&settings.loaded.warnings),
+        Form::Json => {
+            for warning in &settings.loaded.warnings.0 {
+                tracing::warn!("{warning}");
+            }
+        }
+    }
+    match serve(settings) {
+        Ok(End::Drained) => Exit::Done,
+        Ok(End::CutShort) => Exit::Runtime,
+        Err(error) => {
+            match form {
+                Form::Text => complain(error),
+                Form::Json => tracing::error!("{error}"),
+            }
+            Exit::Runtime
+        }
+    }
+}
+
+/// How a proxy ended that could start.
+enum End {
+    CutShort,
+    Drained,
+}
+
+fn serve(settings: Settings) -> Result<End, StartError> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Runtime)?;
+    runtime.block_on(async {
+        // Before anything is bound: a signal during the start ends it in order.
+        let signals = Signals::new().map_err(StartError::Runtime)?;
+        let app = App::bind(settings.loaded.config)?;
+        announce(&app, &settings.origin);
+        let (begin_drain, drain_begun) = oneshot::channel::<()>();
+        let drained = app.run(async {
+            // The sender is kept until the process ends, so this is a signal.
+            drop(drain_begun.await);
+        });
+        tokio::select! {
+            result = drained => result.map(|()| End::Drained),
+            () = signals.obey(begin_drain) => {
+                tracing::warn!("told to stop twice: ending at once");
+                Ok(End::CutShort)
+            }
+        }
+    })
+}
+
+/// Says where it listens, in one line that scripts may rely on.
+fn announce(app: &App, origin: &str) {
+    let data: Vec<String> = app.data_addrs().iter().map(ToString::to_string).collect();
+    let data = data.join(", ");
+    let admin = app
+        .admin_addr()
+        .map_or_else(|error| error.to_string(), |address| address.to_string());
+    tracing::info!(data, admin, configuration = origin, "listening");
+    tracing::warn!(
+        "state is not kept: after a restart every route begins again with its configured weight"
+    );
+}
+
+/// The signals that haldane obeys.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Begins the drain on the first `SIGTERM` or `SIGINT`. Returns on the second.
+    async fn obey(mut self, begin_drain: oneshot::Sender<()>) {
+        let mut begin_drain = Some(begin_drain);
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
+            let Some(begin_drain) = begin_drain.take() else {
+                return;
+            };
+            // Whoever waited for it has ended already: then there is nothing to drain.
+            let _ = begin_drain.send(());
+        }
+    }
+}

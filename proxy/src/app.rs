@@ -88,9 +88,10 @@ impl App {
         let mut listeners: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         let mut data_addrs = Vec::new();
         for address in &config.listen {
+            ensure_free(*address)?;
             let mut address = *address;
             for sockets in &mut listeners {
-                let socket = listen(address, true)?;
+                let socket = listen(address, Sharing::AmongWorkers)?;
                 // Port 0 is given out once; the other workers share what was given.
                 address = socket
                     .local_addr()
@@ -99,10 +100,10 @@ impl App {
             }
             data_addrs.push(address);
         }
-        let admin = listen(config.admin.listen, false)?;
+        let admin = listen(config.admin.listen, Sharing::Alone)?;
         let ops = config
             .ops
-            .map(|address| listen(address, false))
+            .map(|address| listen(address, Sharing::Alone))
             .transpose()?;
         let live = Live::new(&config, workers, Clock::start());
         Ok(Self {
@@ -254,21 +255,43 @@ fn run_worker(
     })
 }
 
-fn listen(address: SocketAddr, shared: bool) -> Result<std::net::TcpListener, StartError> {
+/// How a listening socket treats others on its address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Sharing {
+    /// It has the address for itself.
+    Alone,
+    /// Several of this process have it; the kernel spreads connections over them.
+    AmongWorkers,
+}
+
+fn listen(address: SocketAddr, sharing: Sharing) -> Result<std::net::TcpListener, StartError> {
     let open = || {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        if shared {
-            socket.set_reuse_port(true)?;
-        }
+        let socket = bound_socket(address, sharing)?;
         socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
     open().map_err(|error| StartError::Listen(address, error))
+}
+
+/// Fails if another process has the address. Sockets that share theirs would take a
+/// part of its connections without a word.
+fn ensure_free(address: SocketAddr) -> Result<(), StartError> {
+    bound_socket(address, Sharing::Alone)
+        .map(drop)
+        .map_err(|error| StartError::Listen(address, error))
+}
+
+fn bound_socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if sharing == Sharing::AmongWorkers {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
 }

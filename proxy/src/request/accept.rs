@@ -1,9 +1,12 @@
 //! Accepts connections, up to a limit, until the drain.
 
+use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -36,24 +39,33 @@ pub(crate) async fn accept(
         tokio::select! {
             biased;
             // An error means that nobody is left to say stop: the process is ending.
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = stop.wait_for(|stop| *stop) => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let Some(slot) = take_slot(&worker) else {
-                        drop(stream);
-                        continue;
-                    };
-                    prepare(&stream);
-                    let (worker, open) = (Rc::clone(&worker), open.clone());
-                    drop(tokio::task::spawn_local(async move {
-                        serve(worker, stream, peer).await;
-                        drop((slot, open));
-                    }));
+                    welcome(&worker, stream, peer, &open);
                 }
                 Err(error) => recover(&error).await,
             },
         }
     }
+    // Who has been let in by the operating system would be reset with the socket.
+    let waiting = || poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
+    while let Poll::Ready(Ok((stream, peer))) = waiting().await {
+        welcome(&worker, stream, peer, &open);
+    }
+}
+
+/// Serves a connection in a task of its own.
+fn welcome(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, open: &mpsc::Sender<()>) {
+    let Some(slot) = take_slot(worker) else {
+        return;
+    };
+    prepare(&stream);
+    let (worker, open) = (Rc::clone(worker), open.clone());
+    drop(tokio::task::spawn_local(async move {
+        serve(worker, stream, peer).await;
+        drop((slot, open));
+    }));
 }
 
 /// A place for one more connection, unless the configured limit is reached.

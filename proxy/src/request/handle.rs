@@ -128,7 +128,7 @@ async fn deliver(
             if reusable {
                 Upstream::give_back(
                     connection,
-                    session.worker.clock.micros(),
+                    session.worker.deadlines.now(),
                     announced_idle_limit(response),
                 );
             }

@@ -31,6 +31,8 @@ pub(crate) struct Upload {
     seen: u64,
     /// The time until the response head is running.
     response_due: bool,
+    /// The client sends nothing before the upstream has said `100 Continue`.
+    pub(crate) awaits_continue: bool,
 }
 
 /// Why there is no response head.
@@ -66,18 +68,24 @@ pub(crate) enum Ending {
 }
 
 impl Upload {
-    pub(crate) fn new(pump: Pump) -> Self {
+    pub(crate) fn new(pump: Pump, awaits_continue: bool) -> Self {
         Self {
             pump,
             refused: false,
             seen: 0,
             response_due: false,
+            awaits_continue,
         }
     }
 
     /// Whether the upstream has taken the whole body.
     pub(crate) fn is_complete(&self) -> bool {
         self.pump.is_done() && !self.refused
+    }
+
+    /// Whether it is the upstream's turn: the response is due.
+    fn awaits_upstream(&self) -> bool {
+        self.is_over() || (self.awaits_continue && self.pump.moved == 0)
     }
 
     fn is_over(&self) -> bool {
@@ -144,7 +152,7 @@ impl Relay<'_> {
 
     /// While the body goes up, whoever is waited for must go on. Then the time for the response runs.
     fn watch_head(&mut self, timeout: Duration) {
-        if !self.upload.is_over() {
+        if !self.upload.awaits_upstream() {
             let (waits, other) = match self.upload.pump.waits_for {
                 End::Receiver => (Party::Upstream, Party::Client),
                 End::Sender => (Party::Client, Party::Upstream),

@@ -89,7 +89,10 @@ impl Outbound<'_> {
     ) -> Result<Answer, Failure> {
         self.write_head(session, upstream, &mut connection);
         let framing = self.inbound.framing;
-        let mut upload = Upload::new(Pump::new(framing, framing == Framing::Chunked));
+        let mut upload = Upload::new(
+            Pump::new(framing, framing == Framing::Chunked),
+            self.inbound.expects_continue,
+        );
         let reused = connection.reused;
         let (limits, timeouts) = (
             session.worker.head_limits(),
@@ -118,6 +121,7 @@ impl Outbound<'_> {
                     framing,
                 });
             }
+            upload.awaits_continue &= response.status != 100;
             self.pass_interim(session, response)
                 .await
                 .map_err(Failure::Final)?;

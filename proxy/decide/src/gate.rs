@@ -33,8 +33,9 @@ pub(crate) const SAMPLE_MIN: u64 = 50;
 /// The sample that a gate needs to decide is smaller. But a slow service would
 /// be judged on hundreds of windows of fifty requests, and each would be another
 /// chance for three stray failures to be "more than 5 %". In windows of 500 the
-/// same rate takes 25. A fault is found no later for it: what a limit that allows
-/// for chance asks of a fault is a count of failures, whatever came before.
+/// same rate takes 25. A limit that allows for chance finds a fault hardly later
+/// for it: it asks for about ten failures more than the bound explains. A hard
+/// limit does take longer, since its rate is diluted by the healthy part.
 pub(crate) const WINDOW_SAMPLE: u64 = 500;
 
 /// A check that the canary must keep passing.

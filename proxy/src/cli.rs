@@ -6,9 +6,18 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod check;
+mod client;
+mod command;
+mod duration;
+mod explain;
 mod output;
 mod run;
 mod settings;
+mod status;
+mod view;
+
+use client::{Client, DEFAULT_ADMIN, Failure};
+use output::complain;
 
 /// What a process that ran a verb ends with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,6 +57,9 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, Parser)]
 #[command(name = "haldane", version, after_help = EXIT_CODES)]
 struct Args {
+    /// The admin API of the haldane that is meant
+    #[arg(long, global = true, env = "HALDANE_ADMIN", value_name = "URL", default_value = DEFAULT_ADMIN)]
+    admin: String,
     /// File with the bearer token of the admin API: for `run` the one to ask for
     #[arg(long, global = true, env = "HALDANE_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -65,6 +77,23 @@ enum Verb {
     Run(run::Args),
     /// Say whether a configuration is valid, and everything that is wrong with it
     Check(check::Args),
+    #[command(flatten)]
+    Ask(Question),
+}
+
+/// The verbs that talk to a running haldane.
+#[derive(Debug, Subcommand)]
+enum Question {
+    /// Show where routes stand and what can be done, or wait for a state
+    Status(status::Args),
+    /// Set the canary's share
+    Weight(command::WeightArgs),
+    /// Take all traffic from the canary
+    Rollback(command::RollbackArgs),
+    /// Start again after a rollback, as a new generation
+    Retry(command::RetryArgs),
+    /// Say which version a client gets, why, and from which weight on
+    Explain(explain::Args),
 }
 
 /// Runs the verb that the command line names.
@@ -79,10 +108,57 @@ pub fn main() -> ExitCode {
             return if usage { Exit::Usage } else { Exit::Done }.into();
         }
     };
+    execute(&args).into()
+}
+
+fn execute(args: &Args) -> Exit {
     let token_file = args.token_file.as_deref();
-    match args.verb {
-        Verb::Check(args) => check::check(&args, token_file),
-        Verb::Run(args) => run::run(&args, token_file),
+    match &args.verb {
+        Verb::Ask(question) => run_async(ask(question, args)),
+        Verb::Check(args) => check::check(args, token_file),
+        Verb::Run(args) => run::run(args, token_file),
     }
-    .into()
+}
+
+/// Runs a verb that waits for answers.
+fn run_async(verb: impl Future<Output = Result<Exit, Failure>>) -> Exit {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime
+            .block_on(verb)
+            .unwrap_or_else(|failure| failure.report()),
+        Err(error) => {
+            complain(error);
+            Exit::Runtime
+        }
+    }
+}
+
+async fn ask(question: &Question, args: &Args) -> Result<Exit, Failure> {
+    let client = Client::new(&args.admin, args.token_file.as_deref())?;
+    match question {
+        Question::Explain(args) => explain::explain(args, &client).await,
+        Question::Retry(args) => command::retry(args, &client).await,
+        Question::Rollback(args) => command::rollback(args, &client).await,
+        Question::Status(status) => status::status(status, &client, &args.admin_flags()).await,
+        Question::Weight(args) => command::weight(args, &client).await,
+    }
+}
+
+impl Args {
+    /// What another call must carry to reach the same haldane, with a space in front.
+    fn admin_flags(&self) -> String {
+        let mut flags = String::new();
+        if self.admin != DEFAULT_ADMIN {
+            flags.push_str(" --admin ");
+            flags.push_str(&self.admin);
+        }
+        if let Some(file) = &self.token_file {
+            flags.push_str(" --token-file ");
+            flags.push_str(&file.display().to_string());
+        }
+        flags
+    }
 }

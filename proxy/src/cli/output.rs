@@ -48,10 +48,45 @@ impl Style {
         self.paint("1;31", text)
     }
 
+    /// For names and what matters.
+    pub(crate) fn strong(self, text: impl fmt::Display) -> String {
+        self.paint("1", text)
+    }
+
+    /// In the colour of a verdict.
+    pub(crate) fn verdict(self, verdict: &str, text: impl fmt::Display) -> String {
+        match verdict {
+            "fail" => self.bad(text),
+            "pass" => self.paint("32", text),
+            _ => self.paint("33", text),
+        }
+    }
+
     fn paint(self, code: &str, text: impl fmt::Display) -> String {
         match self {
             Self::Colored => format!("\x1b[{code}m{text}\x1b[0m"),
             Self::Plain => text.to_string(),
         }
+    }
+}
+
+/// The form of a result.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Form {
+    /// json is a contract, text is not
+    #[arg(short, long = "output", value_enum, value_name = "FORM", default_value_t = FormName::Text)]
+    output: FormName,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+enum FormName {
+    Json,
+    Text,
+}
+
+impl Form {
+    /// Whether the reply of the API is the result.
+    pub(crate) fn is_json(self) -> bool {
+        self.output == FormName::Json
     }
 }

@@ -1,0 +1,122 @@
+//! What the admin API says about routes, as far as the verbs show it.
+
+use serde::Deserialize;
+
+use super::client::{Client, Failure};
+
+/// The reply about all routes.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Routes {
+    pub(crate) routes: Vec<RouteView>,
+    /// Only in the reply to a command.
+    #[serde(default)]
+    pub(crate) changed: bool,
+}
+
+/// One route.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RouteView {
+    pub(crate) route: String,
+    /// When this was true, in microseconds since the epoch.
+    pub(crate) at: u64,
+    pub(crate) phase: String,
+    pub(crate) rolled_back_at: Option<u64>,
+    /// Why it was rolled back.
+    pub(crate) cause: Option<String>,
+    pub(crate) generation: u32,
+    pub(crate) weight: String,
+    pub(crate) configured_weight: String,
+    pub(crate) verdict: String,
+    pub(crate) gates: Vec<GateView>,
+    /// Those that would change something now.
+    pub(crate) commands: Vec<String>,
+    pub(crate) versions: Versions,
+    /// Only in the reply to a command.
+    #[serde(default)]
+    pub(crate) changed: bool,
+}
+
+/// What one gate says.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct GateView {
+    pub(crate) name: String,
+    pub(crate) verdict: String,
+    /// Requests of the canary that it waits for.
+    pub(crate) needs: u64,
+    pub(crate) sentence: String,
+}
+
+/// Both versions of a route.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Versions {
+    pub(crate) stable: VersionView,
+    pub(crate) canary: Option<VersionView>,
+}
+
+/// What one version did since the process started.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct VersionView {
+    pub(crate) version: String,
+    pub(crate) requests: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) failures: u64,
+    pub(crate) ttfb_seconds: Quantiles,
+}
+
+/// Times until the first byte, in seconds; nothing before the first response.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Quantiles {
+    pub(crate) p50: Option<f64>,
+    pub(crate) p95: Option<f64>,
+    pub(crate) p99: Option<f64>,
+}
+
+/// The route that is meant: the one that is named, or the only one there is.
+pub(crate) async fn meant(client: &Client, name: Option<&str>) -> Result<String, Failure> {
+    if let Some(name) = name {
+        return Ok(name.to_owned());
+    }
+    let all: Routes = client.get("/v1/routes").await?.read()?;
+    match all.routes.as_slice() {
+        [only] => Ok(only.route.clone()),
+        routes => {
+            let names: Vec<&str> = routes.iter().map(|route| route.route.as_str()).collect();
+            Err(Failure::Request(format!(
+                "which route? there are {}: {}",
+                names.len(),
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// The path of a route's resource, with whatever stands in its name.
+pub(crate) fn path_of(route: &str, rest: &str) -> String {
+    let mut path = "/v1/routes/".to_owned();
+    for byte in route.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    path.push_str(rest);
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_of_a_route_leaves_its_place_in_the_path() {
+        assert_eq!(
+            path_of("check-out_1", "/weight"),
+            "/v1/routes/check-out_1/weight"
+        );
+        assert_eq!(
+            path_of("../a b?c#d/é", ""),
+            "/v1/routes/..%2Fa%20b%3Fc%23d%2F%C3%A9"
+        );
+    }
+}

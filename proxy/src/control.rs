@@ -1,5 +1,6 @@
 //! What happens beside requests, on a thread of its own.
 
+pub(crate) mod admin;
 pub(crate) mod driver;
 
 use std::net::TcpListener;
@@ -8,13 +9,24 @@ use std::sync::Arc;
 use haldane_config::Config;
 
 use crate::live::Live;
+use admin::{Plane, Surface, listen};
 
 /// Runs the control plane for as long as the process serves.
 pub(crate) async fn run(
     live: &Arc<Live>,
-    _config: &Config,
-    _admin: TcpListener,
-    _ops: Option<TcpListener>,
+    config: &Config,
+    admin: TcpListener,
+    ops: Option<TcpListener>,
 ) {
-    driver::drive(Arc::clone(live)).await;
+    let plane = Arc::new(Plane::new(live, config, &admin));
+    let serve_ops = async {
+        if let Some(ops) = ops {
+            listen::serve(ops, Arc::clone(&plane), Surface::Ops).await;
+        }
+    };
+    tokio::join!(
+        driver::drive(Arc::clone(live)),
+        listen::serve(admin, Arc::clone(&plane), Surface::Admin),
+        serve_ops,
+    );
 }

@@ -23,6 +23,7 @@ use crate::sync::{AtomicU64, Ordering};
 pub(crate) mod choice;
 pub mod events;
 pub(crate) mod histogram;
+mod rollback;
 pub(crate) mod shard;
 pub mod weight;
 

@@ -38,7 +38,7 @@ pub(crate) async fn drive(live: Arc<Live>) {
     loop {
         tokio::select! {
             _ = ticks.tick() => {
-                let merge = absorptions % ABSORPTIONS_PER_MERGE == 0;
+                let merge = absorptions.is_multiple_of(ABSORPTIONS_PER_MERGE);
                 absorptions = absorptions.wrapping_add(1);
                 for route in live.routes().iter().filter(|route| route.config.canary.is_some()) {
                     let latency = merged.entry(Arc::clone(&route.config.name)).or_insert_with(Merged::empty);

@@ -101,6 +101,19 @@ impl<'a> Claim<'a> {
     }
 }
 
+/// The value of a cookie in a `Cookie` field (RFC 6265 §4.2.1).
+pub(crate) fn cookie_in<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    field.split(|byte| *byte == b';').find_map(|pair| {
+        let value = pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"=")?;
+        Some(
+            value
+                .strip_prefix(b"\"")
+                .and_then(|value| value.strip_suffix(b"\""))
+                .unwrap_or(value),
+        )
+    })
+}
+
 /// The text of a key that haldane issues: 16 hexadecimal digits.
 pub(crate) fn issued_key(draw: u64) -> [u8; 16] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -124,4 +137,27 @@ fn forced<F: Facts>(force: &Force, facts: &F) -> Option<Role> {
     Role::ALL
         .into_iter()
         .find(|role| value.eq_ignore_ascii_case(role.as_str().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_found_by_their_whole_name() {
+        let field = b"a=1; session=abc; sessions=x;b=\"q\"; session=second";
+        for (name, value) in [
+            ("session", Some("abc")),
+            ("a", Some("1")),
+            ("b", Some("q")),
+            ("ession", None),
+            ("c", None),
+        ] {
+            assert_eq!(
+                cookie_in(field, name.as_bytes()),
+                value.map(str::as_bytes),
+                "{name}"
+            );
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What happened, in order: a bounded log that the admin API reads.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use haldane_decide::rollout::Notice;
@@ -38,6 +38,7 @@ pub struct EventLog {
 #[derive(Debug, Default)]
 struct Inner {
     last: u64,
+    last_by_route: HashMap<Arc<str>, u64>,
     events: VecDeque<Event>,
 }
 
@@ -47,6 +48,8 @@ impl EventLog {
         let mut inner = self.lock();
         inner.last += 1;
         event.seq = inner.last;
+        let seq = event.seq;
+        inner.last_by_route.insert(Arc::clone(&event.route), seq);
         if inner.events.len() == EVENTS_MAX {
             inner.events.pop_front();
         }
@@ -68,6 +71,12 @@ impl EventLog {
     #[must_use]
     pub fn last(&self) -> u64 {
         self.lock().last
+    }
+
+    /// The sequence number of the newest event of a route; 0 before its first.
+    #[must_use]
+    pub fn last_of(&self, route: &str) -> u64 {
+        self.lock().last_by_route.get(route).copied().unwrap_or(0)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

@@ -6,7 +6,7 @@ use haldane_config::Networks;
 
 use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
-use crate::live::choice::Facts;
+use crate::live::choice::{Facts, cookie_in};
 
 /// A request as [`crate::live::choice::Claim`] looks at it.
 pub(crate) struct RequestFacts<'a> {
@@ -33,19 +33,6 @@ impl Facts for RequestFacts<'_> {
     fn peer(&self) -> IpAddr {
         self.peer
     }
-}
-
-/// The value of a cookie in a `Cookie` field (RFC 6265 §4.2.1).
-pub(crate) fn cookie_in<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    field.split(|byte| *byte == b';').find_map(|pair| {
-        let value = pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"=")?;
-        Some(
-            value
-                .strip_prefix(b"\"")
-                .and_then(|value| value.strip_suffix(b"\""))
-                .unwrap_or(value),
-        )
-    })
 }
 
 /// Who sent the request: the last address in `X-Forwarded-For` that is not a
@@ -76,24 +63,6 @@ fn client_address(head: &Head, peer: IpAddr, trusted: &Networks) -> IpAddr {
 mod tests {
     use super::*;
     use crate::h1::head::HeadLimits;
-
-    #[test]
-    fn cookies_are_found_by_their_whole_name() {
-        let field = b"a=1; session=abc; sessions=x;b=\"q\"; session=second";
-        for (name, value) in [
-            ("session", Some("abc")),
-            ("a", Some("1")),
-            ("b", Some("q")),
-            ("ession", None),
-            ("c", None),
-        ] {
-            assert_eq!(
-                cookie_in(field, name.as_bytes()),
-                value.map(str::as_bytes),
-                "{name}"
-            );
-        }
-    }
 
     #[test]
     fn only_trusted_proxies_say_who_the_client_is() {

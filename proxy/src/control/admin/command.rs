@@ -1,0 +1,116 @@
+//! Weight, rollback, retry: preconditions and replies.
+//!
+//! What lowers the risk is unconditional. What raises it honours `If-Match`, so that
+//! nobody raises the weight of a release that is no longer what they have seen.
+
+use std::str::FromStr;
+
+use haldane_decide::rollout::{Command, Order, PhaseName};
+use haldane_decide::weight::Weight;
+use hyper::StatusCode;
+use hyper::header::IF_MATCH;
+use hyper::http::request::Parts;
+use serde::Deserialize;
+
+use super::body::{Who, parse};
+use super::problem::{Problem, quoted};
+use super::reply::{Reply, json};
+use super::view;
+use crate::live::{Live, Route};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WeightBody {
+    weight: String,
+    actor: Option<String>,
+    reason: Option<String>,
+}
+
+/// The share that a body asks for.
+pub(super) fn weight(body: &[u8]) -> Result<(Weight, Who), Problem> {
+    let WeightBody {
+        weight,
+        actor,
+        reason,
+    } = parse(body)?;
+    let who = Who { actor, reason }.checked()?;
+    let weight = Weight::from_str(&weight).map_err(|invalid| {
+        let detail = format!("\"{}\" is no share", quoted(&weight));
+        Problem::bad(
+            "weight",
+            "the weight cannot be used",
+            detail,
+            invalid.to_string(),
+        )
+    })?;
+    Ok((weight, who))
+}
+
+/// Gives a command to one route.
+pub(super) fn give(
+    route: &Route,
+    command: Command,
+    who: Who,
+    head: &Parts,
+    live: &Live,
+) -> Result<Reply, Problem> {
+    if route.config.canary.is_none() {
+        return match command {
+            Command::Rollback | Command::SetWeight(Weight::ZERO) => {
+                view::changed_route(route, false, live)
+            }
+            Command::Retry | Command::SetWeight(_) => Err(Problem::conflict(
+                "the route has no canary",
+                "give the route a canary in the configuration",
+            )),
+        };
+    }
+    if raises(route, command, live) {
+        check_if_match(route, head, live)?;
+    }
+    let order = Order {
+        command,
+        actor: who.actor,
+        reason: who.reason,
+    };
+    let changed = route.command(order, live)?;
+    view::changed_route(route, changed, live)
+}
+
+/// Takes every canary's traffic away.
+pub(super) fn rollback_all(who: &Who, live: &Live) -> Result<Reply, Problem> {
+    let changed = live.rollback_all_by(who.actor.as_deref(), who.reason.as_deref());
+    json(&view::changed_routes(changed, live))
+}
+
+fn raises(route: &Route, command: Command, live: &Live) -> bool {
+    match command {
+        Command::Retry => route.status(live).phase == PhaseName::RolledBack,
+        Command::Rollback => false,
+        Command::SetWeight(weight) => weight > route.setting().weight,
+    }
+}
+
+/// RFC 9110 §13.1.1. Only a gate can act between this and the command, and what it
+/// does makes the command illegal.
+fn check_if_match(route: &Route, head: &Parts, live: &Live) -> Result<(), Problem> {
+    let current = view::entity_tag(route, live);
+    let mut conditions = head.headers.get_all(IF_MATCH).iter().peekable();
+    if conditions.peek().is_none() {
+        return Ok(());
+    }
+    let matches = conditions
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|tag| matches!(tag.trim(), "*") || tag.trim() == current);
+    if matches {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::PRECONDITION_FAILED,
+        "changed",
+        "the release has changed",
+        format!("its entity tag is {current}"),
+        "read the route again and decide on what it says now",
+    ))
+}

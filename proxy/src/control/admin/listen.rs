@@ -1,0 +1,101 @@
+//! Accepts admin connections and serves them, whatever they do.
+//!
+//! ## Why the oldest connection goes when there are too many
+//!
+//! The kill switch must be reachable. If new connections were refused at the limit,
+//! whoever holds that many silent ones would keep everybody out until they time out.
+//! A command takes effect before its answer is written, and it takes microseconds,
+//! so the oldest of many connections is hardly one that is being used.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+use super::{Plane, Surface, answer};
+
+/// Connections of one listener; far more than people, pipelines and scrapers need.
+const CONNECTIONS_MAX: usize = 256;
+
+/// How long a request head may take, and how long a connection may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may last: bounds those that never read their answer.
+const LIFETIME: Duration = Duration::from_secs(120);
+
+/// Bytes of a request head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// How long accepting rests when the process has run out of descriptors or memory.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts for as long as the process runs.
+pub(in crate::control) async fn serve(listener: TcpListener, plane: Arc<Plane>, surface: Surface) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            // Traffic goes on without it.
+            tracing::error!(%error, ?surface, "cannot serve");
+            return;
+        }
+    };
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                open.retain(|connection| !connection.is_finished());
+                if open.len() >= CONNECTIONS_MAX
+                    && let Some(oldest) = open.pop_front()
+                {
+                    tracing::warn!(?surface, "too many connections, closing the oldest");
+                    oldest.abort();
+                }
+                let task = tokio::spawn(connection(stream, Arc::clone(&plane), surface));
+                open.push_back(task.abort_handle());
+            }
+            Err(error) => recover(&error).await,
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, plane: Arc<Plane>, surface: Surface) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let service = service_fn(move |request| {
+        let plane = Arc::clone(&plane);
+        async move { Ok::<_, Infallible>(answer(&plane, surface, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(LIFETIME, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, ?surface, "connection ended"),
+        Err(_) => tracing::debug!(?surface, "connection lasted too long"),
+    }
+}
+
+/// A broken connection is skipped; running out of descriptors is waited out.
+async fn recover(error: &io::Error) {
+    match error.kind() {
+        io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset => {}
+        _ => {
+            tracing::warn!(%error, "cannot accept, trying again");
+            tokio::time::sleep(EXHAUSTED_PAUSE).await;
+        }
+    }
+}

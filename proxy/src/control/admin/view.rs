@@ -1,0 +1,233 @@
+//! Routes, verdicts and events, as programs read them.
+
+use std::sync::Arc;
+
+use haldane_decide::gate::{GateStatus, VerdictKind};
+use haldane_decide::outcome::FailureReason;
+use haldane_decide::role::Role;
+use haldane_decide::rollout::PhaseName;
+use haldane_decide::status::Status;
+use hyper::header::ETAG;
+use serde::Serialize;
+
+use super::problem::Problem;
+use super::reply::{Reply, json, with};
+use crate::live::events::Event;
+use crate::live::histogram::empty_histogram;
+use crate::live::shard::Responses;
+use crate::live::{Live, Route};
+
+/// The form of what is said about routes. Raised when a field changes its meaning.
+const SCHEMA: &str = "haldane.status/1";
+
+/// All routes.
+#[derive(Serialize)]
+pub(super) struct RoutesView {
+    schema: &'static str,
+    routes: Vec<RouteView>,
+    /// After a command, whether it changed anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<bool>,
+}
+
+/// One route on its own.
+#[derive(Serialize)]
+struct OneRouteView {
+    schema: &'static str,
+    #[serde(flatten)]
+    route: RouteView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct RouteView {
+    route: Arc<str>,
+    #[serde(flatten)]
+    status: Status,
+    versions: VersionsView,
+}
+
+#[derive(Serialize)]
+struct VersionsView {
+    stable: Option<VersionView>,
+    canary: Option<VersionView>,
+}
+
+/// What a version has done since the process started.
+#[derive(Serialize)]
+struct VersionView {
+    version: Arc<str>,
+    requests: u64,
+    in_flight: u64,
+    failures: u64,
+    ttfb_seconds: QuantilesView,
+}
+
+/// Absent without responses.
+#[derive(Serialize)]
+struct QuantilesView {
+    p50: Option<f64>,
+    p95: Option<f64>,
+    p99: Option<f64>,
+}
+
+/// May the canary go on?
+#[derive(Serialize)]
+pub(super) struct VerdictView {
+    route: Arc<str>,
+    ok: bool,
+    verdict: VerdictKind,
+    sentence: String,
+    gates: Vec<GateStatus>,
+}
+
+/// What happened after an event that is known.
+#[derive(Serialize)]
+pub(super) struct EventsView {
+    events: Vec<Event>,
+    last: u64,
+}
+
+/// Every route.
+pub(super) fn routes(live: &Live) -> RoutesView {
+    let routes = live.routes();
+    let routes = routes.iter().map(|route| RouteView::of(route, live));
+    RoutesView {
+        schema: SCHEMA,
+        routes: routes.collect(),
+        changed: None,
+    }
+}
+
+/// Every route, after a command to all.
+pub(super) fn changed_routes(changed: bool, live: &Live) -> RoutesView {
+    RoutesView {
+        changed: Some(changed),
+        ..routes(live)
+    }
+}
+
+/// One route, with its entity tag.
+pub(super) fn route(route: &Route, live: &Live) -> Result<Reply, Problem> {
+    one_route(route, None, live)
+}
+
+/// One route, after a command to it.
+pub(super) fn changed_route(route: &Route, changed: bool, live: &Live) -> Result<Reply, Problem> {
+    one_route(route, Some(changed), live)
+}
+
+fn one_route(route: &Route, changed: Option<bool>, live: &Live) -> Result<Reply, Problem> {
+    // The tag first: if the release changes in between, the tag is the older one,
+    // and a command that relies on it is refused rather than misunderstood.
+    let tag = entity_tag(route, live);
+    let view = OneRouteView {
+        schema: SCHEMA,
+        route: RouteView::of(route, live),
+        changed,
+    };
+    Ok(with(json(&view)?, ETAG, &tag))
+}
+
+/// Changes whenever the release does, and never returns: by the start of the process
+/// and the newest event of the route. Counts and times are no part of it.
+pub(super) fn entity_tag(route: &Route, live: &Live) -> String {
+    let process = live.clock.at(0).as_micros();
+    let event = live.events.last_of(&route.config.name);
+    format!("\"{process:x}-{event}\"")
+}
+
+/// What a pipeline asks before it goes on. Only evidence is a pass: a canary without
+/// traffic, without gates or without a version has none.
+pub(super) fn verdict(route: &Route, live: &Live) -> VerdictView {
+    let status = route.status(live);
+    let gates = status.verdict.gates;
+    let unproved = if route.config.canary.is_none() {
+        Some("the route has no canary")
+    } else if status.phase == PhaseName::RolledBack {
+        None
+    } else if status.weight.is_zero() {
+        Some("the canary has no traffic")
+    } else if gates.is_empty() {
+        Some("no gate judges the canary")
+    } else {
+        None
+    };
+    let verdict = match unproved {
+        None => status.verdict.verdict,
+        Some(_) => VerdictKind::Inconclusive,
+    };
+    let rolled_back = status.phase == PhaseName::RolledBack;
+    let of_kind = |kind| {
+        let mut gates = gates.iter().filter(move |gate| gate.verdict == kind);
+        gates.next().map(|gate| gate.sentence.clone())
+    };
+    let sentence = match (unproved, status.cause) {
+        (Some(sentence), _) => sentence.to_owned(),
+        (None, Some(cause)) if rolled_back => format!("rolled back: {cause}"),
+        (None, _) => of_kind(verdict)
+            .filter(|_| verdict != VerdictKind::Pass)
+            .unwrap_or_else(|| "every gate passes".to_owned()),
+    };
+    VerdictView {
+        route: Arc::clone(&route.config.name),
+        ok: verdict == VerdictKind::Pass && !rolled_back,
+        verdict,
+        sentence,
+        gates,
+    }
+}
+
+/// The events after `since`, oldest first.
+pub(super) fn events(since: u64, live: &Live) -> EventsView {
+    // Before the events: one that comes in between is then sent, not skipped.
+    let last = live.events.last();
+    let events = live.events.since(since);
+    EventsView {
+        last: events.last().map_or(last, |event| event.seq),
+        events,
+    }
+}
+
+impl RouteView {
+    fn of(route: &Route, live: &Live) -> Self {
+        Self {
+            route: Arc::clone(&route.config.name),
+            status: route.status(live),
+            versions: VersionsView {
+                stable: VersionView::of(route, Role::Stable),
+                canary: VersionView::of(route, Role::Canary),
+            },
+        }
+    }
+}
+
+impl VersionView {
+    fn of(route: &Route, role: Role) -> Option<Self> {
+        let version = Arc::clone(&route.config.version(role)?.name);
+        let (requests, in_flight) = route.requests(role);
+        let mut times = empty_histogram();
+        let mut failures = 0;
+        for shard in route.shards_of(role) {
+            shard.add_ttfb(Responses::All, &mut times);
+            let by_reason = FailureReason::ALL.map(|reason| shard.failures_by(reason));
+            failures += by_reason.iter().sum::<u64>();
+        }
+        let quantile = |quantile| {
+            let micros = times.value_at_quantile(quantile);
+            (!times.is_empty()).then(|| std::time::Duration::from_micros(micros).as_secs_f64())
+        };
+        Some(Self {
+            version,
+            requests,
+            in_flight,
+            failures,
+            ttfb_seconds: QuantilesView {
+                p50: quantile(0.5),
+                p95: quantile(0.95),
+                p99: quantile(0.99),
+            },
+        })
+    }
+}

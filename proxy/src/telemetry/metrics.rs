@@ -1,0 +1,401 @@
+//! Every metric, its help text and its labels, in one table.
+//!
+//! Nothing is registered and nothing is counted here: the request path counts in
+//! its shards, and a scrape reads them. So a scrape costs the request path nothing,
+//! and the numbers are those of the admin API.
+//!
+//! Label values are names from the configuration, status codes and the words of
+//! enums; never anything that a client sent.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
+
+use haldane_decide::gate::VerdictKind;
+use haldane_decide::outcome::FailureReason;
+use haldane_decide::role::Role;
+use haldane_decide::rollout::PhaseName;
+use haldane_decide::status::Status;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::live::{Live, Route};
+
+mod buckets;
+mod exposition;
+
+use buckets::{Buckets, ROLLBACK_BOUNDS, Scratch, Times};
+pub(crate) use exposition::Format;
+
+/// One row of the table. Names are whole, as they are queried.
+struct Family {
+    name: &'static str,
+    kind: MetricType,
+    unit: FamilyUnit,
+    help: &'static str,
+}
+
+/// The base unit, which the name of a family ends with.
+enum FamilyUnit {
+    None,
+    Ratio,
+    Seconds,
+}
+
+/// The library knows a plural only.
+static RATIO: LazyLock<Unit> = LazyLock::new(|| Unit::Other("ratio".to_owned()));
+
+const REQUESTS: Family = Family {
+    name: "haldane_requests_total",
+    kind: MetricType::Counter,
+    unit: FamilyUnit::None,
+    help: "Responses by status code, those included that haldane gave for a version that failed.",
+};
+const FAILURES: Family = Family {
+    name: "haldane_request_failures_total",
+    kind: MetricType::Counter,
+    unit: FamilyUnit::None,
+    help: "Requests that a version failed, by how it failed.",
+};
+const TTFB: Family = Family {
+    name: "haldane_request_ttfb_seconds",
+    kind: MetricType::Histogram,
+    unit: FamilyUnit::Seconds,
+    help: "Time from the request until the response head. Within 1 % at the bounds of buckets.",
+};
+const DURATION: Family = Family {
+    name: "haldane_request_duration_seconds",
+    kind: MetricType::Histogram,
+    unit: FamilyUnit::Seconds,
+    help: "Time from the request until the response was complete. Within 1 % at the bounds of buckets.",
+};
+const IN_FLIGHT: Family = Family {
+    name: "haldane_requests_in_flight",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Requests that were sent to a version and have not ended.",
+};
+const WEIGHT: Family = Family {
+    name: "haldane_canary_weight_ratio",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::Ratio,
+    help: "The share of split keys that the canary has, from 0 to 1.",
+};
+const GATE_VALUE: Family = Family {
+    name: "haldane_gate_value",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "What a gate measured: a ratio, or a count of failures in a row.",
+};
+const GATE_LIMIT: Family = Family {
+    name: "haldane_gate_limit",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "What the value of a gate may be at most, before chance is allowed for.",
+};
+const GATE_SAMPLES: Family = Family {
+    name: "haldane_gate_samples",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Requests of the canary that the value of a gate is made of.",
+};
+const GATE_VERDICT: Family = Family {
+    name: "haldane_gate_verdict",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "What a gate says: 0 pass, 1 fail, 2 inconclusive.",
+};
+const ROLLBACKS: Family = Family {
+    name: "haldane_rollbacks_total",
+    kind: MetricType::Counter,
+    unit: FamilyUnit::None,
+    help: "Rollbacks by the gate that caused them.",
+};
+const ROLLBACK_TIME: Family = Family {
+    name: "haldane_rollback_seconds",
+    kind: MetricType::Histogram,
+    unit: FamilyUnit::Seconds,
+    help: "Time from the outcome that broke a limit until the weight was zero.",
+};
+const PHASE: Family = Family {
+    name: "haldane_rollout_phase",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Where the rollout stands: 0 idle, 1 progressing, 2 paused, 3 promoted, 4 rolled back.",
+};
+const GENERATION: Family = Family {
+    name: "haldane_rollout_generation",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Which attempt at the rollout this is.",
+};
+const CONNECTIONS: Family = Family {
+    name: "haldane_connections_open",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Client connections that are open.",
+};
+const BUILD: Family = Family {
+    name: "haldane_build_info",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Always 1; the label says which haldane this is.",
+};
+
+/// All metrics of a process.
+pub(crate) struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    /// The metrics of what `live` counts.
+    pub(crate) fn new(live: &Arc<Live>) -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Scrape(Arc::clone(live))));
+        Self { registry }
+    }
+
+    /// Everything as it is now.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: writing to a `String` does not fail.
+    pub(crate) fn render(&self, format: Format) -> Result<String, fmt::Error> {
+        format.write(&self.registry)
+    }
+}
+
+struct Scrape(Arc<Live>);
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrape")
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let live = &*self.0;
+        let routes = live.routes();
+        requests(&mut encoder, &routes)?;
+        releases(&mut encoder, &routes, live)?;
+
+        let mut metric = Metric::open(&mut encoder, &CONNECTIONS)?;
+        let open = live.connections.load(Ordering::Relaxed) as u64;
+        metric.0.encode_gauge(&open)?;
+        let mut metric = Metric::open(&mut encoder, &BUILD)?;
+        metric.gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1.0)
+    }
+}
+
+/// What is counted of requests, by route, role and version.
+fn requests(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>]) -> fmt::Result {
+    let mut metric = Metric::open(encoder, &REQUESTS)?;
+    for arm in arms(routes) {
+        let mut by_status = [0_u64; 500];
+        for shard in arm.route.shards_of(arm.role) {
+            shard.statuses(|status, count| {
+                let index = usize::from(status.wrapping_sub(100));
+                if let Some(sum) = by_status.get_mut(index) {
+                    *sum += count;
+                }
+            });
+        }
+        for (status, count) in (100_u16..).zip(by_status).filter(|(_, count)| *count > 0) {
+            let mut buffer = itoa::Buffer::new();
+            let [route, role, version] = arm.labels();
+            let code = ("code", buffer.format(status));
+            metric.counter(&[route, role, version, code], count)?;
+        }
+    }
+    let mut metric = Metric::open(encoder, &FAILURES)?;
+    for arm in arms(routes) {
+        for reason in FailureReason::ALL {
+            let shards = arm.route.shards_of(arm.role);
+            let count = shards.map(|shard| shard.failures_by(reason)).sum();
+            let [route, role, version] = arm.labels();
+            metric.counter(&[route, role, version, ("reason", reason.as_str())], count)?;
+        }
+    }
+    let mut metric = Metric::open(encoder, &IN_FLIGHT)?;
+    for arm in arms(routes) {
+        metric.gauge(&arm.labels(), as_f64(arm.route.requests(arm.role).1))?;
+    }
+    let mut scratch = Scratch::new();
+    for (family, times) in [(&TTFB, Times::Ttfb), (&DURATION, Times::Duration)] {
+        let mut metric = Metric::open(encoder, family)?;
+        for arm in arms(routes) {
+            let buckets = scratch.read(arm.route, arm.role, times);
+            metric.histogram(&arm.labels(), &buckets)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where releases stand, by route and by gate. Only routes with a canary have one.
+fn releases(
+    encoder: &mut DescriptorEncoder<'_>,
+    routes: &[Arc<Route>],
+    live: &Live,
+) -> fmt::Result {
+    let releases: Vec<ReleaseNow<'_>> = routes
+        .iter()
+        .filter(|route| route.config.canary.is_some())
+        .map(|route| ReleaseNow::read(route, live))
+        .collect();
+    type OfRelease = fn(&Status) -> f64;
+    let by_route: [(&Family, OfRelease); 3] = [
+        (&WEIGHT, |status| status.weight.as_ratio()),
+        (&PHASE, |status| phase_number(status.phase)),
+        (&GENERATION, |status| f64::from(status.generation.0)),
+    ];
+    for (family, value) in by_route {
+        let mut metric = Metric::open(encoder, family)?;
+        for release in &releases {
+            metric.gauge(&[("route", release.route)], value(&release.status))?;
+        }
+    }
+    type OfGate = fn(&haldane_decide::gate::GateStatus) -> f64;
+    let by_gate: [(&Family, OfGate); 4] = [
+        (&GATE_VALUE, |gate| gate.value),
+        (&GATE_LIMIT, |gate| gate.limit),
+        (&GATE_SAMPLES, |gate| as_f64(gate.samples)),
+        (&GATE_VERDICT, |gate| verdict_number(gate.verdict)),
+    ];
+    for (family, value) in by_gate {
+        let mut metric = Metric::open(encoder, family)?;
+        for release in &releases {
+            for gate in &release.status.verdict.gates {
+                let labels = [("route", release.route), ("gate", &*gate.name)];
+                metric.gauge(&labels, value(gate))?;
+            }
+        }
+    }
+    let mut metric = Metric::open(encoder, &ROLLBACKS)?;
+    for release in &releases {
+        for gate in &release.status.verdict.gates {
+            let rolled_back = release
+                .rollbacks
+                .iter()
+                .find(|(name, _)| *name == gate.name);
+            let count = rolled_back.map_or(0, |(_, count)| *count);
+            let labels = [("route", release.route), ("gate", &*gate.name)];
+            metric.counter(&labels, count)?;
+        }
+    }
+    let mut metric = Metric::open(encoder, &ROLLBACK_TIME)?;
+    for release in &releases {
+        metric.histogram(&[("route", release.route)], &release.rollback_times)?;
+    }
+    Ok(())
+}
+
+/// One version in its part.
+#[derive(Clone, Copy)]
+struct Arm<'a> {
+    route: &'a Route,
+    role: Role,
+    version: &'a str,
+}
+
+fn arms(routes: &[Arc<Route>]) -> impl Iterator<Item = Arm<'_>> {
+    routes.iter().flat_map(|route| {
+        Role::ALL.into_iter().filter_map(move |role| {
+            let version = &*route.config.version(role)?.name;
+            Some(Arm {
+                route,
+                role,
+                version,
+            })
+        })
+    })
+}
+
+impl<'a> Arm<'a> {
+    fn labels(&self) -> [(&'static str, &'a str); 3] {
+        [
+            ("route", &self.route.config.name),
+            ("role", self.role.as_str()),
+            ("version", self.version),
+        ]
+    }
+}
+
+/// A release, read once for a whole scrape.
+struct ReleaseNow<'a> {
+    route: &'a str,
+    status: Status,
+    rollbacks: Vec<(Arc<str>, u64)>,
+    rollback_times: Buckets,
+}
+
+impl<'a> ReleaseNow<'a> {
+    fn read(route: &'a Route, live: &Live) -> Self {
+        let (times, rollbacks) = route.rollbacks();
+        Self {
+            route: &route.config.name,
+            status: route.status(live),
+            rollbacks,
+            rollback_times: Buckets::of(&times, &ROLLBACK_BOUNDS),
+        }
+    }
+}
+
+/// A family whose head is written.
+struct Metric<'a>(MetricEncoder<'a>);
+
+impl<'a> Metric<'a> {
+    fn open(encoder: &'a mut DescriptorEncoder<'_>, family: &Family) -> Result<Self, fmt::Error> {
+        // The encoder appends the unit, and `_total` to counters.
+        let (suffix, unit) = match family.unit {
+            FamilyUnit::None => ("_total", None),
+            FamilyUnit::Ratio => ("_ratio", Some(&*RATIO)),
+            FamilyUnit::Seconds => ("_seconds", Some(&Unit::Seconds)),
+        };
+        let name = family.name.strip_suffix(suffix).unwrap_or(family.name);
+        encoder
+            .encode_descriptor(name, family.help, unit, family.kind)
+            .map(Self)
+    }
+
+    fn counter(&mut self, labels: &impl EncodeLabelSet, count: u64) -> fmt::Result {
+        self.0
+            .encode_family(labels)?
+            .encode_counter::<NoLabelSet, _, u64>(&count, None)
+    }
+
+    fn gauge(&mut self, labels: &impl EncodeLabelSet, value: f64) -> fmt::Result {
+        self.0.encode_family(labels)?.encode_gauge(&value)
+    }
+
+    fn histogram(&mut self, labels: &impl EncodeLabelSet, buckets: &Buckets) -> fmt::Result {
+        self.0
+            .encode_family(labels)?
+            .encode_histogram::<NoLabelSet>(buckets.sum, buckets.count, &buckets.counts, None)
+    }
+}
+
+const fn verdict_number(verdict: VerdictKind) -> f64 {
+    match verdict {
+        VerdictKind::Pass => 0.0,
+        VerdictKind::Fail => 1.0,
+        VerdictKind::Inconclusive => 2.0,
+    }
+}
+
+const fn phase_number(phase: PhaseName) -> f64 {
+    match phase {
+        PhaseName::Idle => 0.0,
+        PhaseName::RolledBack => 4.0,
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge needs no more than 52 bits"
+)]
+const fn as_f64(count: u64) -> f64 {
+    count as f64
+}

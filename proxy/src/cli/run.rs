@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,6 +12,7 @@ use super::Exit;
 use super::output::complain;
 use super::settings::{Flags, Settings, show};
 use crate::app::{App, StartError};
+use crate::live::Live;
 use crate::telemetry::log::{self, Form};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -68,6 +70,7 @@ fn serve(settings: Settings) -> Result<End, StartError> {
         let signals = Signals::new().map_err(StartError::Runtime)?;
         let app = App::bind(settings.loaded.config)?;
         announce(&app, &settings.origin);
+        let live = Arc::clone(app.live());
         let (begin_drain, drain_begun) = oneshot::channel::<()>();
         let drained = app.run(async {
             // The sender is kept until the process ends, so this is a signal.
@@ -75,7 +78,7 @@ fn serve(settings: Settings) -> Result<End, StartError> {
         });
         tokio::select! {
             result = drained => result.map(|()| End::Drained),
-            () = signals.obey(begin_drain) => {
+            () = signals.obey(&live, begin_drain) => {
                 tracing::warn!("told to stop twice: ending at once");
                 Ok(End::CutShort)
             }
@@ -99,6 +102,7 @@ fn announce(app: &App, origin: &str) {
 /// The signals that haldane obeys.
 struct Signals {
     interrupt: Signal,
+    kill_switch: Signal,
     terminate: Signal,
 }
 
@@ -106,15 +110,22 @@ impl Signals {
     fn new() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
+            kill_switch: signal(SignalKind::user_defined1())?,
             terminate: signal(SignalKind::terminate())?,
         })
     }
 
-    /// Begins the drain on the first `SIGTERM` or `SIGINT`. Returns on the second.
-    async fn obey(mut self, begin_drain: oneshot::Sender<()>) {
+    /// Rolls every route back on `SIGUSR1` and begins the drain on the first `SIGTERM`
+    /// or `SIGINT`. Returns on the second.
+    async fn obey(mut self, live: &Live, begin_drain: oneshot::Sender<()>) {
         let mut begin_drain = Some(begin_drain);
         loop {
             tokio::select! {
+                _ = self.kill_switch.recv() => {
+                    let changed = live.rollback_all("SIGUSR1", None);
+                    tracing::warn!(changed, "told to roll every route back");
+                    continue;
+                }
                 _ = self.interrupt.recv() => {}
                 _ = self.terminate.recv() => {}
             }

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod check;
 mod client;
 mod command;
+mod demo;
 mod duration;
 mod explain;
 mod output;
@@ -77,6 +78,8 @@ enum Verb {
     Run(run::Args),
     /// Say whether a configuration is valid, and everything that is wrong with it
     Check(check::Args),
+    /// See a bad canary being rolled back: versions, load and proxy in one process
+    Demo(demo::Args),
     #[command(flatten)]
     Ask(Question),
 }
@@ -116,6 +119,7 @@ fn execute(args: &Args) -> Exit {
     match &args.verb {
         Verb::Ask(question) => run_async(ask(question, args)),
         Verb::Check(args) => check::check(args, token_file),
+        Verb::Demo(args) => run_async(demo::demo(args)),
         Verb::Run(args) => run::run(args, token_file),
     }
 }

@@ -45,8 +45,6 @@ struct Explanation {
     role: String,
     version: String,
     why: String,
-    canary_from: Option<String>,
-    weight: String,
 }
 
 pub(crate) async fn explain(args: &Args, client: &Client) -> Result<Exit, Failure> {
@@ -71,16 +69,7 @@ pub(crate) async fn explain(args: &Args, client: &Client) -> Result<Exit, Failur
         say(reply.text());
         return Ok(Exit::Done);
     }
-    let Explanation {
-        role,
-        version,
-        why,
-        canary_from,
-        weight,
-    } = reply.read()?;
-    let from = canary_from.map_or_else(String::new, |from| {
-        format!("; on the canary from {from} on, and the weight is {weight}")
-    });
-    say(format_args!("{role} ({version}): {why}{from}"));
+    let Explanation { role, version, why } = reply.read()?;
+    say(format_args!("{role} ({version}): {why}"));
     Ok(Exit::Done)
 }

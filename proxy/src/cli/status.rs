@@ -159,20 +159,9 @@ pub(crate) fn screen(route: &RouteView, style: Style, admin: &str) -> String {
     if !route.gates.is_empty() && route.versions.canary.is_some() {
         let verdict = style.verdict(&route.verdict, &route.verdict);
         push(&mut text, format_args!("\ngates: {verdict}"));
-        let width = widest(route.gates.iter().map(|gate| gate.name.as_str()));
         for gate in &route.gates {
             let verdict = style.verdict(&gate.verdict, format_args!("{:12}", gate.verdict));
-            let needs = match (gate.verdict.as_str(), gate.needs) {
-                ("inconclusive", 1..) => format!(" (needs {} more canary requests)", gate.needs),
-                _ => String::new(),
-            };
-            push(
-                &mut text,
-                format_args!(
-                    "  {verdict}  {:width$}  {}{needs}",
-                    gate.name, gate.sentence
-                ),
-            );
+            push(&mut text, format_args!("  {verdict}  {}", gate.sentence));
         }
     }
     if route.versions.canary.is_some() && !route.commands.is_empty() {
@@ -230,7 +219,7 @@ fn table(route: &RouteView) -> String {
             line.trim_end().to_owned()
         })
         .collect();
-    lines.join("\n") + "\n"
+    lines.join("\n")
 }
 
 fn row(role: &str, version: &VersionView) -> Vec<String> {

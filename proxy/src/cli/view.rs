@@ -39,10 +39,8 @@ pub(crate) struct RouteView {
 /// What one gate says.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct GateView {
-    pub(crate) name: String,
     pub(crate) verdict: String,
-    /// Requests of the canary that it waits for.
-    pub(crate) needs: u64,
+    /// Begins with the name of the gate.
     pub(crate) sentence: String,
 }
 

@@ -69,9 +69,9 @@ fn row(what: &str, value: impl std::fmt::Display) {
 /// The numbers of a rollback; gives the promises that they break.
 fn report_rollback(rollback: &Rollback, seen: &Seen, arrivals: &[u64]) -> Vec<String> {
     let zero_at = rollback.zero_at();
-    let arrived = u64::try_from(arrivals.len()).unwrap_or(u64::MAX);
+    let arrived = count(arrivals.iter());
     let routed_after = arrived.saturating_sub(rollback.canary_requests);
-    let arrived_after = arrivals.iter().filter(|&&at| at > zero_at).count();
+    let arrived_after = count(arrivals.iter().filter(|&&at| at > zero_at));
     let sent_after = seen.sent_after(Role::Canary, zero_at);
     let stable_after = seen.sent_after(Role::Stable, zero_at);
     row(
@@ -91,10 +91,7 @@ fn report_rollback(rollback: &Rollback, seen: &Seen, arrivals: &[u64]) -> Vec<St
     );
     row(
         "in flight to the canary at that moment",
-        format_args!(
-            "{}  ({arrived_after} of them had not arrived yet)",
-            rollback.canary_in_flight
-        ),
+        rollback.canary_in_flight,
     );
     match rollback.rollback_micros {
         Some(micros) => row(
@@ -114,6 +111,11 @@ fn report_rollback(rollback: &Rollback, seen: &Seen, arrivals: &[u64]) -> Vec<St
             "{sent_after} requests that were sent after weight zero reached the canary"
         ));
     }
+    if arrived_after > rollback.canary_in_flight {
+        broken.push(format!(
+            "{arrived_after} requests reached the canary after weight zero, more than were in flight"
+        ));
+    }
     if stable_after == 0 {
         broken.push("nothing was answered after the rollback, so nothing is shown".to_owned());
     }
@@ -123,16 +125,18 @@ fn report_rollback(rollback: &Rollback, seen: &Seen, arrivals: &[u64]) -> Vec<St
     broken
 }
 
+/// How many there are, in the type of counts.
+fn count<T>(items: impl Iterator<Item = T>) -> u64 {
+    items.fold(0, |sum, _| sum + 1)
+}
+
 fn report_gates(outcome: &Outcome) {
     let style = Style::of(&io::stdout());
     for gate in &outcome.route.gates {
         let verdict = style.verdict(&gate.verdict, &gate.verdict);
-        row(
-            &format!("gate {}", gate.name),
-            format_args!("{verdict}: {}", gate.sentence),
-        );
+        say(format_args!("  {verdict}  {}", gate.sentence));
     }
-    row("all gates", &outcome.route.verdict);
+    row("all gates together", &outcome.route.verdict);
 }
 
 fn report_users(scenario: Scenario, seen: &Seen) {

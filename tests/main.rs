@@ -8,6 +8,8 @@
     reason = "in the helpers of a test, that is how it fails"
 )]
 
+/// The command line: what it prints, and what it ends with.
+mod cli;
 /// What is passed on, in both directions, and what is not.
 mod headers;
 /// Upstreams, clients and proxies to test with.

@@ -1,4 +1,4 @@
-//! Every metric, its help text and its labels, in one table.
+//! Every metric and its labels, read when it is scraped.
 //!
 //! Nothing is registered and nothing is counted here: the request path counts in
 //! its shards, and a scrape reads them. So a scrape costs the request path nothing,
@@ -8,8 +8,8 @@
 //! enums; never anything that a client sent.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, LazyLock};
 
 use haldane_decide::gate::VerdictKind;
 use haldane_decide::outcome::FailureReason;
@@ -18,130 +18,20 @@ use haldane_decide::rollout::PhaseName;
 use haldane_decide::status::Status;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::live::{Live, Route};
 
 mod buckets;
 mod exposition;
+mod table;
 
 use buckets::{Buckets, ROLLBACK_BOUNDS, Scratch, Times};
 pub(crate) use exposition::Format;
-
-/// One row of the table. Names are whole, as they are queried.
-struct Family {
-    name: &'static str,
-    kind: MetricType,
-    unit: FamilyUnit,
-    help: &'static str,
-}
-
-/// The base unit, which the name of a family ends with.
-enum FamilyUnit {
-    None,
-    Ratio,
-    Seconds,
-}
-
-/// The library knows a plural only.
-static RATIO: LazyLock<Unit> = LazyLock::new(|| Unit::Other("ratio".to_owned()));
-
-const REQUESTS: Family = Family {
-    name: "haldane_requests_total",
-    kind: MetricType::Counter,
-    unit: FamilyUnit::None,
-    help: "Responses by status code, those included that haldane gave for a version that failed.",
-};
-const FAILURES: Family = Family {
-    name: "haldane_request_failures_total",
-    kind: MetricType::Counter,
-    unit: FamilyUnit::None,
-    help: "Requests that a version failed, by how it failed.",
-};
-const TTFB: Family = Family {
-    name: "haldane_request_ttfb_seconds",
-    kind: MetricType::Histogram,
-    unit: FamilyUnit::Seconds,
-    help: "Time from the request until the response head. Within 1 % at the bounds of buckets.",
-};
-const DURATION: Family = Family {
-    name: "haldane_request_duration_seconds",
-    kind: MetricType::Histogram,
-    unit: FamilyUnit::Seconds,
-    help: "Time from the request until the response was complete. Within 1 % at the bounds of buckets.",
-};
-const IN_FLIGHT: Family = Family {
-    name: "haldane_requests_in_flight",
-    kind: MetricType::Gauge,
-    unit: FamilyUnit::None,
-    help: "Requests that were sent to a version and have not ended.",
-};
-const WEIGHT: Family = Family {
-    name: "haldane_canary_weight_ratio",
-    kind: MetricType::Gauge,
-    unit: FamilyUnit::Ratio,
-    help: "The share of split keys that the canary has, from 0 to 1.",
-};
-const GATE_VALUE: Family = Family {
-    name: "haldane_gate_value",
-    kind: MetricType::Gauge,
-    unit: FamilyUnit::None,
-    help: "What a gate measured: a ratio, or a count of failures in a row.",
-};
-const GATE_LIMIT: Family = Family {
-    name: "haldane_gate_limit",
-    kind: MetricType::Gauge,
-    unit: FamilyUnit::None,
-    help: "What the value of a gate may be at most, before chance is allowed for.",
-};
-const GATE_SAMPLES: Family = Family {
-    name: "haldane_gate_samples",
-    kind: MetricType::Gauge,
-    unit: FamilyUnit::None,
-    help: "Requests of the canary that the value of a gate is made of.",
-};
-const GATE_VERDICT: Family = Family {
-    name: "haldane_gate_verdict",
-    kind: MetricType::Gauge,
-    unit: FamilyUnit::None,
-    help: "What a gate says: 0 pass, 1 fail, 2 inconclusive.",
-};
-const ROLLBACKS: Family = Family {
-    name: "haldane_rollbacks_total",
-    kind: MetricType::Counter,
-    unit: FamilyUnit::None,
-    help: "Rollbacks by the gate that caused them.",
-};
-const ROLLBACK_TIME: Family = Family {
-    name: "haldane_rollback_seconds",
-    kind: MetricType::Histogram,
-    unit: FamilyUnit::Seconds,
-    help: "Time from the outcome that broke a limit until the weight was zero.",
-};
-const PHASE: Family = Family {
-    name: "haldane_rollout_phase",
-    kind: MetricType::Gauge,
-    unit: FamilyUnit::None,
-    help: "Where the rollout stands: 0 idle, 1 progressing, 2 paused, 3 promoted, 4 rolled back.",
-};
-const GENERATION: Family = Family {
-    name: "haldane_rollout_generation",
-    kind: MetricType::Gauge,
-    unit: FamilyUnit::None,
-    help: "Which attempt at the rollout this is.",
-};
-const CONNECTIONS: Family = Family {
-    name: "haldane_connections_open",
-    kind: MetricType::Gauge,
-    unit: FamilyUnit::None,
-    help: "Client connections that are open.",
-};
-const BUILD: Family = Family {
-    name: "haldane_build_info",
-    kind: MetricType::Gauge,
-    unit: FamilyUnit::None,
-    help: "Always 1; the label says which haldane this is.",
+use table::{
+    BUILD, CONNECTIONS, DURATION, FAILURES, Family, FamilyUnit, GATE_LIMIT, GATE_SAMPLES,
+    GATE_VALUE, GATE_VERDICT, GENERATION, IN_FLIGHT, PHASE, RATIO, REQUESTS, ROLLBACK_TIME,
+    ROLLBACKS, TTFB, WEIGHT,
 };
 
 /// All metrics of a process.

@@ -1,0 +1,121 @@
+//! Every metric with its unit and its help text.
+
+use std::sync::LazyLock;
+
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+/// One row of the table. Names are whole, as they are queried.
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    pub(super) kind: MetricType,
+    pub(super) unit: FamilyUnit,
+    pub(super) help: &'static str,
+}
+
+/// The base unit, which the name of a family ends with.
+pub(super) enum FamilyUnit {
+    None,
+    Ratio,
+    Seconds,
+}
+
+/// The library knows a plural only.
+pub(super) static RATIO: LazyLock<Unit> = LazyLock::new(|| Unit::Other("ratio".to_owned()));
+
+pub(super) const REQUESTS: Family = Family {
+    name: "haldane_requests_total",
+    kind: MetricType::Counter,
+    unit: FamilyUnit::None,
+    help: "Responses by status code, those included that haldane gave for a version that failed.",
+};
+pub(super) const FAILURES: Family = Family {
+    name: "haldane_request_failures_total",
+    kind: MetricType::Counter,
+    unit: FamilyUnit::None,
+    help: "Requests that a version failed, by how it failed.",
+};
+pub(super) const TTFB: Family = Family {
+    name: "haldane_request_ttfb_seconds",
+    kind: MetricType::Histogram,
+    unit: FamilyUnit::Seconds,
+    help: "Time from the request until the response head. Within 1 % at the bounds of buckets.",
+};
+pub(super) const DURATION: Family = Family {
+    name: "haldane_request_duration_seconds",
+    kind: MetricType::Histogram,
+    unit: FamilyUnit::Seconds,
+    help: "Time from the request until the response was complete. Within 1 % at the bounds of buckets.",
+};
+pub(super) const IN_FLIGHT: Family = Family {
+    name: "haldane_requests_in_flight",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Requests that were sent to a version and have not ended.",
+};
+pub(super) const WEIGHT: Family = Family {
+    name: "haldane_canary_weight_ratio",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::Ratio,
+    help: "The share of split keys that the canary has, from 0 to 1.",
+};
+pub(super) const GATE_VALUE: Family = Family {
+    name: "haldane_gate_value",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "What a gate measured: a ratio, or a count of failures in a row.",
+};
+pub(super) const GATE_LIMIT: Family = Family {
+    name: "haldane_gate_limit",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "What the value of a gate may be at most, before chance is allowed for.",
+};
+pub(super) const GATE_SAMPLES: Family = Family {
+    name: "haldane_gate_samples",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Requests of the canary that the value of a gate is made of.",
+};
+pub(super) const GATE_VERDICT: Family = Family {
+    name: "haldane_gate_verdict",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "What a gate says: 0 pass, 1 fail, 2 inconclusive.",
+};
+pub(super) const ROLLBACKS: Family = Family {
+    name: "haldane_rollbacks_total",
+    kind: MetricType::Counter,
+    unit: FamilyUnit::None,
+    help: "Rollbacks by the gate that caused them.",
+};
+pub(super) const ROLLBACK_TIME: Family = Family {
+    name: "haldane_rollback_seconds",
+    kind: MetricType::Histogram,
+    unit: FamilyUnit::Seconds,
+    help: "Time from the outcome that broke a limit until the weight was zero.",
+};
+pub(super) const PHASE: Family = Family {
+    name: "haldane_rollout_phase",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Where the rollout stands: 0 idle, 1 progressing, 2 paused, 3 promoted, 4 rolled back.",
+};
+pub(super) const GENERATION: Family = Family {
+    name: "haldane_rollout_generation",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Which attempt at the rollout this is.",
+};
+pub(super) const CONNECTIONS: Family = Family {
+    name: "haldane_connections_open",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Client connections that are open.",
+};
+pub(super) const BUILD: Family = Family {
+    name: "haldane_build_info",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Always 1; the label says which haldane this is.",
+};

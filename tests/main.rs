@@ -8,9 +8,13 @@
     reason = "in the helpers of a test, that is how it fails"
 )]
 
+/// The admin API: what it shows, what it changes, and whom it refuses.
+mod admin;
 /// The command line: what it prints, and what it ends with.
 mod cli;
 /// What is passed on, in both directions, and what is not.
 mod headers;
+/// The metrics: their form, and that their numbers are those of what was sent.
+mod metrics;
 /// Upstreams, clients and proxies to test with.
 mod support;

@@ -131,6 +131,12 @@ impl App {
         self.admin.local_addr()
     }
 
+    /// Where metrics and health are answered besides, if anywhere.
+    #[must_use]
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.ops.as_ref()?.local_addr().ok()
+    }
+
     /// What requests and the control plane share.
     #[must_use]
     pub fn live(&self) -> &Arc<Live> {

@@ -28,6 +28,8 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     /// Where the admin API answers.
     pub(crate) admin_address: SocketAddr,
+    /// Where metrics and health are answered besides.
+    pub(crate) ops_address: Option<SocketAddr>,
     /// What requests and the control plane share.
     pub(crate) live: Arc<Live>,
     stop: Option<oneshot::Sender<()>>,
@@ -127,6 +129,7 @@ impl Proxy {
         };
         let app = App::bind(config).expect("binds");
         let (address, admin_address) = (app.data_addrs()[0], app.admin_addr().expect("is bound"));
+        let ops_address = app.ops_addr();
         let live = Arc::clone(app.live());
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
@@ -143,6 +146,7 @@ impl Proxy {
         Self {
             address,
             admin_address,
+            ops_address,
             live,
             stop: Some(stop),
             thread: Some(thread),

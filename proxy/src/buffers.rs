@@ -5,8 +5,8 @@
 
 use std::cell::RefCell;
 
-/// A head and a small body fit; bigger bodies change to [`LARGE`].
-pub(crate) const SMALL: usize = 16 * 1024;
+/// A head and 16 KiB of body fit, so that they take one read; bigger bodies change to [`LARGE`].
+pub(crate) const SMALL: usize = 32 * 1024;
 
 /// One read of a large body. Bigger ones were not faster and fall out of the cache.
 pub(crate) const LARGE: usize = 128 * 1024;

@@ -145,7 +145,7 @@ fn stuck_connections_keep_nobody_from_the_kill_switch() {
         "POST /v1/rollback HTTP/1.1\r\nhost: {admin}\r\ncontent-type: application/json\r\n\
          content-length: 10\r\n\r\n{{"
     );
-    let stuck: Vec<Client> = (0..400)
+    let mut stuck: Vec<Client> = (0..400)
         .map(|index| {
             let mut client = Client::connect(admin);
             match index % 3 {
@@ -159,6 +159,7 @@ fn stuck_connections_keep_nobody_from_the_kill_switch() {
     assert_eq!(proxy.get("/", &[("x-user", "a")]).status, 200);
     assert_eq!(proxy.roll_back()["changed"], true);
     assert_eq!(proxy.events(0).len(), 1);
+    assert!(stuck[0].is_closed(), "the oldest had to go");
     drop(stuck);
     assert_eq!(split.stable.log.len() + split.canary.log.len(), 1);
 }

@@ -248,6 +248,10 @@ fn a_body_that_is_not_understood_changes_nothing() {
 fn a_body_that_is_too_large_is_refused_however_it_comes() {
     let split = Split::start("50%");
     let (proxy, admin) = (&split.proxy, split.proxy.admin_address);
+    let endless = json!({ "x".repeat(60_000): 1 }).to_string();
+    let response = send(admin, ("POST", "/v1/rollback"), &[JSON], &endless);
+    assert_eq!(response.status, 400);
+    assert!(response.text().len() < 1000, "little of it is repeated");
     let large = json!({ "reason": "x".repeat(70_000) }).to_string();
     let response = send(admin, ("POST", "/v1/rollback"), &[JSON], &large);
     assert_eq!(response.status, 413);

@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::problem::Problem;
+use super::problem::{Problem, quoted};
 
 /// More than any command needs.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -135,7 +135,8 @@ fn too_large() -> Problem {
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         let hint = "see the description of the endpoint for the fields it knows";
-        Problem::body(error.to_string(), hint)
+        // It repeats names and values of any length.
+        Problem::body(quoted(&error.to_string()), hint)
     })
 }
 

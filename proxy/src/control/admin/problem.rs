@@ -11,7 +11,7 @@ use super::reply::{Reply, reply, with};
 use crate::live::Route;
 
 /// How much of what a client wrote is repeated to it.
-const QUOTED_CHARS_MAX: usize = 100;
+const QUOTED_CHARS_MAX: usize = 200;
 
 /// Why a request was not carried out.
 #[derive(Debug)]

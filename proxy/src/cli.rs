@@ -119,7 +119,7 @@ fn execute(args: &Args) -> Exit {
     match &args.verb {
         Verb::Ask(question) => run_async(ask(question, args)),
         Verb::Check(args) => check::check(args, token_file),
-        Verb::Demo(args) => run_async(demo::demo(args)),
+        Verb::Demo(args) => run_async(async { Ok(demo::demo(args).await) }),
         Verb::Run(args) => run::run(args, token_file),
     }
 }

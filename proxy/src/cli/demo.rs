@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::Exit;
 use super::client::{Client, Failure};
-use super::output::{complain, say};
+use super::output::say;
 use crate::app::App;
 use crate::clock::Clock;
 
@@ -56,14 +56,16 @@ enum Scenario {
 }
 
 /// Runs the demo and judges what was measured.
-pub(crate) async fn demo(args: &Args) -> Result<Exit, Failure> {
-    match Stand::build(args) {
+pub(crate) async fn demo(args: &Args) -> Exit {
+    let result = match Stand::build(args) {
         Ok(stand) => stand.run(args.scenario).await,
-        Err(why) => {
-            complain(why);
-            Ok(Exit::Runtime)
-        }
-    }
+        Err(why) => Err(Failure::Request(why)),
+    };
+    result.unwrap_or_else(|failure| {
+        // Whatever it was, everything that took part is ours.
+        failure.report();
+        Exit::Runtime
+    })
 }
 
 /// Everything that takes part, ready to begin.
@@ -100,17 +102,10 @@ impl Stand {
         let client = Client::new(&admin, None)?;
         introduce(scenario, self.proxy, &admin);
         let stats = Arc::new(Stats::default());
-        let canary = match self.toys.start(self.clock) {
-            Ok(canary) => canary,
-            Err(error) => {
-                complain(error);
-                return Ok(Exit::Runtime);
-            }
-        };
+        let canary = self.toys.start(self.clock).map_err(failed)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let course = async {
-            let load = Load::start(self.proxy, self.clock, Arc::clone(&stats))
-                .map_err(|error| Failure::Request(error.to_string()))?;
+            let load = Load::start(self.proxy, self.clock, Arc::clone(&stats)).map_err(failed)?;
             let course = Course::new(scenario, self.clock, &client, &stats, &canary);
             let result = course.run(load).await;
             // Nobody waits for it if the proxy has ended by itself.
@@ -123,12 +118,13 @@ impl Stand {
             }),
             course
         );
-        if let Err(error) = served {
-            complain(error);
-            return Ok(Exit::Runtime);
-        }
+        served.map_err(failed)?;
         Ok(report::report(scenario, &outcome?, &stats, &canary))
     }
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::Request(error.to_string())
 }
 
 fn configuration(args: &Args, toys: &Toys) -> String {

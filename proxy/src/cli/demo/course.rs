@@ -29,13 +29,15 @@ const GOOD_ANSWERS: u64 = 150;
 /// On a machine that is too busy for those answers the fault begins by then anyway.
 const GOOD_FOR_MAX: Duration = Duration::from_secs(12);
 
-/// A canary without a fault is watched for so long after its start.
-const WATCH_FOR: Duration = Duration::from_secs(6);
+/// A canary without a fault is watched for so long after that, and until every gate
+/// passes if that takes no longer than the most.
+const WATCH_FOR: Duration = Duration::from_secs(5);
+const WATCH_FOR_MAX: Duration = Duration::from_secs(10);
 
 /// After the rollback it goes on for so long, and until enough is answered to show
 /// who answers.
 const AFTERMATH: Duration = Duration::from_secs(3);
-const AFTERMATH_ANSWERS: usize = 100;
+const AFTERMATH_ANSWERS: u64 = 100;
 
 /// The demo ends by then, whatever has or has not happened.
 const LENGTH_MAX: Duration = Duration::from_secs(24);
@@ -53,6 +55,8 @@ pub(super) struct Course<'a> {
     style: Style,
     began: u64,
     stage: Stage,
+    /// What the gates said together at the last look.
+    passes: bool,
 }
 
 /// Where the demo stands. Moments in microseconds of the clock.
@@ -129,6 +133,7 @@ impl<'a> Course<'a> {
             style: Style::of(&io::stdout()),
             began: clock.micros(),
             stage: Stage::Good,
+            passes: false,
         }
     }
 
@@ -186,9 +191,11 @@ impl<'a> Course<'a> {
                     since: self.clock.micros(),
                 })
             }
-            Stage::Spoilt { since } => (self.scenario == Scenario::Good
-                && self.since(since) >= WATCH_FOR)
-                .then_some(Stage::Over),
+            Stage::Spoilt { since } => {
+                let watched = self.since(since);
+                let seen = watched >= WATCH_FOR_MAX || watched >= WATCH_FOR && self.passes;
+                (self.scenario == Scenario::Good && seen).then_some(Stage::Over)
+            }
             Stage::Aftermath { since, zero_at } => {
                 let answers = || self.stats.seen().sent_after(Role::Stable, zero_at);
                 (self.since(since) >= AFTERMATH && answers() >= AFTERMATH_ANSWERS)
@@ -234,8 +241,9 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    async fn print_second(&self, over: Duration) -> Result<(), Failure> {
+    async fn print_second(&mut self, over: Duration) -> Result<(), Failure> {
         let route = self.route().await?;
+        self.passes = route.verdict == "pass";
         let recent = self.stats.recent();
         let requests: u64 = recent.by_role.iter().sum();
         let [_, canary] = recent.by_role;

@@ -135,8 +135,13 @@ impl Stats {
 
 impl Seen {
     /// Requests that a role answered although they were sent after `moment`.
-    pub(super) fn sent_after(&self, role: Role, moment: u64) -> usize {
+    pub(super) fn sent_after(&self, role: Role, moment: u64) -> u64 {
         let sent_at = &self.sent_at[role.index()];
-        sent_at.iter().filter(|&&at| at > moment).count()
+        count(sent_at.iter().filter(|&&at| at > moment))
     }
+}
+
+/// How many there are, in the type of counts.
+pub(super) fn count<T>(items: impl Iterator<Item = T>) -> u64 {
+    items.fold(0, |sum, _| sum + 1)
 }

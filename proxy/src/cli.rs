@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod check;
 mod client;
 mod command;
+mod completions;
 mod demo;
 mod duration;
 mod explain;
@@ -80,6 +81,8 @@ enum Verb {
     Check(check::Args),
     /// See a bad canary being rolled back: versions, load and proxy in one process
     Demo(demo::Args),
+    /// Print what a shell needs to complete command lines
+    Completions(completions::Args),
     #[command(flatten)]
     Ask(Question),
 }
@@ -119,6 +122,7 @@ fn execute(args: &Args) -> Exit {
     match &args.verb {
         Verb::Ask(question) => run_async(ask(question, args)),
         Verb::Check(args) => check::check(args, token_file),
+        Verb::Completions(args) => completions::completions(args),
         Verb::Demo(args) => run_async(async { Ok(demo::demo(args).await) }),
         Verb::Run(args) => run::run(args, token_file),
     }

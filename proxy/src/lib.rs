@@ -1,7 +1,7 @@
 //! haldane: a layer-7 reverse proxy that carries the canary.
 //!
 //! The modules in the order in which a request sees them: [`app`] binds and wires,
-//! [`worker`] is one data-plane thread, `request` is the path of a request with
+//! `worker` is one data-plane thread, `request` is the path of a request with
 //! `h1` for HTTP/1.1 on the wire, `live` is what requests and the control plane
 //! share, `upstream` the connections to versions, and `control` everything that
 //! happens beside requests. `cli` holds the verbs.

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use haldane_config::{Config, Limits, Networks};
 use haldane_decide::role::Role;
 
@@ -32,18 +33,21 @@ pub(crate) struct Worker {
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) deadlines: Rc<Deadlines>,
     table: RefCell<Snapshot>,
-    heads: RefCell<Vec<Box<Head>>>,
+    heads: RefCell<Vec<Head>>,
     /// The second of wall time that `date` says.
     second: Cell<u64>,
     date: Cell<[u8; DATE_BYTES]>,
     draining: Cell<bool>,
 }
 
+/// The routes in the order of the configuration.
+type Routes = Vec<Arc<Route>>;
+
 /// The routes as this worker last saw them, with its own pools.
 struct Snapshot {
-    cache: arc_swap::Cache<Arc<arc_swap::ArcSwap<Vec<Arc<Route>>>>, Arc<Vec<Arc<Route>>>>,
+    cache: arc_swap::Cache<Arc<ArcSwap<Routes>>, Arc<Routes>>,
     /// What `table` was made from.
-    seen: Arc<Vec<Arc<Route>>>,
+    seen: Arc<Routes>,
     table: Rc<Table<LocalRoute>>,
 }
 
@@ -98,12 +102,12 @@ impl Worker {
     }
 
     /// A head to parse into.
-    pub(crate) fn take_head(&self) -> Box<Head> {
+    pub(crate) fn take_head(&self) -> Head {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Takes back a head.
-    pub(crate) fn give_head(&self, head: Box<Head>) {
+    pub(crate) fn give_head(&self, head: Head) {
         let mut heads = self.heads.borrow_mut();
         if heads.len() < HEADS_MAX {
             heads.push(head);

@@ -11,7 +11,10 @@ use loom::sync::Arc;
 use loom::thread;
 
 #[path = "../../src/live/histogram.rs"]
-#[expect(dead_code, reason = "a model needs a part of the file only")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "a model needs a part of the file only")
+)]
 mod histogram;
 #[path = "../../src/live/shard.rs"]
 #[expect(dead_code, reason = "a model needs a part of the file only")]

@@ -32,7 +32,7 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) enum Broken {
     /// The receiver is gone.
-    Receiver(io::Error),
+    Receiver,
     /// The sender is gone, or stopped before the end.
     Sender,
     /// What the sender sent is not the announced framing.
@@ -74,7 +74,7 @@ impl Pump {
             if piece.data > 0 {
                 match self.poll_move(cx, piece.data, from, to) {
                     Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Receiver(error))),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Receiver)),
                     Poll::Pending => {
                         self.waits_for = End::Receiver;
                         return Poll::Pending;
@@ -97,7 +97,7 @@ impl Pump {
     /// Nothing to read: what was moved goes out now, it may be all for a while.
     fn poll_idle(&mut self, cx: &mut Context<'_>, to: &mut Wire) -> Poll<Result<(), Broken>> {
         self.waits_for = match to.poll_flush(cx) {
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Receiver(error))),
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Receiver)),
             Poll::Ready(Ok(())) => End::Sender,
             Poll::Pending => End::Receiver,
         };

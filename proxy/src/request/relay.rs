@@ -177,7 +177,7 @@ impl Relay<'_> {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
                 Poll::Ready(Err(Broken::Framing)) => return Err(HeadFailure::ClientBody),
                 Poll::Ready(Err(Broken::Sender)) => return Err(HeadFailure::ClientLeft),
-                Poll::Ready(Err(Broken::Receiver(_))) => self.upload.refused = true,
+                Poll::Ready(Err(Broken::Receiver)) => self.upload.refused = true,
             }
         }
         if self.upload.is_complete() && matches!(self.upstream.poll_flush(cx), Poll::Ready(Err(_)))
@@ -231,7 +231,7 @@ impl Relay<'_> {
             Poll::Ready(Err(Broken::Framing | Broken::Sender)) => {
                 return Poll::Ready(Ending::Broken);
             }
-            Poll::Ready(Err(Broken::Receiver(_))) => return Poll::Ready(Ending::Abandoned),
+            Poll::Ready(Err(Broken::Receiver)) => return Poll::Ready(Ending::Abandoned),
             Poll::Pending => {}
         }
         if self.poll_upload(cx).is_err() || self.poll_client_left(cx).is_err() {
@@ -255,11 +255,6 @@ impl Relay<'_> {
         }
         self.watch.wait(cx);
         Poll::Pending
-    }
-
-    /// Writes what waits for the client.
-    pub(crate) async fn flush(&mut self) -> io::Result<()> {
-        flush(self.client, self.watch, self.idle_body).await
     }
 }
 

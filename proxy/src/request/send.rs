@@ -71,7 +71,10 @@ impl Outbound<'_> {
         let connection = upstream
             .connect(endpoint, timeout, &session.watch)
             .await
-            .map_err(UpstreamError::from)?;
+            .map_err(|error| {
+                tracing::debug!(route = &*self.local.route.config.name, role = %self.role, %error, "cannot connect");
+                UpstreamError::from(error)
+            })?;
         self.attempt(session, upstream, connection, response)
             .await
             .map_err(|failure| match failure {

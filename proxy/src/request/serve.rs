@@ -84,7 +84,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
 impl Session {
     /// Waits for the next request head: `silence` for its first byte, and the
     /// configured time from there.
-    async fn next_head(&mut self, silence: Duration) -> Result<Box<Head>, End> {
+    async fn next_head(&mut self, silence: Duration) -> Result<Head, End> {
         self.wire.rest();
         let mut reading = Reading {
             head: None,
@@ -102,7 +102,7 @@ impl Session {
         &mut self,
         cx: &mut Context<'_>,
         reading: &mut Reading,
-    ) -> Poll<Result<Box<Head>, End>> {
+    ) -> Poll<Result<Head, End>> {
         loop {
             if reading.may_be_complete(self.wire.input(), self.worker.limits.header_bytes) {
                 let mut head = reading
@@ -126,11 +126,7 @@ impl Session {
         }
     }
 
-    fn poll_wait(
-        &mut self,
-        cx: &Context<'_>,
-        reading: &mut Reading,
-    ) -> Poll<Result<Box<Head>, End>> {
+    fn poll_wait(&mut self, cx: &Context<'_>, reading: &mut Reading) -> Poll<Result<Head, End>> {
         let started = !self.wire.input().is_empty();
         if !started && self.worker.is_draining() {
             return Poll::Ready(Err(End::Quiet));
@@ -168,8 +164,10 @@ impl Session {
     /// tell, the connection is reset.
     pub(crate) async fn cut(&mut self, delivery: Delivery, timeout: Duration) -> Next {
         if self.flush(timeout).await.is_ok() && delivery == Delivery::UntilClose {
-            // If it cannot be set the connection ends in some other way; nothing to do about it.
-            let _ = socket2::SockRef::from(self.wire.stream()).set_linger(Some(Duration::ZERO));
+            let socket = socket2::SockRef::from(self.wire.stream());
+            if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
+                tracing::debug!(%error, "cannot reset a connection");
+            }
         }
         Next::Abort
     }
@@ -201,7 +199,7 @@ impl Session {
 
 /// How far a head has come.
 struct Reading {
-    head: Option<Box<Head>>,
+    head: Option<Head>,
     /// Bytes of the input that were searched for the end of a head.
     searched: usize,
     silence: Duration,

@@ -1,5 +1,6 @@
 //! Opens connections to an upstream: names, TCP, and the time they may take.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +23,15 @@ pub(crate) enum ConnectError {
     Failed(io::Error),
     /// Not within the configured time.
     TimedOut,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(f),
+            Self::TimedOut => f.write_str("not within the configured time"),
+        }
+    }
 }
 
 impl Upstream {

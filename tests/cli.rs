@@ -143,6 +143,21 @@ fn check_names_what_is_valid() {
 }
 
 #[test]
+fn a_result_that_cannot_be_printed_is_no_success_and_a_reader_that_left_is_no_failure() {
+    let flags = ["check", "--listen", ":0", "--stable", "http://127.0.0.1:1"];
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let mut command = haldane(&flags);
+    let status = command.stdout(full.expect("opens")).status();
+    assert_eq!(status.expect("starts").code(), Some(1));
+
+    let (reader, writer) = std::io::pipe().expect("opens a pipe");
+    drop(reader);
+    let mut command = haldane(&flags);
+    let output = ran(command.stdout(writer).output().expect("starts"));
+    assert_eq!((output.code, output.err.as_str()), (0, ""));
+}
+
+#[test]
 fn flags_alone_are_a_configuration_and_nothing_is_not() {
     let flags = ["check", "--listen", ":0", "--stable", "http://127.0.0.1:1"];
     let ran = run(&flags);

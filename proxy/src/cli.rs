@@ -114,7 +114,11 @@ pub fn main() -> ExitCode {
             return if usage { Exit::Usage } else { Exit::Done }.into();
         }
     };
-    execute(&args).into()
+    match execute(&args) {
+        Exit::Done if output::is_lost() => Exit::Runtime,
+        exit => exit,
+    }
+    .into()
 }
 
 fn execute(args: &Args) -> Exit {

@@ -2,12 +2,26 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::telemetry::log::colored;
 
+/// Whether a result was lost, on a full disk for example.
+static LOST: AtomicBool = AtomicBool::new(false);
+
 /// Prints a line to stdout. A reader that has left is not an error of ours.
 pub(crate) fn say(line: impl fmt::Display) {
-    drop(writeln!(io::stdout().lock(), "{line}"));
+    if let Err(error) = writeln!(io::stdout().lock(), "{line}")
+        && error.kind() != io::ErrorKind::BrokenPipe
+        && !LOST.swap(true, Ordering::Relaxed)
+    {
+        complain(format_args!("cannot print: {error}"));
+    }
+}
+
+/// Whether a result could not be printed: then nothing has succeeded.
+pub(crate) fn is_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
 }
 
 /// Prints a line to stderr.

@@ -56,7 +56,7 @@ pub(super) struct Seen {
     pub(super) proxy_errors: u64,
     /// When each request was sent that stable, or the canary, answered.
     pub(super) sent_at: [Vec<u64>; 2],
-    /// Since the last call of [`Stats::second`]. Microseconds, by role.
+    /// Since the last call of [`Stats::recent`]. Microseconds, by role.
     times: [Histogram<u64>; 2],
 }
 

@@ -143,7 +143,7 @@ impl Gate {
         self.judgement = match &mut self.check {
             Check::ConsecutiveFailures(check) => check.observe(outcome, tally),
             Check::ErrorRate(check) => check.judge(tally),
-            Check::Latency(check) => check.observe(tally, self.judgement),
+            Check::Latency(check) => check.judge(tally),
         };
         self.verdict()
     }

@@ -23,7 +23,7 @@ pub struct Counts {
     pub failures: u64,
     /// Exchanges that counted for the version.
     pub successes: u64,
-    /// Successes slower than the latency limit of that slot was when they ended
+    /// Successes of this role slower than the canary's limit of that slot was when they ended
     /// (see `Release::latency_limits`).
     pub slower: [u64; LATENCY_LIMITS_MAX],
 }

@@ -87,14 +87,12 @@ impl Exchange {
         }
         let shard = self.shard();
         let mut slow = false;
-        if self.routed.role == Role::Canary {
-            for slot in self.local.route.slower_slots(self.ttfb, duration) {
-                shard.slower(slot);
-                slow = true;
-            }
+        for slot in self.local.route.slower_slots(self.ttfb, duration) {
+            shard.slower(slot);
+            slow = true;
         }
         shard.success();
-        if slow {
+        if slow && self.routed.role == Role::Canary {
             self.judge(Evidence::Success, now);
         }
     }

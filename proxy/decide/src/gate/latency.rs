@@ -10,9 +10,8 @@
 //! The limit in time follows stable's quantile in the recent past. If both sides
 //! become slow together, the canary exceeds it at once, and the quantile follows
 //! late. So a limit relative to stable is breached only if the canary also exceeds
-//! it more often than stable did at the same limit over the same time. Stable's
-//! count needs its histogram, so such limits are judged in `absorb`; an absolute
-//! limit is also judged with each outcome.
+//! it more often than stable did at the same limit over the same time. The caller
+//! counts both sides as they end, so this holds at every outcome.
 //!
 //! ## Why chance is allowed for
 //!
@@ -37,7 +36,7 @@ use crate::window::{Sample, Window};
 mod quantile;
 mod slots;
 
-use quantile::{above, quantile_since, sample_min, times_micros};
+use quantile::{quantile_since, sample_min, times_micros};
 
 pub(crate) use slots::Slots;
 pub use slots::{LatencyLimits, StableLatency};
@@ -71,9 +70,6 @@ struct Current {
     limit: Duration,
     /// Stable's quantile that the limit is a multiple of.
     stable_quantile: Option<Duration>,
-    /// Values of stable's histogram above the limit when the limit was set.
-    above: u64,
-    now: Exceeded,
     /// As of the window's snapshots, or since the slot has a limit if that is later:
     /// before it, nothing was counted as slower.
     base: Exceeded,
@@ -125,16 +121,6 @@ impl Latency {
         }
     }
 
-    /// Judges absolute limits; relative ones keep what the last `absorb` found,
-    /// which `last` is if there are no others.
-    pub(super) fn observe(&self, tally: &Tally, last: Judgement) -> Judgement {
-        let absolute = self.limits.iter().filter(|limit| !limit.is_relative());
-        absolute
-            .map(|limit| limit.judge(self.metric, tally))
-            .filter(|judgement| judgement.finding == Finding::Fail)
-            .fold(last, Judgement::worse)
-    }
-
     pub(super) fn absorb(
         &mut self,
         tally: &Tally,
@@ -156,13 +142,12 @@ impl Latency {
         let sample = sample(&self.limits);
         if window.is_due(&tally.since(&window.middle().tally), sample, now) {
             window.rotate(snapshot(), now);
-            for current in self
-                .limits
-                .iter_mut()
-                .filter_map(|limit| limit.current.as_mut())
-            {
+            for limit in &mut self.limits {
+                let (Some(slot), Some(current)) = (limit.slot, &mut limit.current) else {
+                    continue;
+                };
                 current.base = current.middle;
-                current.middle = current.now;
+                current.middle = Exceeded::at(slot, tally);
             }
         }
         judgement
@@ -213,6 +198,18 @@ fn sample(limits: &[Limit]) -> Sample {
     }
 }
 
+impl Exceeded {
+    const fn at(slot: usize, tally: &Tally) -> Self {
+        let (canary, stable) = (tally.of(Role::Canary), tally.of(Role::Stable));
+        Self {
+            canary_slower: canary.slower[slot],
+            canary_successes: canary.successes,
+            stable_slower: stable.slower[slot],
+            stable_successes: stable.successes,
+        }
+    }
+}
+
 impl Limit {
     const fn is_relative(&self) -> bool {
         match self.spec.bound {
@@ -221,37 +218,22 @@ impl Limit {
         }
     }
 
-    /// Brings stable's count up to date and sets the limit for what comes next.
+    /// Sets the limit for what comes next.
     fn advance(&mut self, tally: &Tally, stable: &Histogram<u64>, base: &Histogram<u64>) {
         let Some(slot) = self.slot else { return };
-        let canary = tally.of(Role::Canary);
-        let mut exceeded = Exceeded {
-            canary_slower: canary.slower[slot],
-            canary_successes: canary.successes,
-            stable_slower: 0,
-            stable_successes: stable.len(),
-        };
-        if let Some(current) = &self.current {
-            let new = above(stable, current.limit).saturating_sub(current.above);
-            exceeded.stable_slower = current.now.stable_slower.saturating_add(new);
-        }
-        self.current = self
-            .limit_now(stable, base)
-            .map(|(limit, stable_quantile)| {
-                let (base, middle) = match &self.current {
-                    Some(current) => (current.base, current.middle),
-                    None => (exceeded, exceeded),
-                };
-                let above = above(stable, limit);
-                Current {
-                    limit,
-                    stable_quantile,
-                    above,
-                    now: exceeded,
-                    base,
-                    middle,
-                }
-            });
+        let limit = self.limit_now(stable, base);
+        self.current = limit.map(|(limit, stable_quantile)| {
+            let (base, middle) = match &self.current {
+                Some(current) => (current.base, current.middle),
+                None => (Exceeded::at(slot, tally), Exceeded::at(slot, tally)),
+            };
+            Current {
+                limit,
+                stable_quantile,
+                base,
+                middle,
+            }
+        });
     }
 
     /// The limit in time, and stable's quantile if that is what it depends on.
@@ -264,10 +246,7 @@ impl Limit {
             LatencyBound::Absolute(limit) => Some((limit, None)),
             LatencyBound::TimesStable(times) => {
                 let micros = quantile_since(stable, base, self.spec.quantile)?;
-                let limit = times_micros(micros, times);
-                // To the edge of a bucket, so that stable's histogram and whoever
-                // compares the canary's latency mean the same by "slower".
-                let limit = Duration::from_micros(stable.highest_equivalent(limit));
+                let limit = Duration::from_micros(times_micros(micros, times));
                 Some((limit, Some(Duration::from_micros(micros))))
             }
         }
@@ -315,11 +294,11 @@ impl Limit {
         let (Some(slot), Some(current)) = (self.slot, &self.current) else {
             return (Estimate::default(), Estimate::default());
         };
-        let (base, now, canary) = (&current.base, &current.now, tally.of(Role::Canary));
+        let (base, now) = (&current.base, Exceeded::at(slot, tally));
         (
             Estimate::share(
-                canary.slower[slot].saturating_sub(base.canary_slower),
-                canary.successes.saturating_sub(base.canary_successes),
+                now.canary_slower.saturating_sub(base.canary_slower),
+                now.canary_successes.saturating_sub(base.canary_successes),
             ),
             Estimate::share(
                 now.stable_slower.saturating_sub(base.stable_slower),

@@ -86,17 +86,18 @@ impl Bench {
     fn serve(&mut self, canary: &[u64], stable: &[u64]) -> Verdict {
         let mut slots = [None; crate::tally::LATENCY_LIMITS_MAX];
         self.gate.write_limits(&mut slots);
-        for micros in canary {
-            let counts = self.tally.of_mut(Role::Canary);
-            counts.successes += 1;
-            for (slot, limit) in slots.iter().enumerate() {
-                if limit.is_some_and(|(_, limit)| Duration::from_micros(*micros) > limit) {
-                    counts.slower[slot] += 1;
+        for (role, latencies) in [(Role::Canary, canary), (Role::Stable, stable)] {
+            let counts = self.tally.of_mut(role);
+            for micros in latencies {
+                counts.successes += 1;
+                for (slot, limit) in slots.iter().enumerate() {
+                    if limit.is_some_and(|(_, limit)| Duration::from_micros(*micros) > limit) {
+                        counts.slower[slot] += 1;
+                    }
                 }
             }
         }
         for micros in stable {
-            self.tally.of_mut(Role::Stable).successes += 1;
             self.stable.record(*micros).unwrap();
         }
         self.absorb()
@@ -364,6 +365,27 @@ fn an_absolute_limit_decides_with_the_response() {
     });
     // 18 of 117: 15.4 % - 5 % is first more than three standard errors of 3.4 %.
     assert_eq!(breached, Some(18));
+}
+
+#[test]
+fn a_relative_limit_decides_with_the_response() {
+    let mut bench = Bench::p95(LatencyBound::TimesStable(1.2));
+    for _ in 0..5 {
+        assert_ne!(
+            bench.serve(&spread(20_000), &spread(20_000)).kind(),
+            VerdictKind::Fail
+        );
+    }
+    let slow = Outcome {
+        evidence: Evidence::Success,
+        ..FAILURE
+    };
+    let breached = (1..1_000).find(|_| {
+        bench.tally.of_mut(Role::Canary).successes += 1;
+        bench.tally.of_mut(Role::Canary).slower[0] += 1;
+        bench.gate.observe(&slow, &bench.tally).kind() == VerdictKind::Fail
+    });
+    assert!(breached.is_some_and(|slow| slow < 200), "{breached:?}");
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn latency(generator: &mut Generator) -> u64 {
     (20_000.0 * (0.6 * generator.normal()).exp()) as u64
 }
 
-/// Counts a success; whether it was slower than a limit and is to be observed.
+/// Counts a success; whether it is the canary's, slower than a limit, and to be observed.
 fn succeed(
     role: Role,
     micros: u64,
@@ -100,7 +100,6 @@ fn succeed(
 ) -> bool {
     if role == Role::Stable {
         stable.saturating_record(micros);
-        return false;
     }
     let mut is_slow = false;
     for (slot, limit) in release.latency_limits().slots().iter().enumerate() {
@@ -109,7 +108,7 @@ fn succeed(
             is_slow = true;
         }
     }
-    is_slow
+    is_slow && role == Role::Canary
 }
 
 /// At most one in a hundred of each service's rollouts; of the few that are run

@@ -16,8 +16,7 @@ const VALUES_BEYOND_QUANTILE: f64 = 5.0;
 /// the quantile would be a few microseconds, which is scheduling noise.
 const DIFFERENCE_MIN: Duration = Duration::from_millis(1);
 
-/// The longest limit relative to stable: about 146 000 years. Histograms compute
-/// with the values next to a limit, which must exist.
+/// The longest limit relative to stable: about 146 000 years.
 const LIMIT_MAX_MICROS: u64 = 1 << 62;
 
 /// How many values a quantile needs before it means anything.
@@ -45,14 +44,6 @@ pub(super) fn times_micros(micros: u64, times: f64) -> u64 {
     multiple
         .max(micros.saturating_add(difference_min))
         .min(LIMIT_MAX_MICROS)
-}
-
-/// How many values of a histogram of microseconds lie above `limit`.
-pub(super) fn above(histogram: &Histogram<u64>, limit: Duration) -> u64 {
-    let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-    histogram
-        .len()
-        .saturating_sub(histogram.count_between(0, micros))
 }
 
 /// A quantile of the values that `current` has and `base`, its former state, has not.

@@ -5,11 +5,15 @@ pub(crate) mod driver;
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use haldane_config::Config;
 
 use crate::live::Live;
 use admin::{Plane, Surface, listen};
+
+/// A driver that breaks at once must not spin.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the control plane for as long as the process serves.
 pub(crate) async fn run(
@@ -25,8 +29,19 @@ pub(crate) async fn run(
         }
     };
     tokio::join!(
-        driver::drive(Arc::clone(live)),
+        keep_driving(live),
         listen::serve(admin, Arc::clone(&plane), Surface::Admin),
         serve_ops,
     );
+}
+
+/// Runs the driver, and runs it again should it ever panic: without it windows stand
+/// still and nothing is logged, while requests go on.
+async fn keep_driving(live: &Arc<Live>) {
+    loop {
+        if let Err(error) = tokio::spawn(driver::drive(Arc::clone(live))).await {
+            tracing::error!(%error, "the driver broke and starts again");
+        }
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
 }

@@ -40,10 +40,11 @@ fn field(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Without a role where a request without a key is split by chance.
 #[derive(Debug, Deserialize)]
 struct Explanation {
-    role: String,
-    version: String,
+    role: Option<String>,
+    version: Option<String>,
     why: String,
 }
 
@@ -70,6 +71,10 @@ pub(crate) async fn explain(args: &Args, client: &Client) -> Result<Exit, Failur
         return Ok(Exit::Done);
     }
     let Explanation { role, version, why } = reply.read()?;
-    say(format_args!("{role} ({version}): {why}"));
+    match (role, version) {
+        (Some(role), Some(version)) => say(format_args!("{role} ({version}): {why}")),
+        (Some(role), None) => say(format_args!("{role}: {why}")),
+        (None, _) => say(format_args!("either: {why}")),
+    }
     Ok(Exit::Done)
 }

@@ -11,3 +11,6 @@ mod healthy;
 #[cfg(test)]
 #[path = "simulation/hostile.rs"]
 mod hostile;
+#[cfg(test)]
+#[path = "simulation/seen.rs"]
+mod seen;

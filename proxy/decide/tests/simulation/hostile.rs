@@ -11,13 +11,14 @@ use haldane_decide::generation::Generation;
 use haldane_decide::outcome::{Evidence, FailureReason, Outcome};
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
-use haldane_decide::rollout::{Cause, Command, Effect, NoticeKind, Order, Phase};
+use haldane_decide::rollout::{Cause, Command, Effect, Order, Phase};
 use haldane_decide::tally::Tally;
 use haldane_decide::time::Timestamp;
 use haldane_decide::weight::Weight;
 use hdrhistogram::Histogram;
 
 use crate::generator::Generator;
+use crate::seen::{Seen, breached_gate, count};
 
 const SEEDS: u64 = 10_000;
 const STEPS: u64 = 60;
@@ -51,16 +52,6 @@ fn no_day_is_bad_enough() {
             assert!(count > 100, "only {count} times: {what}");
         }
     }
-}
-
-#[derive(Default)]
-struct Seen {
-    by_run: u64,
-    by_rate: u64,
-    by_latency: u64,
-    by_command: u64,
-    retries: u64,
-    rejections: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -392,48 +383,5 @@ impl Day {
         );
         let is_fail = status.verdict.verdict == VerdictKind::Fail;
         assert_eq!(by_breach, is_fail, "{context}: {json}");
-    }
-}
-
-fn breached_gate(effect: &Effect) -> Option<&str> {
-    match effect {
-        Effect::Announce(notice) => match &notice.kind {
-            NoticeKind::RolledBack {
-                by: Cause::Breach(breach),
-                ..
-            } => Some(&breach.gate),
-            NoticeKind::RolledBack {
-                by: Cause::Command { .. },
-                ..
-            }
-            | NoticeKind::Retried { .. }
-            | NoticeKind::Reweighed { .. } => None,
-        },
-        Effect::Reweigh { .. } => None,
-    }
-}
-
-fn count(effects: &[Effect], seen: &mut Seen) {
-    for effect in effects {
-        match breached_gate(effect) {
-            Some("meltdown") => seen.by_run += 1,
-            Some("errors") => seen.by_rate += 1,
-            Some("latency") => seen.by_latency += 1,
-            Some(_) | None => {}
-        }
-        if let Effect::Announce(notice) = effect {
-            match notice.kind {
-                NoticeKind::Retried { .. } => seen.retries += 1,
-                NoticeKind::RolledBack {
-                    by: Cause::Command { .. },
-                    ..
-                } => seen.by_command += 1,
-                NoticeKind::RolledBack {
-                    by: Cause::Breach(_),
-                    ..
-                }
-                | NoticeKind::Reweighed { .. } => {}
-            }
-        }
     }
 }

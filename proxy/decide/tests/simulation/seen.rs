@@ -1,0 +1,56 @@
+//! What has happened in a simulation, so that it cannot pass by doing nothing.
+
+use haldane_decide::rollout::{Cause, Effect, NoticeKind};
+
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) by_run: u64,
+    pub(crate) by_rate: u64,
+    pub(crate) by_latency: u64,
+    pub(crate) by_command: u64,
+    pub(crate) retries: u64,
+    pub(crate) rejections: u64,
+}
+
+pub(crate) fn breached_gate(effect: &Effect) -> Option<&str> {
+    match effect {
+        Effect::Announce(notice) => match &notice.kind {
+            NoticeKind::RolledBack {
+                by: Cause::Breach(breach),
+                ..
+            } => Some(&breach.gate),
+            NoticeKind::RolledBack {
+                by: Cause::Command { .. },
+                ..
+            }
+            | NoticeKind::Retried { .. }
+            | NoticeKind::Reweighed { .. } => None,
+        },
+        Effect::Reweigh { .. } => None,
+    }
+}
+
+pub(crate) fn count(effects: &[Effect], seen: &mut Seen) {
+    for effect in effects {
+        match breached_gate(effect) {
+            Some("meltdown") => seen.by_run += 1,
+            Some("errors") => seen.by_rate += 1,
+            Some("latency") => seen.by_latency += 1,
+            Some(_) | None => {}
+        }
+        if let Effect::Announce(notice) = effect {
+            match notice.kind {
+                NoticeKind::Retried { .. } => seen.retries += 1,
+                NoticeKind::RolledBack {
+                    by: Cause::Command { .. },
+                    ..
+                } => seen.by_command += 1,
+                NoticeKind::RolledBack {
+                    by: Cause::Breach(_),
+                    ..
+                }
+                | NoticeKind::Reweighed { .. } => {}
+            }
+        }
+    }
+}

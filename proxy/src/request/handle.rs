@@ -67,7 +67,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
                 exchange.answered_for(status);
             }
             drop(exchange);
-            reject::respond(session, &error, None).await
+            reject::respond(session, &error, Some(&inbound)).await
         }
     };
     worker.give_head(response);

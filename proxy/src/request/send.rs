@@ -148,7 +148,7 @@ impl Outbound<'_> {
     fn framing(&self, response: &Head) -> Result<Framing, ProxyError> {
         // haldane forwards no upgrade, so nothing may switch protocols; what is not a
         // status of HTTP could be read in two ways.
-        if response.status == 101 || response.status > 599 {
+        if response.status == 101 || !(100..=599).contains(&response.status) {
             return Err(UpstreamError::Response.into());
         }
         Framing::of_response(response, self.inbound.head.method())

@@ -172,7 +172,8 @@ pub(crate) fn write_response(out: &mut Vec<u8>, head: &Head, envelope: &Envelope
             | Kind::Reserved
             | Kind::Te
             | Kind::TransferEncoding => false,
-            Kind::ContentLength => true,
+            // A 204 has no length to tell (RFC 9110 §8.6), and some clients would wait for it.
+            Kind::ContentLength => head.status != 204,
             Kind::Date => !std::mem::replace(&mut has_date, true),
             _ => !nominated.contains(&field),
         };

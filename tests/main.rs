@@ -12,6 +12,8 @@
 mod admin;
 /// The command line: what it prints, and what it ends with.
 mod cli;
+/// Where a message ends: what is ambiguous is refused, what breaks off never looks complete.
+mod framing;
 /// What is passed on, in both directions, and what is not.
 mod headers;
 /// The metrics: their form, and that their numbers are those of what was sent.

@@ -1,23 +1,19 @@
 //! Accepts connections, up to a limit, until the drain.
 
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use super::serve::serve;
+use crate::accept_error;
 use crate::live::Live;
 use crate::worker::Worker;
-
-/// How long accepting rests when the process has run out of descriptors or memory.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// An open client connection, counted over all workers.
 struct Slot(Arc<Live>);
@@ -44,7 +40,7 @@ pub(crate) async fn accept(
                 Ok((stream, peer)) => {
                     welcome(&worker, stream, peer, &open);
                 }
-                Err(error) => recover(&error).await,
+                Err(error) => accept_error::recover(&error).await,
             },
         }
     }
@@ -79,18 +75,5 @@ fn take_slot(worker: &Worker) -> Option<Slot> {
 fn prepare(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
-}
-
-/// A broken connection is skipped; running out of descriptors is waited out.
-async fn recover(error: &io::Error) {
-    match error.kind() {
-        io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::ConnectionRefused
-        | io::ErrorKind::ConnectionReset => {}
-        _ => {
-            tracing::warn!(%error, "cannot accept, trying again");
-            tokio::time::sleep(EXHAUSTED_PAUSE).await;
-        }
     }
 }

@@ -9,7 +9,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::{Plane, Surface, answer};
+use crate::accept_error;
 
 /// Connections of one listener; far more than people, pipelines and scrapers need.
 const CONNECTIONS_MAX: usize = 256;
@@ -33,9 +33,6 @@ const LIFETIME: Duration = Duration::from_secs(120);
 
 /// Bytes of a request head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-
-/// How long accepting rests when the process has run out of descriptors or memory.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts for as long as the process runs.
 pub(in crate::control) async fn serve(listener: TcpListener, plane: Arc<Plane>, surface: Surface) {
@@ -61,7 +58,7 @@ pub(in crate::control) async fn serve(listener: TcpListener, plane: Arc<Plane>, 
                 let task = tokio::spawn(connection(stream, Arc::clone(&plane), surface));
                 open.push_back(task.abort_handle());
             }
-            Err(error) => recover(&error).await,
+            Err(error) => accept_error::recover(&error).await,
         }
     }
 }
@@ -84,18 +81,5 @@ async fn connection(stream: TcpStream, plane: Arc<Plane>, surface: Surface) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, ?surface, "connection ended"),
         Err(_) => tracing::debug!(?surface, "connection lasted too long"),
-    }
-}
-
-/// A broken connection is skipped; running out of descriptors is waited out.
-async fn recover(error: &io::Error) {
-    match error.kind() {
-        io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::ConnectionRefused
-        | io::ErrorKind::ConnectionReset => {}
-        _ => {
-            tracing::warn!(%error, "cannot accept, trying again");
-            tokio::time::sleep(EXHAUSTED_PAUSE).await;
-        }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, SaltSource};
-use haldane_decide::gate::spec::LatencyMetric;
 use haldane_decide::gate::{Breach, StableLatency};
 use haldane_decide::outcome::Outcome;
 use haldane_decide::release::{Release, ReleaseSpec};
@@ -13,22 +12,23 @@ use haldane_decide::role::Role;
 use haldane_decide::rollout::{Cause, Effect, Notice, NoticeKind, Order, Rejected};
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
-use haldane_decide::tally::{LATENCY_LIMITS_MAX, Tally};
+use haldane_decide::tally::Tally;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
-use crate::clock::{Clock, Micros, micros};
-use crate::sync::{AtomicU64, Ordering};
+use crate::clock::{Clock, Micros};
 
 pub(crate) mod choice;
 pub mod events;
 pub(crate) mod histogram;
+mod limits;
 mod rollback;
 pub(crate) mod shard;
 pub mod weight;
 
 use events::{Event, EventLog};
 use histogram::empty_histogram;
+use limits::LatencyBoard;
 use shard::{RoleShard, Shard};
 use weight::{LiveWeight, Routed, Setting};
 
@@ -117,7 +117,7 @@ impl Route {
             generation: release.generation().0,
             weight: release.weight(),
         };
-        let limits = LatencyBoard::default();
+        let limits = LatencyBoard::new(&config.gates);
         limits.publish(&release);
         Self {
             config: config.clone(),
@@ -324,47 +324,4 @@ fn random_bits() -> u128 {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     u128::from_le_bytes(bytes)
-}
-
-/// The canary's latency limits, as workers read them. `u64::MAX` where there is none.
-struct LatencyBoard {
-    slots: [(AtomicU64, AtomicU64); LATENCY_LIMITS_MAX],
-}
-
-impl Default for LatencyBoard {
-    fn default() -> Self {
-        let slots = std::array::from_fn(|_| (AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)));
-        Self { slots }
-    }
-}
-
-impl LatencyBoard {
-    fn publish(&self, release: &Release) {
-        for ((ttfb, duration), limit) in self.slots.iter().zip(release.latency_limits().slots()) {
-            let of = |metric| match limit {
-                Some((of, limit)) if *of == metric => micros(*limit),
-                Some(_) | None => u64::MAX,
-            };
-            // Stored only when changed: workers keep the line.
-            for (cell, value) in [
-                (ttfb, of(LatencyMetric::Ttfb)),
-                (duration, of(LatencyMetric::Duration)),
-            ] {
-                if cell.load(Ordering::Relaxed) != value {
-                    cell.store(value, Ordering::Relaxed);
-                }
-            }
-        }
-    }
-
-    fn exceeded(&self, ttfb: Micros, duration: Micros) -> impl Iterator<Item = usize> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter_map(move |(slot, limits)| {
-                let slow = ttfb > limits.0.load(Ordering::Relaxed)
-                    || duration > limits.1.load(Ordering::Relaxed);
-                slow.then_some(slot)
-            })
-    }
 }

@@ -136,10 +136,10 @@ async fn deliver(
             match session.flush(idle_body).await {
                 Ok(()) if keep_alive => Next::Request,
                 Ok(()) => Next::Close,
-                Err(_) => Next::Abort,
+                Err(_) => Next::Drop,
             }
         }
-        Ending::Abandoned => Next::Abort,
+        Ending::Abandoned => Next::Drop,
         Ending::Broken | Ending::Stalled => {
             let stalled = ending == Ending::Stalled;
             exchange.fail(if stalled {

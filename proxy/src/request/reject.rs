@@ -19,7 +19,7 @@ pub(crate) async fn respond(
     request: Option<&Inbound<'_>>,
 ) -> Next {
     let Some((status, code)) = error.answer() else {
-        return Next::Abort;
+        return Next::Drop;
     };
     let keep_alive = request
         .is_some_and(|request| request.keep_alive && request.framing == Framing::Empty)
@@ -54,7 +54,7 @@ pub(crate) async fn respond(
     match session.flush(FLUSH_TIMEOUT).await {
         Ok(()) if keep_alive => Next::Request,
         Ok(()) => Next::Close,
-        Err(_) => Next::Abort,
+        Err(_) => Next::Drop,
     }
 }
 

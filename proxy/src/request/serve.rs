@@ -36,7 +36,7 @@ pub(crate) struct Session {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Next {
     /// It is dropped as it is.
-    Abort,
+    Drop,
     /// It is closed once the client has read the answer.
     Close,
     /// It serves the next request.
@@ -74,7 +74,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
             Err(End::Wrong(error)) => reject::respond(&mut session, &error.into(), None).await,
         };
         match next {
-            Next::Abort => return,
+            Next::Drop => return,
             Next::Close => return session.close().await,
             Next::Request => silence = session.worker.limits.idle_timeout,
         }
@@ -169,7 +169,7 @@ impl Session {
                 tracing::debug!(%error, "cannot reset a connection");
             }
         }
-        Next::Abort
+        Next::Drop
     }
 
     /// Closes without losing what the client has not read yet.

@@ -324,6 +324,7 @@ fn no_request_is_routed_to_the_canary_after_the_decision() {
     canary.behave(Behaviour::Status(500));
     let deadline = now() + Duration::from_secs(15);
     let (mut seen, mut before, mut generation) = (0, None, 1);
+    let mut silent;
     loop {
         let event = breach_after(&proxy, seen);
         crowd.epoch.fetch_add(1, Ordering::SeqCst);
@@ -334,6 +335,7 @@ fn no_request_is_routed_to_the_canary_after_the_decision() {
             let status = proxy.status();
             (canary_count(&status, "in_flight") == 0).then_some(status)
         });
+        silent = now();
         crowd.go_on(CLIENTS + 1);
         let arrived = canary.log.len() as u64;
         assert!(
@@ -359,6 +361,8 @@ fn no_request_is_routed_to_the_canary_after_the_decision() {
     }
     let late = crowd.stop();
     assert_eq!(late, 0, "asked after the rollback, answered by the canary");
-    assert_eq!(Some(canary.log.len() as u64), before);
+    let arrivals = canary.log.arrivals();
+    assert_eq!(Some(arrivals.len() as u64), before);
+    assert!(arrivals.iter().all(|arrival| arrival.at < silent));
     assert!(generation >= 50, "only {generation} generations");
 }

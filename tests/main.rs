@@ -22,8 +22,12 @@ mod metrics;
 mod outcomes;
 /// A canary that fails loses its traffic with the failure that decides, and gets none back.
 mod rollback;
+/// Who gets which version: the same key the same one, until the weight says otherwise.
+mod split;
 /// Upstreams, clients and proxies to test with.
 mod support;
-// CLAIMED by other people, who are writing them now: headers, split, sticky, retry,
-// streaming, timeouts, drain, tidy. Whoever writes rollback.rs and outcomes.rs: stop
+/// The rules of the source itself.
+mod tidy;
+// CLAIMED by other people, who are writing them now: headers, retry,
+// streaming, timeouts, drain. Whoever writes rollback.rs and outcomes.rs: stop
 // after those two and report.

@@ -20,6 +20,8 @@ mod headers;
 mod metrics;
 /// What counts against a version, what does not, and that it is counted once.
 mod outcomes;
+/// Which upstream connections are used again, and which requests are sent again.
+mod retry;
 /// A canary that fails loses its traffic with the failure that decides, and gets none back.
 mod rollback;
 /// Who gets which version: the same key the same one, until the weight says otherwise.
@@ -28,6 +30,5 @@ mod split;
 mod support;
 /// The rules of the source itself.
 mod tidy;
-// CLAIMED by other people, who are writing them now: headers, retry,
-// streaming, timeouts, drain. Whoever writes rollback.rs and outcomes.rs: stop
-// after those two and report.
+// CLAIMED by other people, who are writing them now: streaming, timeouts, drain.
+// Whoever writes rollback.rs and outcomes.rs: stop after those two and report.

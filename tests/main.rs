@@ -26,9 +26,11 @@ mod retry;
 mod rollback;
 /// Who gets which version: the same key the same one, until the weight says otherwise.
 mod split;
+/// Bodies on their way: at once, both ways at the same time, in bounded memory, whole.
+mod streaming;
 /// Upstreams, clients and proxies to test with.
 mod support;
 /// The rules of the source itself.
 mod tidy;
-// CLAIMED by other people, who are writing them now: streaming, timeouts, drain.
+// CLAIMED by other people, who are writing them now: timeouts, drain.
 // Whoever writes rollback.rs and outcomes.rs: stop after those two and report.

@@ -109,6 +109,7 @@ fn a_request_that_may_have_been_processed_is_never_sent_again() {
         ("GET", "", "H"),
         ("GET", "", "HTTP/1.1 200 OK\r\nContent-Le"),
         ("GET", "", "tea\r\n\r\n"),
+        ("GET", "", "HTTP/1.1 103 Early Hints\r\n\r\n"),
     ] {
         let upstream = failing_when_reused(instead);
         let proxy = pooling(&upstream);

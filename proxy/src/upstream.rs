@@ -74,8 +74,8 @@ impl Upstream {
     }
 
     /// An idle connection to an address, if there is one that still lives.
-    pub(crate) fn check_out(self: &Rc<Self>, endpoint: usize) -> Option<Connection> {
-        let wire = self.addresses[endpoint].pool.take()?;
+    pub(crate) fn check_out(self: &Rc<Self>, endpoint: usize, now: Micros) -> Option<Connection> {
+        let wire = self.addresses[endpoint].pool.take(now)?;
         Some(Connection {
             wire,
             reused: true,

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 use haldane_config::{Config, Limits, Networks};
@@ -119,9 +120,16 @@ impl Worker {
         self.date.get()
     }
 
-    /// Whether connections are to be closed after what they are doing.
+    /// Whether idle connections are to be closed.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Whether clients are told that their connection ends with the answer: from the
+    /// beginning of a drain, so that when it has lingered only idle ones are left.
+    /// Closing one that is in use could cross with its next request.
+    pub(crate) fn lets_clients_go(&self) -> bool {
+        self.draining.get() || self.live.draining.load(Ordering::Relaxed)
     }
 
     /// Closes idle connections, and the others after what they are doing.

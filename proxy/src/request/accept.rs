@@ -1,11 +1,10 @@
 //! Accepts connections, up to a limit, until the drain.
 
-use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -45,10 +44,20 @@ pub(crate) async fn accept(
         }
     }
     // Who has been let in by the operating system would be reset with the socket.
-    let waiting = || poll_fn(|cx| Poll::Ready(listener.poll_accept(cx)));
-    while let Poll::Ready(Ok((stream, peer))) = waiting().await {
+    // The runtime may not have heard of them yet, so the system itself is asked.
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    while let Ok((stream, peer)) = accept_waiting(&listener) {
         welcome(&worker, stream, peer, &open);
     }
+}
+
+/// The next connection that is waiting; an error if none is.
+fn accept_waiting(listener: &std::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    Ok((TcpStream::from_std(stream)?, peer))
 }
 
 /// Serves a connection in a task of its own.

@@ -96,7 +96,7 @@ async fn deliver(
     let keep_alive = inbound.keep_alive
         && delivery != Delivery::UntilClose
         && upload.is_complete()
-        && !session.worker.is_draining();
+        && !session.worker.lets_clients_go();
     let envelope = Envelope {
         delivery,
         keep_alive,

@@ -23,7 +23,7 @@ pub(crate) async fn respond(
     };
     let keep_alive = request
         .is_some_and(|request| request.keep_alive && request.framing == Framing::Empty)
-        && !session.worker.is_draining();
+        && !session.worker.lets_clients_go();
     let without_body = request.is_some_and(|request| request.head.method() == b"HEAD");
     let to_http11 = request.is_none_or(Inbound::is_http11);
     let date = session.worker.date();

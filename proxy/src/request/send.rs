@@ -55,7 +55,7 @@ impl Outbound<'_> {
             .upstream(self.role)
             .ok_or(UpstreamError::Connect)?;
         let endpoint = upstream.choose();
-        let pooled = upstream.check_out(endpoint);
+        let pooled = upstream.check_out(endpoint, session.worker.deadlines.now());
         // A request that must not be repeated is worth a system call to see whether
         // the upstream has just closed the connection.
         let pooled =
@@ -101,7 +101,7 @@ impl Outbound<'_> {
             session.worker.head_limits(),
             self.local.route.config.timeouts,
         );
-        for _ in 0..INTERIM_MAX {
+        for interim in 0..INTERIM_MAX {
             let mut relay = Relay {
                 client: &mut session.wire,
                 upstream: &mut connection.wire,
@@ -110,7 +110,9 @@ impl Outbound<'_> {
                 idle_body: timeouts.idle_body,
             };
             if let Err(failure) = relay.head(response, limits, timeouts.response).await {
-                let replayable = reused && upload.pump.moved == 0 && self.inbound.is_idempotent();
+                // An interim response is the first byte of an answer too.
+                let untouched = interim == 0 && upload.pump.moved == 0;
+                let replayable = reused && untouched && self.inbound.is_idempotent();
                 return Err(match failure {
                     HeadFailure::NoAnswer if replayable => Failure::Stale,
                     failure => Failure::Final(failure.into()),

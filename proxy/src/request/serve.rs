@@ -128,7 +128,8 @@ impl Session {
 
     fn poll_wait(&mut self, cx: &Context<'_>, reading: &mut Reading) -> Poll<Result<Head, End>> {
         let started = !self.wire.input().is_empty();
-        if !started && self.worker.is_draining() {
+        // A request that has just come, and that the runtime has not heard of, is served.
+        if !started && self.worker.is_draining() && self.wire.is_quiet() {
             return Poll::Ready(Err(End::Quiet));
         }
         if self.watch.is_over(Party::Client) {

@@ -27,12 +27,13 @@ struct Idle {
 }
 
 impl Pool {
-    /// The newest connection on which nothing has happened since it was given back.
-    pub(crate) fn take(&self) -> Option<Wire> {
+    /// The newest connection that may still be kept and on which nothing has happened
+    /// since it was given back.
+    pub(crate) fn take(&self, now: Micros) -> Option<Wire> {
         let mut idle = self.idle.borrow_mut();
         loop {
             let mut candidate = idle.pop()?;
-            if is_quiet(&mut candidate.wire) {
+            if candidate.until > now && is_quiet(&mut candidate.wire) {
                 return Some(candidate.wire);
             }
         }

@@ -44,7 +44,7 @@ pub struct Live {
     pub(crate) changed: Notify,
     /// Client connections that are open on all workers.
     pub(crate) connections: AtomicUsize,
-    /// The process is about to end: readiness says no.
+    /// The process is about to end: readiness says no, and clients are told to leave.
     pub(crate) draining: AtomicBool,
 }
 

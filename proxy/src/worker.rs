@@ -129,7 +129,7 @@ impl Worker {
     /// beginning of a drain, so that when it has lingered only idle ones are left.
     /// Closing one that is in use could cross with its next request.
     pub(crate) fn lets_clients_go(&self) -> bool {
-        self.draining.get() || self.live.draining.load(Ordering::Relaxed)
+        self.live.draining.load(Ordering::Relaxed)
     }
 
     /// Closes idle connections, and the others after what they are doing.

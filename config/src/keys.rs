@@ -22,20 +22,22 @@ macro_rules! tables {
 
 tables! {
     ROOT = "":
-        ["listen", "workers", "trusted_proxies", "drain", "limits", "admin", "ops", "log", "route"],
-        reserved ["state_dir", "tls", "fleet", "notify"];
+        ["listen", "workers", "trusted_proxies", "drain", "limits", "admin", "ops", "log", "tls", "route"],
+        reserved ["state_dir", "fleet", "notify"];
     DRAIN = "drain": ["linger", "timeout"], reserved [];
     LIMITS = "limits":
         ["connections", "header_timeout", "idle_timeout", "header_bytes", "headers"], reserved [];
     ADMIN = "admin": ["listen", "token_file"], reserved ["tls"];
     OPS = "ops": ["listen"], reserved ["tls"];
+    LISTEN = "listen": ["address", "tls"], reserved [];
+    TLS = "tls.name": ["cert", "key", "client_ca"], reserved [];
     LOG = "log": ["format"], reserved ["access"];
     ROUTE = "route":
         ["name", "match", "stable", "canary", "timeouts", "weight", "expose_version", "sticky", "gate"],
         reserved ["rule", "rollout", "upstream_protocol"];
     MATCH = "route.match": ["host", "path"], reserved ["header"];
-    STABLE = "route.stable": ["version", "upstream"], reserved ["ca", "cert", "key"];
-    CANARY = "route.canary": ["version", "upstream"], reserved ["ca", "cert", "key"];
+    STABLE = "route.stable": ["version", "upstream", "ca", "cert", "key"], reserved [];
+    CANARY = "route.canary": ["version", "upstream", "ca", "cert", "key"], reserved [];
     TIMEOUTS = "route.timeouts": ["connect", "response", "idle_body"], reserved [];
     STICKY = "route.sticky": ["key", "on_missing", "salt", "force"], reserved [];
     FORCE = "route.sticky.force": ["header", "from"], reserved [];

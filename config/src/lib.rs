@@ -28,7 +28,7 @@
 //! | `diagnostic` | what is wrong, shown |
 //!
 //! Nothing here binds, dials or resolves a name; the only file that is read besides the
-//! configuration is `admin.token_file`.
+//! configuration are `admin.token_file` and, only to see that they are there, the files for TLS.
 
 mod diagnostic;
 mod file;
@@ -47,6 +47,7 @@ pub use overrides::Overrides;
 pub use resolve::{Loaded, load};
 pub use source::{SOURCE_BYTES_MAX, Source};
 pub use types::{
-    Admin, Config, Drain, Force, KeySource, Limits, Log, LogFormat, Networks, OnMissing, PathMatch,
-    RouteConfig, RouteMatch, SaltSource, Secret, Sticky, Timeouts, UpstreamAddress, Version,
+    Admin, ClientTls, Config, Drain, Force, KeySource, Limits, Listen, Log, LogFormat, Networks,
+    OnMissing, Pair, PathMatch, RouteConfig, RouteMatch, SaltSource, Secret, ServerTls, Sticky,
+    Timeouts, UpstreamAddress, Version,
 };

@@ -13,7 +13,7 @@ use crate::keys;
 use crate::overrides::Overrides;
 use crate::report::{Finding, Origins, Report};
 use crate::source::{SOURCE_BYTES_MAX, Source, read_at_most, too_large};
-use crate::types::{Admin, Config, Drain, Limits, Log, LogFormat, Secret};
+use crate::types::{Admin, Config, Drain, Limits, Listen, Log, LogFormat, Secret};
 use crate::unit::{self, DURATION, SIZE};
 
 mod address;
@@ -21,6 +21,7 @@ mod gate;
 mod names;
 mod route;
 mod sticky;
+mod tls;
 mod version;
 
 use address::{Listener, check_collisions, listen_address, listen_addresses, networks};
@@ -84,7 +85,9 @@ pub fn load(source: Option<&Source>, overrides: &Overrides) -> Result<Loaded, Di
 
 /// Everything is read before anything is missed, so that one run tells all.
 fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
-    let listen = listen_addresses(root, report);
+    let mut certificates = tls::Named::read(root, report);
+    let listen = listen_addresses(root, &mut certificates, report);
+    certificates.warn_unused(report);
     let workers = workers(root, report);
     let trusted_proxies = root.read(report, "trusted_proxies", Default::default(), networks);
     let drain = section(root, report, (&keys::DRAIN, drain));
@@ -94,7 +97,11 @@ fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
     let log = section(root, report, (&keys::LOG, log));
     let routes = route::routes(root, report);
 
-    let mut listeners = listen.clone().unwrap_or_default();
+    let mut listeners: Vec<_> = listen
+        .iter()
+        .flatten()
+        .map(|(listener, _)| listener.clone())
+        .collect();
     listeners.extend(admin.as_ref().map(|(_, listener)| listener.clone()));
     listeners.extend(ops.clone().flatten());
     check_collisions(&listeners, report);
@@ -102,7 +109,10 @@ fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
     Some(Config {
         listen: listen?
             .into_iter()
-            .map(|listener| listener.address)
+            .map(|(listener, tls)| Listen {
+                address: listener.address,
+                tls,
+            })
             .collect(),
         workers: workers?,
         trusted_proxies: trusted_proxies?,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use ipnet::IpNet;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where clients connect; at least one.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     /// Data-plane threads; `None` is one for each CPU this process may use.
     pub workers: Option<NonZeroUsize>,
     /// Whose `X-Forwarded-*` is believed.
@@ -31,6 +32,45 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// Diagnostics.
     pub log: Log,
+}
+
+/// Where clients connect, and how.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listen {
+    /// The address.
+    pub address: SocketAddr,
+    /// The certificates, if clients speak TLS here.
+    pub tls: Option<Arc<ServerTls>>,
+}
+
+/// The files of a table `[tls.NAME]`. They could be read when the configuration was;
+/// what is in them was not looked at.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServerTls {
+    /// The name of the table.
+    pub name: Arc<str>,
+    /// At least one; the first is shown to clients that ask for no name or an unknown one.
+    pub pairs: Vec<Pair>,
+    /// Who signs the certificates of clients; without it they need none.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A certificate chain and its key, as PEM files.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pair {
+    /// The chain, its leaf first.
+    pub cert: PathBuf,
+    /// The leaf's key.
+    pub key: PathBuf,
+}
+
+/// The files for TLS to the upstreams of a version.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ClientTls {
+    /// Who signs the certificates of upstreams; without it the system's roots do.
+    pub ca: Option<PathBuf>,
+    /// What haldane shows of itself.
+    pub pair: Option<Pair>,
 }
 
 /// A set of networks.
@@ -159,6 +199,8 @@ pub struct Version {
     pub name: Arc<str>,
     /// Where it answers; at least one.
     pub upstream: Vec<UpstreamAddress>,
+    /// For the addresses that are reached over TLS.
+    pub tls: ClientTls,
 }
 
 /// One address of a version.
@@ -168,6 +210,8 @@ pub struct UpstreamAddress {
     pub host: Arc<str>,
     /// The port.
     pub port: u16,
+    /// It is reached over TLS: `https://`.
+    pub tls: bool,
 }
 
 /// How long an upstream may take.

@@ -2,12 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::tls;
 use crate::file::{Table, Value};
+use crate::keys;
 use crate::report::{Finding, Report};
-use crate::types::Networks;
+use crate::types::{Networks, ServerTls};
 use crate::unit::{Kind, Misfit};
 
 const LISTEN_MAX: usize = 64;
@@ -34,27 +37,41 @@ pub(super) struct Listener {
 }
 
 /// `listen` of the top level.
-pub(super) fn listen_addresses(root: &Table<'_>, report: &mut Report) -> Option<Vec<Listener>> {
+pub(super) fn listen_addresses(
+    root: &Table<'_>,
+    certificates: &mut tls::Named,
+    report: &mut Report,
+) -> Option<Vec<(Listener, Option<Arc<ServerTls>>)>> {
     let value = root.require(report, "listen", "\"0.0.0.0:8080\"")?;
     let items = value.one_or_many(report, LISTEN_MAX)?;
     let read: Vec<_> = items
         .iter()
-        .map(|item| listen_address(item, report))
+        .map(|item| listen(item, certificates, report))
         .collect();
     read.into_iter().collect()
 }
 
+/// An address, or a table that says how clients speak there.
+fn listen(
+    value: &Value<'_>,
+    certificates: &mut tls::Named,
+    report: &mut Report,
+) -> Option<(Listener, Option<Arc<ServerTls>>)> {
+    if !value.is_table() {
+        return Some((listen_address(value, report)?, None));
+    }
+    let table = value.table(report, &keys::LISTEN)?;
+    let address = table
+        .require(report, "address", "\"0.0.0.0:8443\"")
+        .and_then(|value| listen_address(&value, report));
+    let tls = table.read(report, "tls", None, |value, report| {
+        certificates.find(value, report).map(Some)
+    });
+    Some((address?, tls?))
+}
+
 /// One address.
 pub(super) fn listen_address(value: &Value<'_>, report: &mut Report) -> Option<Listener> {
-    if value.is_table() {
-        let finding = Finding::new("this version does not have listeners as tables yet");
-        return value.reject(
-            report,
-            finding
-                .allowed(ADDRESS.expected())
-                .hint("TLS comes with a later version"),
-        );
-    }
     let address = value.parse(report, &ADDRESS, socket_address)?;
     Some(Listener {
         address,

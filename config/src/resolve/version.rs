@@ -4,11 +4,11 @@ use std::net::Ipv6Addr;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::names;
+use super::{names, tls};
 use crate::file::{Value, quoted};
 use crate::keys::Keys;
 use crate::report::{Finding, Report};
-use crate::types::{UpstreamAddress, Version};
+use crate::types::{ClientTls, UpstreamAddress, Version};
 use crate::unit::{Kind, Misfit};
 
 const UPSTREAMS_MAX: usize = 256;
@@ -16,7 +16,7 @@ const VERSION_BYTES_MAX: usize = 128;
 
 const URL: Kind = Kind {
     what: "the URL of an upstream",
-    example: "\"http://10.0.0.1:8080\"",
+    example: "\"http://10.0.0.1:8080\" or \"https://api.example.com\"",
     units: &["http://127.0.0.1:{}"],
 };
 const VERSION: Kind = Kind {
@@ -42,6 +42,7 @@ pub(super) fn version(
         let version = Version {
             name: role.into(),
             upstream: vec![upstream(value, report)?],
+            tls: ClientTls::default(),
         };
         return Some(Named {
             version,
@@ -61,11 +62,19 @@ pub(super) fn version(
     let upstream = table
         .require(report, "upstream", "\"http://127.0.0.1:3000\"")
         .and_then(|value| upstreams(&value, report));
-    let (name, place) = name?;
+    let tls = tls::client(&table, report);
+    let ((name, place), upstream, tls) = (name?, upstream?, tls?);
+    if tls != ClientTls::default() && !upstream.iter().any(|address| address.tls) {
+        let finding =
+            Finding::new("certificates are given, but no upstream begins with \"https://\"");
+        report.error(table.span.clone(), &table.path, finding);
+        return None;
+    }
     Some(Named {
         version: Version {
             name,
-            upstream: upstream?,
+            upstream,
+            tls,
         },
         place,
     })
@@ -108,31 +117,31 @@ fn url(text: &str) -> Result<UpstreamAddress, Misfit> {
         return Err(Misfit::new("it has no scheme")
             .hint(format!("write {}", quoted(&format!("http://{text}")))));
     };
-    if scheme.eq_ignore_ascii_case("https") {
-        return Err(
-            Misfit::new("this version does not have TLS to upstreams yet").hint("use \"http://\""),
-        );
-    }
-    if !scheme.eq_ignore_ascii_case("http") {
-        return Err(Misfit::new("the scheme is not \"http\""));
+    let tls = scheme.eq_ignore_ascii_case("https");
+    if !tls && !scheme.eq_ignore_ascii_case("http") {
+        return Err(Misfit::new("the scheme is neither \"http\" nor \"https\""));
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     if !tail.is_empty() {
         let misfit = Misfit::new("an upstream has no path or query: the client's are used");
-        return Err(misfit.hint(format!("write {}", quoted(&format!("http://{authority}")))));
+        return Err(misfit.hint(format!(
+            "write {}",
+            quoted(&format!("{scheme}://{authority}"))
+        )));
     }
     if authority.contains('@') {
         return Err(Misfit::new("an upstream has no user or password"));
     }
-    let (host, port) = split_port(authority)?;
+    let (host, port) = split_port(authority, if tls { 443 } else { 80 })?;
     Ok(UpstreamAddress {
         host: host.into(),
         port,
+        tls,
     })
 }
 
-fn split_port(authority: &str) -> Result<(String, u16), Misfit> {
+fn split_port(authority: &str, default: u16) -> Result<(String, u16), Misfit> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let Some((address, port)) = rest.split_once(']') else {
             return Err(Misfit::new("there is no \"]\" after the IPv6 address"));
@@ -151,7 +160,7 @@ fn split_port(authority: &str) -> Result<(String, u16), Misfit> {
         (names::host(host)?, port)
     };
     let port = match port.strip_prefix(':') {
-        None if port.is_empty() => 80,
+        None if port.is_empty() => default,
         None => return Err(Misfit::new("after the address comes \":\" and a port")),
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
             digits.parse().unwrap_or(0)

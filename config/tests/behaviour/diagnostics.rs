@@ -104,6 +104,12 @@ fn a_weight_needs_a_canary() {
 fn every_known_key_is_read() {
     for key in known_keys() {
         let text = match key.strip_prefix("route.") {
+            None if key == "listen.address" => {
+                format!("listen = {{ address = 1979-05-27 }}\n{ROUTE}")
+            }
+            None if key == "listen.tls" => {
+                format!("listen = {{ address = \":1\", tls = 1979-05-27 }}\n{ROUTE}")
+            }
             None if key == "route" => format!("{GOOD}{key} = 1979-05-27\n"),
             // `listen` once only, or the file is no TOML.
             None if key == "listen" => format!("{key} = 1979-05-27\n{ROUTE}"),

@@ -41,8 +41,8 @@ fn refused(file: Option<&Source>, overrides: &Overrides) -> String {
 fn flags_alone_are_enough() {
     let config = loaded(None, &flags());
     assert_eq!(
-        config.listen,
-        ["0.0.0.0:8080".parse::<SocketAddr>().unwrap()]
+        config.listen[0].address,
+        "0.0.0.0:8080".parse::<SocketAddr>().unwrap()
     );
     let [route] = &config.routes[..] else {
         panic!("{:?}", config.routes)
@@ -66,8 +66,8 @@ fn flags_replace_what_the_file_says() {
     };
     let config = loaded(Some(&source(ONE_ROUTE)), &overrides);
     assert_eq!(
-        config.listen,
-        ["0.0.0.0:8080".parse::<SocketAddr>().unwrap()]
+        config.listen[0].address,
+        "0.0.0.0:8080".parse::<SocketAddr>().unwrap()
     );
     assert_eq!(config.workers.map(std::num::NonZeroUsize::get), Some(3));
     assert_eq!(config.admin.listen, "127.0.0.1:0".parse().unwrap());
@@ -100,7 +100,12 @@ fn a_flag_for_one_of_several_routes_is_ambiguous() {
         listen: some(":2"),
         ..Overrides::default()
     };
-    assert_eq!(loaded(Some(&source(&text)), &overrides).listen[0].port(), 2);
+    assert_eq!(
+        loaded(Some(&source(&text)), &overrides).listen[0]
+            .address
+            .port(),
+        2
+    );
 }
 
 #[test]

@@ -97,7 +97,23 @@ const TOP_LEVEL: &[(&str, &str)] = &[
         r#"state_dir = "/x""#,
         "this version does not have `state_dir` at the top level yet",
     ),
-    ("tls = {}", "this version does not have `tls`"),
+    ("tls = 1", "tls: "),
+    (
+        r#"tls.a = { key = "/dev/null" }"#,
+        "tls.a.cert: `cert` is missing",
+    ),
+    (
+        r#"tls.a = { cert = "/nothing/here", key = "/dev/null" }"#,
+        "it cannot be read: No such file",
+    ),
+    (
+        r#"tls.a = { cert = ["/dev/null", "/dev/null"], key = "/dev/null" }"#,
+        "2 certificates, but 1 keys",
+    ),
+    (
+        r#"tls.a = { cert = "/dev/null", key = "/dev/null", client_ca = "/nothing" }"#,
+        "tls.a.client_ca: ",
+    ),
     ("fleet = {}", "this version does not have `fleet`"),
     ("notify = []", "this version does not have `notify`"),
     (

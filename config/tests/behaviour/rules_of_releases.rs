@@ -5,14 +5,24 @@ use super::diagnostics::{GOOD, ROUTE, lines};
 /// `stable`, `canary`, and what the only diagnostic says.
 const VERSIONS: &[(&str, &str, &str)] = &[
     (
-        r#""https://a""#,
+        r#"{ upstream = "http://a", ca = "/dev/null" }"#,
         r#""http://b""#,
-        "this version does not have TLS to upstreams yet",
+        r#"no upstream begins with "https://""#,
+    ),
+    (
+        r#"{ upstream = "https://a", cert = "/dev/null" }"#,
+        r#""http://b""#,
+        "`cert` and `key` go together",
+    ),
+    (
+        r#"{ upstream = "https://a", ca = "/nothing/here" }"#,
+        r#""http://b""#,
+        "it cannot be read: No such file",
     ),
     (
         r#""ftp://a""#,
         r#""http://b""#,
-        r#"the scheme is not "http""#,
+        r#"the scheme is neither "http" nor "https""#,
     ),
     (r#""a:80""#, r#""http://b""#, r#"write "http://a:80""#),
     (r#""http://a/""#, r#""http://b""#, r#"write "http://a""#),
@@ -73,11 +83,6 @@ const VERSIONS: &[(&str, &str, &str)] = &[
         r#"{ upstream = ["http://a", "http://a:80"] }"#,
         r#""http://b""#,
         "this upstream is already in the list",
-    ),
-    (
-        r#"{ upstream = "http://a", ca = "/x" }"#,
-        r#""http://b""#,
-        "this version does not have `ca` in `route.stable` yet",
     ),
     (
         r#""http://a""#,

@@ -27,7 +27,7 @@ stable = "http://127.0.0.1:3000"
 2 | wrokers = 2
   | ^^^^^^^ did you mean `workers`?
   |
-  = help: known here: listen, workers, trusted_proxies, drain, limits, admin, ops, log, route"#;
+  = help: known here: listen, workers, trusted_proxies, drain, limits, admin, ops, log, tls, route"#;
     assert_eq!(rendered(text), expected);
 }
 
@@ -90,7 +90,7 @@ stable = "http://127.0.0.1:3000"
 fn two_errors_are_told_at_once() {
     let text = r#"listen = "localhost:8080"
 [[route]]
-stable = "https://127.0.0.1:3000"
+stable = "ftp://127.0.0.1:3000"
 "#;
     let expected = r#"error: the text "localhost:8080" is not an address to listen on: it is a name
  --> haldane.toml:1:10
@@ -100,14 +100,13 @@ stable = "https://127.0.0.1:3000"
   |
   = help: write "127.0.0.1:8080"
 
-error: the text "https://127.0.0.1:3000" is not the URL of an upstream: this version does not have TLS to upstreams yet
+error: the text "ftp://127.0.0.1:3000" is not the URL of an upstream: the scheme is neither "http" nor "https"
  --> haldane.toml:3:10
   |
-3 | stable = "https://127.0.0.1:3000"
-  |          ^^^^^^^^^^^^^^^^^^^^^^^^ expected the URL of an upstream, such as "http://10.0.0.1:8080"
+3 | stable = "ftp://127.0.0.1:3000"
+  |          ^^^^^^^^^^^^^^^^^^^^^^ expected the URL of an upstream, such as "http://10.0.0.1:8080" or "https://api.example.com"
   |
-  = note: the key is `route.stable`
-  = help: use "http://""#;
+  = note: the key is `route.stable`"#;
     assert_eq!(rendered(text), expected);
 }
 

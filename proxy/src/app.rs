@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::control;
 use crate::live::Live;
-use crate::request::accept::accept;
+use crate::request::accept::{Entrance, accept};
+use crate::tls::{Tls, TlsError};
 use crate::worker::Worker;
 
 /// Connections that wait to be accepted, for each listening socket.
@@ -45,6 +46,8 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// The operating system gives no thread or no event queue.
     Runtime(io::Error),
+    /// A certificate, a key or the roots cannot be used.
+    Tls(TlsError),
 }
 
 impl fmt::Display for StartError {
@@ -52,6 +55,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Runtime(error) => write!(f, "cannot start a worker: {error}"),
+            Self::Tls(error) => error.fmt(f),
         }
     }
 }
@@ -60,6 +64,7 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen(_, error) | Self::Runtime(error) => Some(error),
+            Self::Tls(error) => Some(error),
         }
     }
 }
@@ -81,15 +86,16 @@ impl App {
     ///
     /// [`StartError::Listen`] with the address that cannot be listened on.
     pub fn bind(config: Config) -> Result<Self, StartError> {
+        let tls = Tls::load(&config).map_err(StartError::Tls)?;
         let workers = config
             .workers
             .or_else(|| std::thread::available_parallelism().ok());
         let workers = workers.map_or(1, std::num::NonZero::get);
         let mut listeners: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         let mut data_addrs = Vec::new();
-        for address in &config.listen {
-            ensure_free(*address)?;
-            let mut address = *address;
+        for listen_on in &config.listen {
+            let mut address = listen_on.address;
+            ensure_free(address)?;
             for sockets in &mut listeners {
                 let socket = listen(address, Sharing::AmongWorkers)?;
                 // Port 0 is given out once; the other workers share what was given.
@@ -105,7 +111,7 @@ impl App {
             .ops
             .map(|address| listen(address, Sharing::Alone))
             .transpose()?;
-        let live = Live::new(&config, workers, Clock::start());
+        let live = Live::new(&config, tls, workers, Clock::start());
         Ok(Self {
             config,
             live,
@@ -232,14 +238,19 @@ fn run_worker(
         drop(tokio::task::spawn_local(Rc::clone(&worker).keep_time()));
         let (stop, stopped) = watch::channel(false);
         let (open, mut all_closed) = mpsc::channel(1);
-        for socket in sockets {
+        for (index, socket) in sockets.into_iter().enumerate() {
+            let tls = live.tls.listeners.get(index).cloned().flatten();
             let listener =
                 tokio::net::TcpListener::from_std(socket).map_err(StartError::Runtime)?;
+            let entrance = Entrance {
+                worker: Rc::clone(&worker),
+                tls,
+                open: open.clone(),
+            };
             drop(tokio::task::spawn_local(accept(
-                Rc::clone(&worker),
+                entrance,
                 listener,
                 stopped.clone(),
-                open.clone(),
             )));
         }
         drop(open);

@@ -8,4 +8,5 @@ pub(crate) mod body;
 pub(crate) mod chunked;
 pub(crate) mod field;
 pub(crate) mod head;
+pub(crate) mod transport;
 pub(crate) mod wire;

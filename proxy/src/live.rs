@@ -17,6 +17,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
 use crate::clock::{Clock, Micros};
+use crate::tls::{Tls, VersionTls};
 
 pub(crate) mod choice;
 pub mod events;
@@ -40,6 +41,8 @@ pub struct Live {
     pub events: EventLog,
     /// The routes in the order of the configuration. Replaced as a whole.
     pub(crate) routes: Arc<ArcSwap<Vec<Arc<Route>>>>,
+    /// Certificates of listeners and versions.
+    pub(crate) tls: Tls,
     /// Told whenever an effect was carried out.
     pub(crate) changed: Notify,
     /// Client connections that are open on all workers.
@@ -51,15 +54,18 @@ pub struct Live {
 impl Live {
     /// The state of a process that starts with `config` and this many workers.
     #[must_use]
-    pub fn new(config: &Config, workers: usize, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(config: &Config, tls: Tls, workers: usize, clock: Clock) -> Arc<Self> {
         let routes = config
             .routes
             .iter()
-            .map(|route| Arc::new(Route::new(route, workers, clock)));
+            .zip(&tls.versions)
+            .map(|(route, tls)| Arc::new(Route::new(route, tls.clone(), workers, clock)));
+        let routes = routes.collect();
         Arc::new(Self {
             clock,
             events: EventLog::default(),
-            routes: Arc::new(ArcSwap::from_pointee(routes.collect())),
+            routes: Arc::new(ArcSwap::from_pointee(routes)),
+            tls,
             changed: Notify::new(),
             connections: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -84,6 +90,8 @@ impl Live {
 /// One route at run time.
 pub(crate) struct Route {
     pub(crate) config: RouteConfig,
+    /// By role, for versions that are reached over TLS.
+    pub(crate) tls: VersionTls,
     salt: RouteSalt,
     word: LiveWeight,
     /// One for each worker.
@@ -107,7 +115,7 @@ enum RouteSalt {
 }
 
 impl Route {
-    fn new(config: &RouteConfig, workers: usize, clock: Clock) -> Self {
+    fn new(config: &RouteConfig, tls: VersionTls, workers: usize, clock: Clock) -> Self {
         let spec = ReleaseSpec {
             weight: config.weight,
             gates: config.gates.clone(),
@@ -121,6 +129,7 @@ impl Route {
         limits.publish(&release);
         Self {
             config: config.clone(),
+            tls,
             salt: RouteSalt::new(&config.sticky.salt),
             word: LiveWeight::new(setting),
             shards: (0..workers).map(|_| Shard::default()).collect(),

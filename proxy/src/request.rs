@@ -1,6 +1,6 @@
 //! The path of a request, in the order in which a request takes it.
 //!
-//! A connection is accepted ([`accept`]) and its requests are read one after
+//! A connection is accepted ([`accept`], [`tls`]) and its requests are read one after
 //! another ([`serve`]). [`handle`] is one request from start to end and the file to
 //! read first: it checks the head ([`inbound`]), finds the route ([`route`]), reads
 //! what decides the role ([`split_key`]), opens the exchange that will report one
@@ -21,3 +21,4 @@ pub(crate) mod route;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod split_key;
+pub(crate) mod tls;

@@ -5,10 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use haldane_config::{UpstreamAddress, Version};
+use rustls::ClientConfig;
 
 use crate::buffers::Buffers;
 use crate::clock::Micros;
 use crate::h1::wire::Wire;
+use crate::tls::Reloaded;
 
 pub(crate) mod connect;
 pub(crate) mod pool;
@@ -20,6 +22,8 @@ pub(crate) struct Upstream {
     /// The version's name.
     pub(crate) version: Arc<str>,
     addresses: Vec<Endpoint>,
+    /// For the addresses that are encrypted.
+    tls: Option<Arc<Reloaded<ClientConfig>>>,
     buffers: Rc<Buffers>,
 }
 
@@ -45,7 +49,11 @@ struct Lease {
 }
 
 impl Upstream {
-    pub(crate) fn new(version: &Version, buffers: Rc<Buffers>) -> Self {
+    pub(crate) fn new(
+        version: &Version,
+        tls: Option<Arc<Reloaded<ClientConfig>>>,
+        buffers: Rc<Buffers>,
+    ) -> Self {
         let endpoint = |address: &UpstreamAddress| Endpoint {
             address: address.clone(),
             pool: Pool::default(),
@@ -53,6 +61,7 @@ impl Upstream {
         };
         Self {
             version: Arc::clone(&version.name),
+            tls,
             addresses: version.upstream.iter().map(endpoint).collect(),
             buffers,
         }

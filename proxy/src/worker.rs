@@ -169,7 +169,8 @@ impl LocalRoute {
     fn new(route: &Arc<Route>, buffers: &Rc<Buffers>) -> Self {
         let upstreams = [Role::Stable, Role::Canary].map(|role| {
             let version = route.config.version(role)?;
-            Some(Rc::new(Upstream::new(version, Rc::clone(buffers))))
+            let tls = route.tls[role.index()].clone();
+            Some(Rc::new(Upstream::new(version, tls, Rc::clone(buffers))))
         });
         Self {
             route: Arc::clone(route),

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::Exit;
-use super::output::say;
+use super::output::{complain, say};
 use super::settings::{Flags, show};
+use crate::tls;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
@@ -25,6 +26,10 @@ pub(crate) fn check(args: &Args, token_file: Option<&std::path::Path>) -> Exit {
     };
     show(&settings.loaded.warnings);
     let config = &settings.loaded.config;
+    if let Err(error) = tls::check(config) {
+        complain(&error);
+        return Exit::Configuration;
+    }
     let names: Vec<&str> = config.routes.iter().map(|route| &*route.name).collect();
     let routes = if names.len() == 1 { "route" } else { "routes" };
     say(format_args!(

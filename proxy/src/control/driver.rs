@@ -40,6 +40,9 @@ pub(crate) async fn drive(live: Arc<Live>) {
             _ = ticks.tick() => {
                 let merge = absorptions.is_multiple_of(ABSORPTIONS_PER_MERGE);
                 absorptions = absorptions.wrapping_add(1);
+                if merge {
+                    live.tls.refresh();
+                }
                 for route in live.routes().iter().filter(|route| route.config.canary.is_some()) {
                     let latency = merged.entry(Arc::clone(&route.config.name)).or_insert_with(Merged::empty);
                     if merge && !route.setting().weight.is_zero() {

@@ -1,4 +1,4 @@
-//! A TCP stream with a read buffer and a write buffer that are held only while in use.
+//! A connection with a read buffer and a write buffer that are held only while in use.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::transport::Transport;
 use crate::buffers::{Buffers, SMALL};
 
 /// Data up to this size is copied behind what waits to be written: one `send`
@@ -19,7 +20,7 @@ const PENDING_MAX: usize = 64 * 1024;
 
 /// One end of a connection.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    transport: Transport,
     buffers: Rc<Buffers>,
     /// What was read: `input[start..end]` is not consumed yet. Empty while idle.
     input: Vec<u8>,
@@ -33,9 +34,9 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream, buffers: Rc<Buffers>) -> Self {
+    pub(crate) fn new(transport: Transport, buffers: Rc<Buffers>) -> Self {
         Self {
-            stream,
+            transport,
             buffers,
             input: Vec::new(),
             start: 0,
@@ -66,7 +67,7 @@ impl Wire {
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.make_room();
         let mut buffer = ReadBuf::new(&mut self.input[self.end..]);
-        let result = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+        let result = Pin::new(&mut self.transport).poll_read(cx, &mut buffer);
         let (read, full) = (buffer.filled().len(), buffer.remaining() == 0);
         match result {
             Poll::Pending => {
@@ -139,13 +140,13 @@ impl Wire {
         loop {
             let pending = self.pending();
             if pending == 0 {
-                return Pin::new(&mut self.stream).poll_write(cx, data);
+                return Pin::new(&mut self.transport).poll_write(cx, data);
             }
             let both = [
                 IoSlice::new(&self.output[self.written..]),
                 IoSlice::new(data),
             ];
-            let sent = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &both))?;
+            let sent = ready!(Pin::new(&mut self.transport).poll_write_vectored(cx, &both))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -160,13 +161,14 @@ impl Wire {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.pending() > 0 {
             let sent =
-                ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output[self.written..]))?;
+                ready!(Pin::new(&mut self.transport).poll_write(cx, &self.output[self.written..]))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.advance(sent);
         }
-        Poll::Ready(Ok(()))
+        // Under TLS, what was taken may still wait to be sent.
+        Pin::new(&mut self.transport).poll_flush(cx)
     }
 
     fn advance(&mut self, sent: usize) {
@@ -189,20 +191,20 @@ impl Wire {
 
     /// Says that nothing more will be written.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.transport).poll_shutdown(cx)
     }
 
     /// Whether nothing has come and the other end has not closed, as the operating
     /// system knows at this moment.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut byte = [std::mem::MaybeUninit::uninit()];
-        let peeked = socket2::SockRef::from(&self.stream).peek(&mut byte);
+        let peeked = socket2::SockRef::from(self.transport.socket()).peek(&mut byte);
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// The socket, for its options.
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+    pub(crate) fn socket(&self) -> &TcpStream {
+        self.transport.socket()
     }
 }
 

@@ -6,12 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use super::serve::serve;
 use crate::accept_error;
 use crate::live::Live;
+use crate::tls::Reloaded;
 use crate::worker::Worker;
 
 /// An open client connection, counted over all workers.
@@ -23,12 +25,20 @@ impl Drop for Slot {
     }
 }
 
-/// Accepts until `stop` says true. Every connection holds a clone of `open`.
+/// Where connections come in.
+pub(crate) struct Entrance {
+    pub(crate) worker: Rc<Worker>,
+    /// The certificates, if clients speak TLS here.
+    pub(crate) tls: Option<Arc<Reloaded<ServerConfig>>>,
+    /// Every connection holds a clone.
+    pub(crate) open: mpsc::Sender<()>,
+}
+
+/// Accepts until `stop` says true.
 pub(crate) async fn accept(
-    worker: Rc<Worker>,
+    entrance: Entrance,
     listener: TcpListener,
     mut stop: watch::Receiver<bool>,
-    open: mpsc::Sender<()>,
 ) {
     loop {
         tokio::select! {
@@ -36,9 +46,7 @@ pub(crate) async fn accept(
             // An error means that nobody is left to say stop: the process is ending.
             _ = stop.wait_for(|stop| *stop) => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    welcome(&worker, stream, peer, &open);
-                }
+                Ok((stream, peer)) => entrance.welcome(stream, peer),
                 Err(error) => accept_error::recover(&error).await,
             },
         }
@@ -49,7 +57,7 @@ pub(crate) async fn accept(
         return;
     };
     while let Ok((stream, peer)) = accept_waiting(&listener) {
-        welcome(&worker, stream, peer, &open);
+        entrance.welcome(stream, peer);
     }
 }
 
@@ -60,17 +68,21 @@ fn accept_waiting(listener: &std::net::TcpListener) -> io::Result<(TcpStream, So
     Ok((TcpStream::from_std(stream)?, peer))
 }
 
-/// Serves a connection in a task of its own.
-fn welcome(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, open: &mpsc::Sender<()>) {
-    let Some(slot) = take_slot(worker) else {
-        return;
-    };
-    prepare(&stream);
-    let (worker, open) = (Rc::clone(worker), open.clone());
-    drop(tokio::task::spawn_local(async move {
-        serve(worker, stream, peer).await;
-        drop((slot, open));
-    }));
+impl Entrance {
+    /// Serves a connection in a task of its own.
+    fn welcome(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some(slot) = take_slot(&self.worker) else {
+            return;
+        };
+        prepare(&stream);
+        let (worker, open) = (Rc::clone(&self.worker), self.open.clone());
+        // The certificates of this moment: a reload changes no connection.
+        let tls = self.tls.as_ref().map(|tls| tls.current());
+        drop(tokio::task::spawn_local(async move {
+            serve(worker, stream, peer, tls).await;
+            drop((slot, open));
+        }));
+    }
 }
 
 /// A place for one more connection, unless the configured limit is reached.

@@ -141,7 +141,7 @@ impl Outbound<'_> {
             trusted: session.trusted,
             version: &upstream.version,
             role: self.role,
-            scheme: "http",
+            scheme: session.scheme,
             force_header: sticky.force.as_ref().map(|force| &*force.header),
         };
         forward::write_request(connection.wire.output(), self.inbound, &introduction);

@@ -4,14 +4,16 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
 use super::error::ClientError;
 use super::forward::{Delivery, peer_text};
-use super::{handle, reject, relay};
+use super::{handle, reject, relay, tls};
 use crate::deadline::{Guard, Party};
 use crate::h1::head::Head;
 use crate::h1::wire::Wire;
@@ -30,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) peer_text: Box<str>,
     /// The peer is a trusted proxy.
     pub(crate) trusted: bool,
+    /// What the client speaks: `http` or `https`.
+    pub(crate) scheme: &'static str,
 }
 
 /// What becomes of a connection after a request.
@@ -52,14 +56,26 @@ enum End {
 }
 
 /// Serves a client until it leaves, breaks a rule, or haldane drains.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+) {
+    let watch = worker.deadlines.register();
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let handshake = tls::shake_hands(stream, tls, &watch, worker.limits.header_timeout);
+    let Some(transport) = handshake.await else {
+        return;
+    };
     let peer = peer.ip().to_canonical();
     let mut session = Session {
-        wire: Wire::new(stream, Rc::clone(&worker.buffers)),
-        watch: worker.deadlines.register(),
+        wire: Wire::new(transport, Rc::clone(&worker.buffers)),
+        watch,
         peer,
         peer_text: peer_text(peer),
         trusted: worker.trusted_proxies.contains(peer),
+        scheme,
         worker,
     };
     let mut silence = session.worker.limits.header_timeout;
@@ -165,7 +181,7 @@ impl Session {
     /// tell, the connection is reset.
     pub(crate) async fn cut(&mut self, delivery: Delivery, timeout: Duration) -> Next {
         if self.flush(timeout).await.is_ok() && delivery == Delivery::UntilClose {
-            let socket = socket2::SockRef::from(self.wire.stream());
+            let socket = socket2::SockRef::from(self.wire.socket());
             if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
                 tracing::debug!(%error, "cannot reset a connection");
             }

@@ -1,4 +1,4 @@
-//! Opens connections to an upstream: names, TCP, and the time they may take.
+//! Opens connections to an upstream: names, TCP, TLS, and the time they may take.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -10,10 +10,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use haldane_config::UpstreamAddress;
+use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
 
 use super::{Connection, Lease, Upstream};
 use crate::deadline::{Guard, Party};
+use crate::h1::transport::Transport;
 use crate::h1::wire::Wire;
 
 /// Why no connection could be opened.
@@ -44,8 +47,8 @@ impl Upstream {
     ) -> Result<Connection, ConnectError> {
         let lease = Lease::new(self, endpoint);
         watch.arm(Party::Upstream, timeout);
-        let mut opening = pin!(open(&self.addresses[endpoint].address));
-        let stream = poll_fn(|cx| {
+        let mut opening = pin!(self.open(&self.addresses[endpoint].address));
+        let transport = poll_fn(|cx| {
             if let Poll::Ready(result) = opening.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(ConnectError::Failed));
             }
@@ -57,18 +60,30 @@ impl Upstream {
         })
         .await;
         watch.disarm(Party::Upstream);
-        let wire = Wire::new(stream?, Rc::clone(&self.buffers));
+        let wire = Wire::new(transport?, Rc::clone(&self.buffers));
         Ok(Connection {
             wire,
             reused: false,
             lease,
         })
     }
+
+    async fn open(&self, address: &UpstreamAddress) -> io::Result<Transport> {
+        let socket = open_any(address).await?;
+        let Some(tls) = self.tls.as_ref().filter(|_| address.tls) else {
+            return Ok(Transport::Plain(socket));
+        };
+        let name = ServerName::try_from(address.host.to_string()).map_err(io::Error::other)?;
+        let stream = TlsConnector::from(tls.current())
+            .connect(name, socket)
+            .await?;
+        Ok(Transport::Tls(Box::new(stream.into())))
+    }
 }
 
 /// Tries the addresses of a name in turn. Names are resolved for each new
 /// connection, so a change is followed as soon as connections are replaced.
-async fn open(address: &UpstreamAddress) -> io::Result<TcpStream> {
+async fn open_any(address: &UpstreamAddress) -> io::Result<TcpStream> {
     if let Ok(ip) = address.host.parse::<IpAddr>() {
         return open_at(SocketAddr::new(ip, address.port)).await;
     }

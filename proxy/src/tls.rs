@@ -1,0 +1,243 @@
+//! TLS towards clients and upstreams: certificates that are replaced while they serve.
+//!
+//! What is used is built from the contents of a few files. Whoever looks again builds
+//! it anew only if the contents have changed, whatever happened to the files: written
+//! in place, renamed over, or swapped behind a symbolic link as Kubernetes does. What
+//! cannot be built changes nothing.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use haldane_config::{ClientTls, Config, ServerTls, Version};
+use haldane_decide::role::Role;
+use rustls::{ClientConfig, ServerConfig};
+
+mod client;
+mod pem;
+mod server;
+
+/// The one protocol that is spoken over TLS.
+const ALPN: &[u8] = b"http/1.1";
+
+/// The TLS of a whole configuration.
+pub(crate) struct Tls {
+    /// By listener, in the order of the configuration.
+    pub(crate) listeners: Vec<Option<Arc<Reloaded<ServerConfig>>>>,
+    /// By route and role, in the order of the configuration.
+    pub(crate) versions: Vec<VersionTls>,
+}
+
+/// The TLS of a route's versions, by role.
+pub(crate) type VersionTls = [Option<Arc<Reloaded<ClientConfig>>>; 2];
+
+/// Something built from files, and what it was built from.
+pub(crate) struct Reloaded<C> {
+    what: String,
+    files: Vec<PathBuf>,
+    build: Build<C>,
+    current: ArcSwap<C>,
+    /// The hash of the contents that were last looked at, or [`UNREADABLE`].
+    seen: AtomicU64,
+}
+
+/// Makes something of the contents of files.
+type Build<C> = Box<dyn Fn(&Contents<'_>) -> Result<C, TlsError> + Send + Sync>;
+
+/// Stands for contents that could not be read.
+const UNREADABLE: u64 = 0;
+
+/// What is in the files, as they were all read at one time.
+struct Contents<'a> {
+    files: Vec<(&'a Path, Vec<u8>)>,
+}
+
+/// Why TLS cannot be set up, or not anew.
+#[derive(Debug)]
+pub enum TlsError {
+    /// A file cannot be read.
+    Read(PathBuf, io::Error),
+    /// A file does not hold what it should.
+    Content(PathBuf, String),
+    /// Certificate and key do not work together, or cannot be used.
+    Pair(PathBuf, rustls::Error),
+    /// The system has no roots to verify upstreams with, and no `ca` was given.
+    NoRoots(String),
+    /// The library refuses.
+    Setup(String),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Content(path, what) => write!(f, "{}: {what}", path.display()),
+            Self::Pair(path, error) => write!(f, "cannot use {}: {error}", path.display()),
+            Self::NoRoots(why) => write!(f, "the system has no root certificates: {why}"),
+            Self::Setup(why) => write!(f, "cannot set up TLS: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+impl Tls {
+    /// Reads and checks everything that `config` names.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that cannot be used.
+    pub(crate) fn load(config: &Config) -> Result<Self, TlsError> {
+        let mut named: Vec<(Arc<ServerTls>, Arc<Reloaded<ServerConfig>>)> = Vec::new();
+        let mut listeners = Vec::new();
+        for listen in &config.listen {
+            let Some(tls) = &listen.tls else {
+                listeners.push(None);
+                continue;
+            };
+            // Several listeners may use the same certificates.
+            let known = named.iter().find(|(known, _)| known.name == tls.name);
+            let reloaded = match known {
+                Some((_, reloaded)) => Arc::clone(reloaded),
+                None => Arc::new(Reloaded::server(tls)?),
+            };
+            named.push((Arc::clone(tls), Arc::clone(&reloaded)));
+            listeners.push(Some(reloaded));
+        }
+        let versions = config.routes.iter().map(|route| {
+            let [stable, canary] = Role::ALL.map(|role| match route.version(role) {
+                Some(version) if is_encrypted(version) => {
+                    let what = format!("version {} of route {}", version.name, route.name);
+                    Reloaded::client(what, &version.tls).map(|client| Some(Arc::new(client)))
+                }
+                Some(_) | None => Ok(None),
+            });
+            Ok([stable?, canary?])
+        });
+        Ok(Self {
+            listeners,
+            versions: versions.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Looks at all files again, and says in the log what became of it.
+    pub(crate) fn refresh(&self) {
+        for server in self.listeners.iter().flatten() {
+            server.refresh();
+        }
+        for client in self.versions.iter().flatten().flatten() {
+            client.refresh();
+        }
+    }
+}
+
+/// Whether the certificates and keys that `config` names can be used.
+///
+/// # Errors
+///
+/// The first thing that cannot be used.
+pub fn check(config: &Config) -> Result<(), TlsError> {
+    Tls::load(config).map(drop)
+}
+
+fn is_encrypted(version: &Version) -> bool {
+    version.upstream.iter().any(|address| address.tls)
+}
+
+impl Reloaded<ServerConfig> {
+    fn server(tls: &Arc<ServerTls>) -> Result<Self, TlsError> {
+        let pairs = tls
+            .pairs
+            .iter()
+            .flat_map(|pair| [pair.cert.clone(), pair.key.clone()]);
+        let files = pairs.chain(tls.client_ca.clone()).collect();
+        let tls = Arc::clone(tls);
+        let what = format!("tls.{}", tls.name);
+        Self::new(
+            what,
+            files,
+            Box::new(move |contents| server::build(&tls, contents)),
+        )
+    }
+}
+
+impl Reloaded<ClientConfig> {
+    fn client(what: String, tls: &ClientTls) -> Result<Self, TlsError> {
+        let pair = tls
+            .pair
+            .iter()
+            .flat_map(|pair| [pair.cert.clone(), pair.key.clone()]);
+        let files = tls.ca.iter().cloned().chain(pair).collect();
+        let tls = tls.clone();
+        Self::new(
+            what,
+            files,
+            Box::new(move |contents| client::build(&tls, contents)),
+        )
+    }
+}
+
+impl<C> Reloaded<C> {
+    fn new(what: String, files: Vec<PathBuf>, build: Build<C>) -> Result<Self, TlsError> {
+        let contents = Contents::read(&files)?;
+        let (seen, current) = (contents.hash(), ArcSwap::from_pointee(build(&contents)?));
+        Ok(Self {
+            what,
+            build,
+            current,
+            seen: AtomicU64::new(seen),
+            files,
+        })
+    }
+
+    /// What is to be used for the next connection.
+    pub(crate) fn current(&self) -> Arc<C> {
+        self.current.load_full()
+    }
+
+    /// Builds anew if the contents have changed; connections that are open keep what
+    /// they have. Bad contents are reported once.
+    fn refresh(&self) {
+        let contents = Contents::read(&self.files);
+        let hash = contents.as_ref().map_or(UNREADABLE, Contents::hash);
+        if self.seen.swap(hash, Ordering::Relaxed) == hash {
+            return;
+        }
+        match contents.and_then(|contents| (self.build)(&contents)) {
+            Ok(new) => {
+                self.current.store(Arc::new(new));
+                tracing::info!(what = self.what, "certificates replaced");
+            }
+            Err(error) => {
+                tracing::error!(what = self.what, %error, "certificates kept as they were");
+            }
+        }
+    }
+}
+
+impl<'a> Contents<'a> {
+    fn read(files: &'a [PathBuf]) -> Result<Self, TlsError> {
+        let read = |path: &'a PathBuf| match std::fs::read(path) {
+            Ok(content) => Ok((path.as_path(), content)),
+            Err(error) => Err(TlsError::Read(path.clone(), error)),
+        };
+        Ok(Self {
+            files: files.iter().map(read).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.files.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn of(&self, path: &Path) -> &[u8] {
+        let found = self.files.iter().find(|(known, _)| *known == path);
+        found.map_or(&[], |(_, content)| content)
+    }
+}

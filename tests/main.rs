@@ -36,3 +36,5 @@ mod support;
 mod tidy;
 /// Whoever keeps haldane waiting is given up after the configured time, and not before.
 mod timeouts;
+/// Certificates, handshakes, and both sides encrypted.
+mod tls;

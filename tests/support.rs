@@ -4,5 +4,6 @@
 pub(crate) mod client;
 pub(crate) mod eventually;
 pub(crate) mod proxy;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wire;

@@ -280,10 +280,9 @@ fn a_drain_under_load_loses_no_request_that_was_accepted() {
     );
     let arrived: HashSet<_> = arrived.into_keys().collect();
     assert_eq!(arrived, seen.answered);
-    // Who connects in the last moment, and has sent nothing yet, may find the connection
-    // closed: once for each worker.
+    // Between the last look at the accept queue and its end the system may let one in.
     assert!(
-        seen.let_down.len() <= 2 * CLIENTS,
+        seen.let_down.len() <= 2,
         "{} were let in for nothing",
         seen.let_down.len()
     );

@@ -166,6 +166,11 @@ impl<'a> Value<'a> {
         )
     }
 
+    /// Whether it is a list without items.
+    pub(crate) fn is_empty_list(&self) -> bool {
+        matches!(self.raw, DeValue::Array(items) if items.is_empty())
+    }
+
     /// The items of a list, or the value itself as the only one; at most `most`, at least one.
     pub(crate) fn one_or_many(&self, report: &mut Report, most: usize) -> Option<Vec<Self>> {
         match self.raw {

@@ -89,7 +89,18 @@ fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
     let listen = listen_addresses(root, &mut certificates, report);
     certificates.warn_unused(report);
     let workers = workers(root, report);
-    let trusted_proxies = root.read(report, "trusted_proxies", Default::default(), networks);
+    let trusted_proxies = root.read(
+        report,
+        "trusted_proxies",
+        Default::default(),
+        |value, report| {
+            // "None" is said by leaving it out, and by templates with an empty list.
+            if value.is_empty_list() {
+                return Some(Default::default());
+            }
+            networks(value, report)
+        },
+    );
     let drain = section(root, report, (&keys::DRAIN, drain));
     let limits = section(root, report, (&keys::LIMITS, limits));
     let admin = section(root, report, (&keys::ADMIN, admin));

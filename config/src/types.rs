@@ -90,7 +90,8 @@ impl Networks {
 /// How the process ends after `SIGTERM`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Drain {
-    /// How long new connections are still accepted while readiness already says no.
+    /// How long new connections are still accepted while readiness already says no and
+    /// clients are told to leave.
     pub linger: Duration,
     /// How long requests in flight may take after that.
     pub timeout: Duration,

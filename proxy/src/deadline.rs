@@ -22,7 +22,7 @@ const NEVER: Micros = Micros::MAX;
 /// All deadlines of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
-    /// The time at the last tick.
+    /// The time as last told.
     now: Cell<Micros>,
     watches: RefCell<Vec<Rc<Watch>>>,
 }
@@ -70,9 +70,15 @@ impl Deadlines {
         }
     }
 
+    /// Moves time on. Whoever has read the clock tells it: the more recent it is, the
+    /// less a deadline that is set in between can come early.
+    pub(crate) fn advance(&self, now: Micros) {
+        self.now.set(now.max(self.now.get()));
+    }
+
     /// Moves time on, and wakes every connection with a deadline that has passed.
     pub(crate) fn tick(&self, now: Micros) {
-        self.now.set(now);
+        self.advance(now);
         for watch in &*self.watches.borrow() {
             if watch.client.get() <= now || watch.upstream.get() <= now {
                 watch.wake();
@@ -92,7 +98,7 @@ impl Deadlines {
         }
     }
 
-    /// The time at the last tick.
+    /// The time as last told: at most a tick old, unless the worker was kept from running.
     pub(crate) fn now(&self) -> Micros {
         self.now.get()
     }
@@ -107,7 +113,7 @@ impl Watch {
 }
 
 impl Guard {
-    /// Sets the deadline for a party: at least `timeout` from now.
+    /// Sets the deadline for a party: `timeout` and a tick from the time as last told.
     pub(crate) fn arm(&self, party: Party, timeout: Duration) {
         let deadline = self
             .deadlines

@@ -13,7 +13,7 @@ const TOP_LEVEL: &[(&str, &str)] = &[
         r#"workers = "2""#,
         r#"workers: wrong type: found the text "2""#,
     ),
-    ("trusted_proxies = []", "trusted_proxies: the list is empty"),
+    ("trusted_proxies = [[]]", "trusted_proxies: "),
     (
         r#"trusted_proxies = ["10.0.0.0/33"]"#,
         r#"trusted_proxies: the text "10.0.0.0/33" is not a network"#,

@@ -48,6 +48,7 @@ impl Exchange {
     /// gates have judged it when this returns.
     pub(crate) fn head(&mut self, status: u16) {
         let now = self.worker.clock.micros();
+        self.worker.deadlines.advance(now);
         self.ttfb = now.saturating_sub(self.started);
         self.status = status;
         self.shard().head(status, self.ttfb);

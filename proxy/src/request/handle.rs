@@ -33,6 +33,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
     };
 
     let started = worker.clock.micros();
+    worker.deadlines.advance(started);
     let facts = RequestFacts {
         head,
         peer: session.peer,

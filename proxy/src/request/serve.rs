@@ -23,6 +23,10 @@ use crate::worker::Worker;
 /// before the connection is torn down under what it has not read (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
 
+/// A connection that was let in at the end of the linger is about to be used: its
+/// first request gets this long to come.
+const NEW_GRACE: Duration = Duration::from_secs(1);
+
 /// One client connection.
 pub(crate) struct Session {
     pub(crate) worker: Rc<Worker>,
@@ -34,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) trusted: bool,
     /// What the client speaks: `http` or `https`.
     pub(crate) scheme: &'static str,
+    /// No request has come on it yet.
+    is_new: bool,
 }
 
 /// What becomes of a connection after a request.
@@ -76,6 +82,7 @@ pub(crate) async fn serve(
         peer_text: peer_text(peer),
         trusted: worker.trusted_proxies.contains(peer),
         scheme,
+        is_new: true,
         worker,
     };
     let mut silence = session.worker.limits.header_timeout;
@@ -107,8 +114,10 @@ impl Session {
             searched: 0,
             silence,
             timed: None,
+            in_grace: false,
         };
         let result = poll_fn(|cx| self.poll_head(cx, &mut reading)).await;
+        self.is_new = false;
         self.watch.set_idle(false);
         self.watch.disarm(Party::Client);
         result
@@ -145,7 +154,8 @@ impl Session {
     fn poll_wait(&mut self, cx: &Context<'_>, reading: &mut Reading) -> Poll<Result<Head, End>> {
         let started = !self.wire.input().is_empty();
         // A request that has just come, and that the runtime has not heard of, is served.
-        if !started && self.worker.is_draining() && self.wire.is_quiet() {
+        let unused = !started && self.worker.is_draining() && self.wire.is_quiet();
+        if unused && !self.is_new {
             return Poll::Ready(Err(End::Quiet));
         }
         if self.watch.is_over(Party::Client) {
@@ -165,6 +175,9 @@ impl Session {
                 reading.silence
             };
             self.watch.arm(Party::Client, timeout);
+        }
+        if unused && !std::mem::replace(&mut reading.in_grace, true) {
+            self.watch.arm(Party::Client, NEW_GRACE);
         }
         self.watch.set_idle(!started);
         self.watch.wait(cx);
@@ -222,6 +235,8 @@ struct Reading {
     silence: Duration,
     /// Whether the running time is the head's (`true`) or the silence before it.
     timed: Option<bool>,
+    /// The connection is new and haldane drains: it gets [`NEW_GRACE`].
+    in_grace: bool,
 }
 
 impl Reading {

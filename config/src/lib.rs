@@ -27,8 +27,9 @@
 //! | `types` | the result |
 //! | `diagnostic` | what is wrong, shown |
 //!
-//! Nothing here binds, dials or resolves a name; the only file that is read besides the
-//! configuration are `admin.token_file` and, only to see that they are there, the files for TLS.
+//! Nothing here binds, dials or resolves a name; the only file whose content is used
+//! besides the configuration is `admin.token_file`. The files for TLS must be readable, but
+//! what is in them is for those who use it.
 
 mod diagnostic;
 mod file;

@@ -41,8 +41,8 @@ pub struct Loaded {
 /// # Errors
 ///
 /// Every violation at once, warnings included; only a text that is no TOML at all is
-/// refused at its first mistake. A relative `admin.token_file` is read from the working
-/// directory.
+/// refused at its first mistake. Relative paths of files, such as `admin.token_file`,
+/// start from the working directory.
 pub fn load(source: Option<&Source>, overrides: &Overrides) -> Result<Loaded, Diagnostics> {
     let empty = Source {
         name: String::new(),

@@ -63,18 +63,17 @@ pub(super) fn version(
         .require(report, "upstream", "\"http://127.0.0.1:3000\"")
         .and_then(|value| upstreams(&value, report));
     let tls = tls::client(&table, report);
-    let ((name, place), upstream, tls) = (name?, upstream?, tls?);
-    if tls != ClientTls::default() && !upstream.iter().any(|address| address.tls) {
-        let finding =
-            Finding::new("certificates are given, but no upstream begins with \"https://\"");
-        report.error(table.span.clone(), &table.path, finding);
-        return None;
+    if let Some(upstream) = &upstream
+        && !upstream.iter().any(|address| address.tls)
+    {
+        tls::reject_useless(&table, report);
     }
+    let (name, place) = name?;
     Some(Named {
         version: Version {
             name,
-            upstream,
-            tls,
+            upstream: upstream?,
+            tls: tls?,
         },
         place,
     })

@@ -11,6 +11,8 @@ use haldane_config::{
 use haldane_decide::gate::spec::{GateRule, LatencyBound, RateBound, default_gates};
 use haldane_decide::role::Role;
 
+use super::tls::Files;
+
 fn shipped(name: &str) -> Source {
     Source::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
@@ -186,6 +188,10 @@ fn reference_shows_the_defaults() {
 }
 
 /// What needs files that are not there stands in comments.
+fn is_commented_out(line: &str) -> bool {
+    COMMENTED.iter().any(|start| line.starts_with(start))
+}
+
 const COMMENTED: [&str; 6] = [
     "token_file =",
     "[tls.name]",
@@ -200,18 +206,20 @@ fn named_keys(text: &str) -> BTreeSet<String> {
     let mut table = String::new();
     let mut keys = BTreeSet::new();
     for line in text.lines() {
+        // A listener as a table stands in one line.
+        if let Some((_, listener)) = line.split_once("# With TLS: {") {
+            let entries = listener.split('}').next().unwrap_or_default().split(',');
+            let named = entries.filter_map(|entry| entry.split_once(" = "));
+            keys.extend(named.map(|(key, _)| format!("listen.{}", key.trim())));
+        }
         let line = line
             .strip_prefix("# ")
-            .filter(|rest| COMMENTED.iter().any(|start| rest.starts_with(start)))
+            .filter(|rest| is_commented_out(rest))
             .unwrap_or(line);
         if let Some(header) = line.strip_prefix('[') {
             table = header.trim_matches(['[', ']']).to_owned();
-            let of_tls = table.starts_with("tls.");
-            keys.insert(if of_tls {
-                "tls".to_owned()
-            } else {
-                table.clone()
-            });
+            let key = if table == "tls.name" { "tls" } else { &table };
+            keys.insert(key.to_owned());
         } else if let Some((key, _)) = line.split_once(" = ")
             && !line.starts_with('#')
         {
@@ -227,11 +235,47 @@ fn named_keys(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn reference_names_every_key_and_no_other() {
-    // A listener as a table stands in one line.
-    let text = shipped("haldane.toml").text;
-    assert!(text.contains("{ address = \"0.0.0.0:8443\", tls = \"name\" }"));
-    let known = known_keys().filter(|key| !key.starts_with("listen."));
-    assert_eq!(named_keys(&text), known.collect());
+    let known: BTreeSet<String> = known_keys().collect();
+    assert_eq!(named_keys(&shipped("haldane.toml").text), known);
+}
+
+/// What stands in comments is right as well, once its files are there.
+#[test]
+fn reference_loads_with_everything_in_it() {
+    let files = Files::new("reference");
+    let mut text = String::new();
+    for line in shipped("haldane.toml").text.lines() {
+        let line = match line.strip_prefix("# ") {
+            Some(rest) if is_commented_out(rest) => rest,
+            _ => line,
+        };
+        let line = match line.split_once(" = \"/") {
+            Some((key, path)) if !line.starts_with('#') && !line.starts_with("path") => {
+                let name = path.trim_end_matches('"').replace('/', "-");
+                format!("{key} = \"{}\"", files.add(&name))
+            }
+            _ if line.starts_with("listen = [") => {
+                "listen = { address = \":8443\", tls = \"name\" }".to_owned()
+            }
+            _ => line.replace("\"http://", "\"https://"),
+        };
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let source = Source {
+        name: "haldane.toml".to_owned(),
+        text,
+    };
+    let loaded = load(Some(&source), &Overrides::default())
+        .unwrap_or_else(|diagnostics| panic!("{}", diagnostics.render(false)));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    let config = loaded.config;
+    let tls = config.listen[0].tls.as_ref().unwrap();
+    assert!(tls.client_ca.is_some() && config.admin.token.is_some());
+    for role in Role::ALL {
+        let tls = &config.routes[0].version(role).unwrap().tls;
+        assert!(tls.ca.is_some() && tls.pair.is_some(), "{role:?}");
+    }
 }
 
 #[test]

@@ -13,4 +13,5 @@ mod overrides;
 mod rules;
 mod rules_of_releases;
 mod snapshots;
+mod tls;
 mod token;

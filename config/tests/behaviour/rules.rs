@@ -97,22 +97,13 @@ const TOP_LEVEL: &[(&str, &str)] = &[
         r#"state_dir = "/x""#,
         "this version does not have `state_dir` at the top level yet",
     ),
-    ("tls = 1", "tls: "),
     (
-        r#"tls.a = { key = "/dev/null" }"#,
-        "tls.a.cert: `cert` is missing",
+        "tls = 1",
+        "tls: wrong type: found the number 1 (expected tables, such as `[tls.edge]`)",
     ),
     (
-        r#"tls.a = { cert = "/nothing/here", key = "/dev/null" }"#,
-        "it cannot be read: No such file",
-    ),
-    (
-        r#"tls.a = { cert = ["/dev/null", "/dev/null"], key = "/dev/null" }"#,
-        "2 certificates, but 1 keys",
-    ),
-    (
-        r#"tls.a = { cert = "/dev/null", key = "/dev/null", client_ca = "/nothing" }"#,
-        "tls.a.client_ca: ",
+        "tls.edge = 1",
+        "tls.edge: wrong type: found the number 1 (expected a table)",
     ),
     ("fleet = {}", "this version does not have `fleet`"),
     ("notify = []", "this version does not have `notify`"),

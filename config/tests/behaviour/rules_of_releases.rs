@@ -5,27 +5,13 @@ use super::diagnostics::{GOOD, ROUTE, lines};
 /// `stable`, `canary`, and what the only diagnostic says.
 const VERSIONS: &[(&str, &str, &str)] = &[
     (
-        r#"{ upstream = "http://a", ca = "/dev/null" }"#,
-        r#""http://b""#,
-        r#"no upstream begins with "https://""#,
-    ),
-    (
-        r#"{ upstream = "https://a", cert = "/dev/null" }"#,
-        r#""http://b""#,
-        "`cert` and `key` go together",
-    ),
-    (
-        r#"{ upstream = "https://a", ca = "/nothing/here" }"#,
-        r#""http://b""#,
-        "it cannot be read: No such file",
-    ),
-    (
         r#""ftp://a""#,
         r#""http://b""#,
         r#"the scheme is neither "http" nor "https""#,
     ),
     (r#""a:80""#, r#""http://b""#, r#"write "http://a:80""#),
     (r#""http://a/""#, r#""http://b""#, r#"write "http://a""#),
+    (r#""https://a/""#, r#""http://b""#, r#"write "https://a""#),
     (
         r#""http://a?x""#,
         r#""http://b""#,

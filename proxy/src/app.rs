@@ -284,6 +284,8 @@ enum Sharing {
 fn listen(address: SocketAddr, sharing: Sharing) -> Result<std::net::TcpListener, StartError> {
     let open = || {
         let socket = bound_socket(address, sharing)?;
+        // Small answers go out at once. What is accepted inherits this.
+        socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())

@@ -74,7 +74,6 @@ impl Entrance {
         let Some(slot) = take_slot(&self.worker) else {
             return;
         };
-        prepare(&stream);
         let (worker, open) = (Rc::clone(&self.worker), self.open.clone());
         // The certificates of this moment: a reload changes no connection.
         let tls = self.tls.as_ref().map(|tls| tls.current());
@@ -90,11 +89,4 @@ fn take_slot(worker: &Worker) -> Option<Slot> {
     let slot = Slot(Arc::clone(&worker.live));
     let before = worker.live.connections.fetch_add(1, Ordering::Relaxed);
     (before < worker.limits.connections).then_some(slot)
-}
-
-/// Small answers go out at once.
-fn prepare(stream: &TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
 }

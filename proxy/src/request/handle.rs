@@ -136,7 +136,8 @@ async fn deliver(
             drop(exchange);
             match session.flush(idle_body).await {
                 Ok(()) if keep_alive => Next::Request,
-                Ok(()) => Next::Close,
+                Ok(()) if upload.is_complete() => Next::Close,
+                Ok(()) => Next::Linger,
                 Err(_) => Next::Drop,
             }
         }

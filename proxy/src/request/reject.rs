@@ -53,7 +53,7 @@ pub(crate) async fn respond(
     }
     match session.flush(FLUSH_TIMEOUT).await {
         Ok(()) if keep_alive => Next::Request,
-        Ok(()) => Next::Close,
+        Ok(()) => Next::Linger,
         Err(_) => Next::Drop,
     }
 }

@@ -47,8 +47,10 @@ pub(crate) struct Session {
 pub(crate) enum Next {
     /// It is dropped as it is.
     Drop,
-    /// It is closed once the client has read the answer.
+    /// It is closed: the client has sent all that it was to send.
     Close,
+    /// It is closed once the client, which may still be sending, has read the answer.
+    Linger,
     /// It serves the next request.
     Request,
 }
@@ -98,7 +100,11 @@ pub(crate) async fn serve(
         };
         match next {
             Next::Drop => return,
-            Next::Close => return session.close().await,
+            Next::Close if session.wire.input().is_empty() && session.wire.is_quiet() => {
+                return session.finish().await;
+            }
+            // What comes now would make the system reset what the client has not read.
+            Next::Close | Next::Linger => return session.linger().await,
             Next::Request => silence = session.worker.limits.idle_timeout,
         }
     }
@@ -202,8 +208,23 @@ impl Session {
         Next::Drop
     }
 
+    /// Closes where nothing can get lost. Under TLS that has to be said.
+    async fn finish(&mut self) {
+        if self.scheme == "https" {
+            self.watch.arm(Party::Client, LINGER);
+            poll_fn(|cx| {
+                if self.watch.is_over(Party::Client) {
+                    return Poll::Ready(());
+                }
+                self.watch.wait(cx);
+                self.wire.poll_shutdown(cx).map(drop)
+            })
+            .await;
+        }
+    }
+
     /// Closes without losing what the client has not read yet.
-    async fn close(&mut self) {
+    async fn linger(&mut self) {
         self.watch.arm(Party::Client, LINGER);
         let drained = poll_fn(|cx| {
             if self.watch.is_over(Party::Client) {

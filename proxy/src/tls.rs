@@ -6,8 +6,9 @@
 //! cannot be built changes nothing.
 
 use std::fmt;
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +48,9 @@ pub(crate) struct Reloaded<C> {
 
 /// Makes something of the contents of files.
 type Build<C> = Box<dyn Fn(&Contents<'_>) -> Result<C, TlsError> + Send + Sync>;
+
+/// All roots of a system are a quarter of a megabyte.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Stands for contents that could not be read.
 const UNREADABLE: u64 = 0;
@@ -221,7 +225,7 @@ impl<C> Reloaded<C> {
 
 impl<'a> Contents<'a> {
     fn read(files: &'a [PathBuf]) -> Result<Self, TlsError> {
-        let read = |path: &'a PathBuf| match std::fs::read(path) {
+        let read = |path: &'a PathBuf| match read_regular(path) {
             Ok(content) => Ok((path.as_path(), content)),
             Err(error) => Err(TlsError::Read(path.clone(), error)),
         };
@@ -240,4 +244,18 @@ impl<'a> Contents<'a> {
         let found = self.files.iter().find(|(known, _)| *known == path);
         found.map_or(&[], |(_, content)| content)
     }
+}
+
+/// The content of a regular file: a pipe that took its place would block the reader.
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut content = Vec::new();
+    let most = FILE_BYTES_MAX + 1;
+    File::open(path)?.take(most).read_to_end(&mut content)?;
+    if content.len() as u64 == most {
+        return Err(io::Error::other("it is too large for certificates"));
+    }
+    Ok(content)
 }

@@ -6,15 +6,34 @@ use std::time::Duration;
 /// How long accepting rests when the process has run out of descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// A broken connection is skipped; running out of descriptors is waited out.
-pub(crate) async fn recover(error: &io::Error) {
-    match error.kind() {
-        io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::ConnectionRefused
-        | io::ErrorKind::ConnectionReset => {}
-        _ => {
-            tracing::warn!(%error, "cannot accept, trying again");
-            tokio::time::sleep(EXHAUSTED_PAUSE).await;
+/// How accepting on one listener goes.
+#[derive(Debug, Default)]
+pub(crate) struct Accepting {
+    /// The process is out of something, and that was said.
+    exhausted: bool,
+}
+
+impl Accepting {
+    /// A connection was accepted.
+    pub(crate) fn succeeded(&mut self) {
+        if std::mem::take(&mut self.exhausted) {
+            tracing::info!("accepting again");
+        }
+    }
+
+    /// A broken connection is skipped; running out of descriptors is waited out, and
+    /// said once for as long as it lasts.
+    pub(crate) async fn failed(&mut self, error: &io::Error) {
+        match error.kind() {
+            io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset => {}
+            _ => {
+                if !std::mem::replace(&mut self.exhausted, true) {
+                    tracing::warn!(%error, "cannot accept, trying again");
+                }
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use super::serve::serve;
-use crate::accept_error;
+use crate::accept_error::Accepting;
 use crate::live::Live;
 use crate::tls::Reloaded;
 use crate::worker::Worker;
@@ -40,14 +40,18 @@ pub(crate) async fn accept(
     listener: TcpListener,
     mut stop: watch::Receiver<bool>,
 ) {
+    let mut accepting = Accepting::default();
     loop {
         tokio::select! {
             biased;
             // An error means that nobody is left to say stop: the process is ending.
             _ = stop.wait_for(|stop| *stop) => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => entrance.welcome(stream, peer),
-                Err(error) => accept_error::recover(&error).await,
+                Ok((stream, peer)) => {
+                    accepting.succeeded();
+                    entrance.welcome(stream, peer);
+                }
+                Err(error) => accepting.failed(&error).await,
             },
         }
     }

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::{Plane, Surface, answer};
-use crate::accept_error;
+use crate::accept_error::Accepting;
 
 /// Connections of one listener; far more than people, pipelines and scrapers need.
 const CONNECTIONS_MAX: usize = 256;
@@ -44,10 +44,12 @@ pub(in crate::control) async fn serve(listener: TcpListener, plane: Arc<Plane>, 
             return;
         }
     };
+    let mut accepting = Accepting::default();
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
+                accepting.succeeded();
                 open.retain(|connection| !connection.is_finished());
                 if open.len() >= CONNECTIONS_MAX
                     && let Some(oldest) = open.pop_front()
@@ -58,7 +60,7 @@ pub(in crate::control) async fn serve(listener: TcpListener, plane: Arc<Plane>, 
                 let task = tokio::spawn(connection(stream, Arc::clone(&plane), surface));
                 open.push_back(task.abort_handle());
             }
-            Err(error) => accept_error::recover(&error).await,
+            Err(error) => accepting.failed(&error).await,
         }
     }
 }

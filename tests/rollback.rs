@@ -244,6 +244,49 @@ fn what_an_earlier_generation_left_behind_is_no_evidence_about_the_next() {
     assert_eq!(proxy.get("/", &[("x-user", "a")]).text(), "canary");
 }
 
+/// The same thousands of times: two connections that take turns, which may be on two
+/// workers, one good request and then failures until the version is out.
+#[test]
+fn in_every_one_of_thousands_of_generations_it_sees_no_failure_more() {
+    const GENERATIONS: usize = 2_000;
+    let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
+    let proxy = Setup::canary(&stable, &canary, "100%")
+        .top("workers = 2")
+        .meltdown(3)
+        .start();
+    let mut clients = [proxy.client(), proxy.client()];
+    let mut seen = 0;
+    for generation in 1..=GENERATIONS {
+        canary.behave(Behaviour::Good);
+        assert_eq!(clients[generation % 2].get("/", &[]).text(), "canary");
+        canary.behave(Behaviour::Status(500));
+        for index in 1..=6 {
+            let answer = clients[(generation + index) % 2].get("/", &[]);
+            let (status, from) = if index <= 3 {
+                (500, "canary")
+            } else {
+                (200, "stable")
+            };
+            assert_eq!(
+                (answer.status, answer.text().as_str()),
+                (status, from),
+                "{generation}"
+            );
+        }
+        let event = breach_after(&proxy, seen);
+        seen = event["seq"].as_u64().unwrap();
+        assert_eq!(event["generation"], generation, "{event}");
+        assert_eq!(
+            event["canary_in_flight"], 1,
+            "the one that decided: {event}"
+        );
+        // One good and three failing requests in each generation, by both accounts.
+        assert_eq!(event["canary_requests"], 4 * generation, "{event}");
+        assert_eq!(canary.log.len(), 4 * generation);
+        proxy.retry();
+    }
+}
+
 /// Clients that ask as fast as they can.
 struct Crowd {
     stop: Arc<AtomicBool>,
@@ -312,7 +355,7 @@ impl Crowd {
 fn no_request_is_routed_to_the_canary_after_the_decision() {
     const CLIENTS: u64 = 64;
     const LIMIT: u64 = 3;
-    const GENERATIONS: u64 = 1500;
+    const GENERATIONS: u64 = 3000;
     let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
     let proxy = Setup::canary(&stable, &canary, "30%")
         .top("workers = 2")
@@ -322,7 +365,7 @@ fn no_request_is_routed_to_the_canary_after_the_decision() {
     let crowd = Crowd::start(&proxy, CLIENTS as usize);
     crowd.go_on(500);
     canary.behave(Behaviour::Status(500));
-    let deadline = now() + Duration::from_secs(15);
+    let deadline = now() + Duration::from_secs(30);
     let (mut seen, mut before, mut generation) = (0, None, 1);
     let mut silent;
     loop {

@@ -8,8 +8,10 @@
 //! The price is that a deadline is met up to one [`TICK`] late.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::clock::{Micros, micros};
@@ -121,6 +123,43 @@ impl Guard {
             .saturating_add(micros(timeout))
             .saturating_add(micros(TICK));
         self.cell(party).set(deadline);
+    }
+
+    /// Sets the deadline for a party, which is the only one waited for from now on.
+    pub(crate) fn arm_only(&self, party: Party, timeout: Duration) {
+        self.disarm_all();
+        self.arm(party, timeout);
+    }
+
+    /// What `future` gives; `None` if it is not ready within `timeout`, which is for
+    /// the party that is waited for.
+    pub(crate) async fn within<F: Future>(
+        &self,
+        party: Party,
+        timeout: Duration,
+        future: F,
+    ) -> Option<F::Output> {
+        self.arm(party, timeout);
+        let mut future = pin!(future);
+        let output = poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            if self.is_over(party) {
+                return Poll::Ready(None);
+            }
+            self.wait(cx);
+            Poll::Pending
+        })
+        .await;
+        self.disarm(party);
+        output
+    }
+
+    /// Takes both deadlines away.
+    pub(crate) fn disarm_all(&self) {
+        self.disarm(Party::Client);
+        self.disarm(Party::Upstream);
     }
 
     /// Takes the deadline for a party away.

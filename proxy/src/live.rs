@@ -40,7 +40,7 @@ pub struct Live {
     /// What happened.
     pub events: EventLog,
     /// The routes in the order of the configuration. Replaced as a whole.
-    pub(crate) routes: Arc<ArcSwap<Vec<Arc<Route>>>>,
+    pub(crate) routes: Arc<ArcSwap<Routes>>,
     /// Certificates of listeners and versions.
     pub(crate) tls: Tls,
     /// Told whenever an effect was carried out.
@@ -73,7 +73,7 @@ impl Live {
     }
 
     /// The routes as they are now.
-    pub(crate) fn routes(&self) -> Arc<Vec<Arc<Route>>> {
+    pub(crate) fn routes(&self) -> Arc<Routes> {
         self.routes.load_full()
     }
 
@@ -86,6 +86,9 @@ impl Live {
             .cloned()
     }
 }
+
+/// The routes in the order of the configuration.
+pub(crate) type Routes = Vec<Arc<Route>>;
 
 /// One route at run time.
 pub(crate) struct Route {
@@ -154,7 +157,7 @@ impl Route {
         self.shards[worker].of(role)
     }
 
-    /// Which latency limits a canary success of these times was slower than.
+    /// Which of the canary's latency limits a success of these times was slower than.
     pub(crate) fn slower_slots(
         &self,
         ttfb: Micros,

@@ -13,7 +13,7 @@ use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::deadline::{Deadlines, TICK};
 use crate::h1::head::{Head, HeadLimits};
-use crate::live::{Live, Route};
+use crate::live::{Live, Route, Routes};
 use crate::request::route::Table;
 use crate::upstream::Upstream;
 
@@ -40,9 +40,6 @@ pub(crate) struct Worker {
     date: Cell<[u8; DATE_BYTES]>,
     draining: Cell<bool>,
 }
-
-/// The routes in the order of the configuration.
-type Routes = Vec<Arc<Route>>;
 
 /// The routes as this worker last saw them, with its own pools.
 struct Snapshot {
@@ -167,7 +164,7 @@ impl Worker {
 
 impl LocalRoute {
     fn new(route: &Arc<Route>, buffers: &Rc<Buffers>) -> Self {
-        let upstreams = [Role::Stable, Role::Canary].map(|role| {
+        let upstreams = Role::ALL.map(|role| {
             let version = route.config.version(role)?;
             let tls = route.tls[role.index()].clone();
             Some(Rc::new(Upstream::new(version, tls, Rc::clone(buffers))))

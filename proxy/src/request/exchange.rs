@@ -53,7 +53,7 @@ impl Exchange {
         self.status = status;
         self.shard().head(status, self.ttfb);
         if status >= FAILURE_STATUS {
-            self.report(Evidence::Failure(FailureReason::Status), now);
+            self.report(FailureReason::Status, now);
         }
     }
 
@@ -73,7 +73,7 @@ impl Exchange {
 
     /// The version failed before its response was complete.
     pub(crate) fn fail(&mut self, reason: FailureReason) {
-        self.report(Evidence::Failure(reason), self.worker.clock.micros());
+        self.report(reason, self.worker.clock.micros());
     }
 
     /// haldane answers with this status in the place of the version.
@@ -98,17 +98,14 @@ impl Exchange {
         }
     }
 
-    fn report(&mut self, evidence: Evidence, now: Micros) {
+    fn report(&mut self, reason: FailureReason, now: Micros) {
         if std::mem::replace(&mut self.reported, true) {
             return;
         }
-        let Evidence::Failure(reason) = evidence else {
-            return;
-        };
         self.shard().failed_by(reason);
         if self.is_current() {
             self.shard().failure();
-            self.judge(evidence, now);
+            self.judge(Evidence::Failure(reason), now);
         }
     }
 

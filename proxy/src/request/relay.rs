@@ -104,8 +104,7 @@ impl Relay<'_> {
     ) -> Result<(), HeadFailure> {
         self.upload.response_due = false;
         let result = poll_fn(|cx| self.poll_head(cx, head, limits, timeout)).await;
-        self.watch.disarm(Party::Upstream);
-        self.watch.disarm(Party::Client);
+        self.watch.disarm_all();
         result
     }
 
@@ -153,20 +152,18 @@ impl Relay<'_> {
     /// While the body goes up, whoever is waited for must go on. Then the time for the response runs.
     fn watch_head(&mut self, timeout: Duration) {
         if !self.upload.awaits_upstream() {
-            let (waits, other) = match self.upload.pump.waits_for {
-                End::Receiver => (Party::Upstream, Party::Client),
-                End::Sender => (Party::Client, Party::Upstream),
+            let waits = match self.upload.pump.waits_for {
+                End::Receiver => Party::Upstream,
+                End::Sender => Party::Client,
             };
             let moved = self.upload.pump.moved;
             if std::mem::replace(&mut self.upload.seen, moved) != moved
                 || !self.watch.is_armed(waits)
             {
-                self.watch.disarm(other);
-                self.watch.arm(waits, self.idle_body);
+                self.watch.arm_only(waits, self.idle_body);
             }
         } else if !std::mem::replace(&mut self.upload.response_due, true) {
-            self.watch.disarm(Party::Client);
-            self.watch.arm(Party::Upstream, timeout);
+            self.watch.arm_only(Party::Upstream, timeout);
         }
     }
 
@@ -215,8 +212,7 @@ impl Relay<'_> {
             })
         })
         .await;
-        self.watch.disarm(Party::Upstream);
-        self.watch.disarm(Party::Client);
+        self.watch.disarm_all();
         ending
     }
 
@@ -237,15 +233,14 @@ impl Relay<'_> {
         if self.poll_upload(cx).is_err() || self.poll_client_left(cx).is_err() {
             return Poll::Ready(Ending::Abandoned);
         }
-        let (waits, other) = match download.waits_for {
-            End::Receiver => (Party::Client, Party::Upstream),
-            End::Sender => (Party::Upstream, Party::Client),
+        let waits = match download.waits_for {
+            End::Receiver => Party::Client,
+            End::Sender => Party::Upstream,
         };
         // Streams in both directions count as one: progress in either is progress.
         let now = Some((download.moved, self.upload.pump.moved, download.waits_for));
         if std::mem::replace(seen, now) != now {
-            self.watch.disarm(other);
-            self.watch.arm(waits, self.idle_body);
+            self.watch.arm_only(waits, self.idle_body);
         }
         if self.watch.is_over(Party::Upstream) {
             return Poll::Ready(Ending::Stalled);
@@ -260,20 +255,8 @@ impl Relay<'_> {
 
 /// Writes what waits for the client, for as long as it keeps reading.
 pub(crate) async fn flush(client: &mut Wire, watch: &Guard, timeout: Duration) -> io::Result<()> {
-    let result = poll_fn(|cx| {
-        if let Poll::Ready(result) = client.poll_flush(cx) {
-            return Poll::Ready(result);
-        }
-        if watch.is_over(Party::Client) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        if !watch.is_armed(Party::Client) {
-            watch.arm(Party::Client, timeout);
-        }
-        watch.wait(cx);
-        Poll::Pending
-    })
-    .await;
-    watch.disarm(Party::Client);
-    result
+    let flushed = watch.within(Party::Client, timeout, poll_fn(|cx| client.poll_flush(cx)));
+    flushed
+        .await
+        .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -211,26 +211,15 @@ impl Session {
     /// Closes where nothing can get lost. Under TLS that has to be said.
     async fn finish(&mut self) {
         if self.scheme == "https" {
-            self.watch.arm(Party::Client, LINGER);
-            poll_fn(|cx| {
-                if self.watch.is_over(Party::Client) {
-                    return Poll::Ready(());
-                }
-                self.watch.wait(cx);
-                self.wire.poll_shutdown(cx).map(drop)
-            })
-            .await;
+            let closing = poll_fn(|cx| self.wire.poll_shutdown(cx));
+            // Whether it was told or not, there is nothing more to do.
+            drop(self.watch.within(Party::Client, LINGER, closing).await);
         }
     }
 
     /// Closes without losing what the client has not read yet.
     async fn linger(&mut self) {
-        self.watch.arm(Party::Client, LINGER);
-        let drained = poll_fn(|cx| {
-            if self.watch.is_over(Party::Client) {
-                return Poll::Ready(());
-            }
-            self.watch.wait(cx);
+        let draining = poll_fn(|cx| {
             if std::task::ready!(self.wire.poll_shutdown(cx)).is_err() {
                 return Poll::Ready(());
             }
@@ -244,7 +233,7 @@ impl Session {
                 }
             }
         });
-        drained.await;
+        self.watch.within(Party::Client, LINGER, draining).await;
     }
 }
 

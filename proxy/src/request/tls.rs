@@ -1,9 +1,6 @@
 //! The handshake with a client.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -24,19 +21,9 @@ pub(crate) async fn shake_hands(
     let Some(tls) = tls else {
         return Some(Transport::Plain(socket));
     };
-    watch.arm(Party::Client, timeout);
-    let mut handshake = pin!(TlsAcceptor::from(tls).accept(socket));
-    let stream = poll_fn(|cx| {
-        if let Poll::Ready(result) = handshake.as_mut().poll(cx) {
-            return Poll::Ready(result.ok());
-        }
-        if watch.is_over(Party::Client) {
-            return Poll::Ready(None);
-        }
-        watch.wait(cx);
-        Poll::Pending
-    })
-    .await?;
-    watch.disarm(Party::Client);
-    Some(Transport::Tls(Box::new(stream.into())))
+    let handshake = TlsAcceptor::from(tls).accept(socket);
+    let stream = watch.within(Party::Client, timeout, handshake).await?;
+    stream
+        .ok()
+        .map(|stream| Transport::Tls(Box::new(stream.into())))
 }

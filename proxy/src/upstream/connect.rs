@@ -1,12 +1,9 @@
 //! Opens connections to an upstream: names, TCP, TLS, and the time they may take.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use haldane_config::UpstreamAddress;
@@ -46,21 +43,12 @@ impl Upstream {
         watch: &Guard,
     ) -> Result<Connection, ConnectError> {
         let lease = Lease::new(self, endpoint);
-        watch.arm(Party::Upstream, timeout);
-        let mut opening = pin!(self.open(&self.addresses[endpoint].address));
-        let transport = poll_fn(|cx| {
-            if let Poll::Ready(result) = opening.as_mut().poll(cx) {
-                return Poll::Ready(result.map_err(ConnectError::Failed));
-            }
-            if watch.is_over(Party::Upstream) {
-                return Poll::Ready(Err(ConnectError::TimedOut));
-            }
-            watch.wait(cx);
-            Poll::Pending
-        })
-        .await;
-        watch.disarm(Party::Upstream);
-        let wire = Wire::new(transport?, Rc::clone(&self.buffers));
+        let opening = self.open(&self.addresses[endpoint].address);
+        let transport = match watch.within(Party::Upstream, timeout, opening).await {
+            Some(opened) => opened.map_err(ConnectError::Failed)?,
+            None => return Err(ConnectError::TimedOut),
+        };
+        let wire = Wire::new(transport, Rc::clone(&self.buffers));
         Ok(Connection {
             wire,
             reused: false,

@@ -172,7 +172,7 @@ fn a_head_that_is_not_http_is_refused() {
             400,
             "client_head",
         ),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "client_version"),
+        (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", 505, "client_version"),
         (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "client_version"),
         (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505, "client_version"),
         (b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505, "client_version"),

@@ -26,19 +26,22 @@ tables! {
         reserved ["state_dir", "fleet", "notify"];
     DRAIN = "drain": ["linger", "timeout"], reserved [];
     LIMITS = "limits":
-        ["connections", "header_timeout", "idle_timeout", "header_bytes", "headers"], reserved [];
+        ["connections", "header_timeout", "idle_timeout", "header_bytes", "headers", "streams"],
+        reserved [];
     ADMIN = "admin": ["listen", "token_file"], reserved ["tls"];
     OPS = "ops": ["listen"], reserved ["tls"];
     LISTEN = "listen": ["address", "tls"], reserved [];
     TLS = "tls.name": ["cert", "key", "client_ca"], reserved [];
     LOG = "log": ["format"], reserved ["access"];
     ROUTE = "route":
-        ["name", "match", "stable", "canary", "timeouts", "weight", "expose_version", "sticky", "gate"],
-        reserved ["rule", "rollout", "upstream_protocol"];
+        ["name", "match", "stable", "canary", "upstream_protocol", "grpc_failures",
+         "timeouts", "weight", "expose_version", "sticky", "gate"],
+        reserved ["rule", "rollout"];
     MATCH = "route.match": ["host", "path"], reserved ["header"];
     STABLE = "route.stable": ["version", "upstream", "ca", "cert", "key"], reserved [];
     CANARY = "route.canary": ["version", "upstream", "ca", "cert", "key"], reserved [];
-    TIMEOUTS = "route.timeouts": ["connect", "response", "idle_body"], reserved [];
+    TIMEOUTS = "route.timeouts":
+        ["connect", "response", "idle_body", "idle_session", "session_grace"], reserved [];
     STICKY = "route.sticky": ["key", "on_missing", "salt", "force"], reserved [];
     FORCE = "route.sticky.force": ["header", "from"], reserved [];
     GATE = "route.gate": ["name", "metric", "rollback"], reserved ["advance"];

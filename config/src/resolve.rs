@@ -19,6 +19,7 @@ use crate::unit::{self, DURATION, SIZE};
 mod address;
 mod gate;
 mod names;
+mod protocol;
 mod route;
 mod sticky;
 mod tls;
@@ -230,12 +231,14 @@ fn limits(table: Option<&Table<'_>>, report: &mut Report) -> Option<Limits> {
         },
     );
     let headers = read(table, report, ("headers", 100), count(1..=1000));
+    let streams = read(table, report, ("streams", 100), count(1..=10_000));
     Some(Limits {
         connections: connections?,
         header_timeout: header_timeout?,
         idle_timeout: idle_timeout?,
         header_bytes: header_bytes?,
         headers: headers?,
+        streams: u32::try_from(streams?).ok()?,
     })
 }
 

@@ -110,6 +110,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Fields of a request or response head.
     pub headers: usize,
+    /// Requests under way on one HTTP/2 connection.
+    pub streams: u32,
 }
 
 /// The admin listener.
@@ -162,6 +164,10 @@ pub struct RouteConfig {
     pub canary: Option<Version>,
     /// How long an upstream may take.
     pub timeouts: Timeouts,
+    /// What upstreams speak.
+    pub upstream_protocol: UpstreamProtocol,
+    /// The gRPC statuses that count against a version.
+    pub grpc_failures: GrpcStatuses,
     /// The canary's share at the start of each generation.
     pub weight: Weight,
     /// What keeps a client on its version.
@@ -224,6 +230,61 @@ pub struct Timeouts {
     pub response: Duration,
     /// Without any progress in a body, in either direction.
     pub idle_body: Duration,
+    /// Without any progress in a session: a WebSocket or another upgrade, or a gRPC call.
+    pub idle_session: Duration,
+    /// How long sessions of a canary may go on after it has lost its traffic.
+    pub session_grace: Duration,
+}
+
+/// What upstreams speak.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: with prior knowledge, and over TLS if the upstream chooses it by ALPN.
+    H2,
+}
+
+/// A set of gRPC statuses, by number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct GrpcStatuses(pub u32);
+
+impl GrpcStatuses {
+    /// The names of all statuses, by number
+    /// (<https://grpc.io/docs/guides/status-codes/>).
+    pub const NAMES: [&'static str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+
+    /// Those that a service causes and a client cannot: `UNKNOWN`, `DEADLINE_EXCEEDED`,
+    /// `INTERNAL`, `UNAVAILABLE` and `DATA_LOSS`.
+    pub const DEFAULT: Self = Self(1 << 2 | 1 << 4 | 1 << 13 | 1 << 14 | 1 << 15);
+
+    /// Whether it has this status. What is no status is one that nobody knows, which
+    /// gRPC calls `UNKNOWN`.
+    #[must_use]
+    pub fn contains(self, status: u32) -> bool {
+        const UNKNOWN: u32 = 2;
+        let known = usize::try_from(status).is_ok_and(|status| status < Self::NAMES.len());
+        self.0 & 1 << if known { status } else { UNKNOWN } != 0
+    }
 }
 
 /// What keeps a client on its version.

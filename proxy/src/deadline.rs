@@ -115,6 +115,11 @@ impl Watch {
 }
 
 impl Guard {
+    /// The time as last told.
+    pub(crate) fn now(&self) -> Micros {
+        self.deadlines.now()
+    }
+
     /// Sets the deadline for a party: `timeout` and a tick from the time as last told.
     pub(crate) fn arm(&self, party: Party, timeout: Duration) {
         let deadline = self

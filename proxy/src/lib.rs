@@ -2,7 +2,7 @@
 //!
 //! The modules in the order in which a request sees them: [`app`] binds and wires,
 //! `worker` is one data-plane thread, `request` is the path of a request with
-//! `h1` for HTTP/1.1 on the wire, `tls` for what is encrypted, `live` is what requests and the control plane
+//! `h1` for HTTP/1.1 and `http2` for HTTP/2 on the wire, `tls` for what is encrypted, `live` is what requests and the control plane
 //! share, `upstream` the connections to versions, and `control` everything that
 //! happens beside requests. `cli` holds the verbs.
 
@@ -14,10 +14,13 @@ pub mod clock;
 mod control;
 mod deadline;
 mod h1;
+mod http2;
 pub mod live;
+mod peer;
 mod request;
 mod sync;
 mod telemetry;
 pub mod tls;
 mod upstream;
+mod websocket;
 mod worker;

@@ -1,18 +1,26 @@
 //! The path of a request, in the order in which a request takes it.
 //!
-//! A connection is accepted ([`accept`], [`tls`]) and its requests are read one after
-//! another ([`serve`]). [`handle`] is one request from start to end and the file to
+//! A connection is accepted ([`accept`], [`tls`]), it turns out what it speaks ([`serve`]),
+//! and its requests are read one after another ([`http1`]) or side by side ([`http2`]).
+//! [`handle`] is one request from start to end and the file to
 //! read first: it checks the head ([`inbound`]), finds the route ([`route`]), reads
 //! what decides the role ([`split_key`]), opens the exchange that will report one
-//! outcome ([`exchange`]), sends it with a rewritten head ([`send`], [`forward`]) and
-//! streams both bodies ([`relay`], [`pump`]). What goes wrong is an [`error`], and only [`reject`] turns
+//! outcome ([`exchange`]), sends it with a rewritten head ([`send`], [`forward`], and
+//! [`http1_head`] or [`http2_head`]) and streams both bodies ([`relay`], [`pump`]) or,
+//! after a [`switch`] of protocols, a [`tunnel`]. What goes wrong is an [`error`], and only [`reject`] turns
 //! one into a response.
 
 pub(crate) mod accept;
 pub(crate) mod error;
 pub(crate) mod exchange;
+pub(crate) mod fields;
 pub(crate) mod forward;
+pub(crate) mod grpc;
 pub(crate) mod handle;
+pub(crate) mod http1;
+pub(crate) mod http1_head;
+pub(crate) mod http2;
+pub(crate) mod http2_head;
 pub(crate) mod inbound;
 pub(crate) mod pump;
 pub(crate) mod reject;
@@ -21,4 +29,6 @@ pub(crate) mod route;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod split_key;
+pub(crate) mod switch;
 pub(crate) mod tls;
+pub(crate) mod tunnel;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use haldane_config::{ClientTls, Config, ServerTls, Version};
+use haldane_config::{ClientTls, Config, ServerTls, UpstreamProtocol, Version};
 use haldane_decide::role::Role;
 use rustls::{ClientConfig, ServerConfig};
 
@@ -22,8 +22,8 @@ mod client;
 mod pem;
 mod server;
 
-/// The one protocol that is spoken over TLS.
-const ALPN: &[u8] = b"http/1.1";
+/// What is spoken over TLS, as ALPN names it (RFC 7301, RFC 9113 §3.2).
+const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// The TLS of a whole configuration.
 pub(crate) struct Tls {
@@ -116,7 +116,9 @@ impl Tls {
             let [stable, canary] = Role::ALL.map(|role| match route.version(role) {
                 Some(version) if is_encrypted(version) => {
                     let what = format!("version {} of route {}", version.name, route.name);
-                    Reloaded::client(what, &version.tls).map(|client| Some(Arc::new(client)))
+                    let protocol = route.upstream_protocol;
+                    Reloaded::client(what, &version.tls, protocol)
+                        .map(|client| Some(Arc::new(client)))
                 }
                 Some(_) | None => Ok(None),
             });
@@ -170,7 +172,7 @@ impl Reloaded<ServerConfig> {
 }
 
 impl Reloaded<ClientConfig> {
-    fn client(what: String, tls: &ClientTls) -> Result<Self, TlsError> {
+    fn client(what: String, tls: &ClientTls, protocol: UpstreamProtocol) -> Result<Self, TlsError> {
         let pair = tls
             .pair
             .iter()
@@ -180,7 +182,7 @@ impl Reloaded<ClientConfig> {
         Self::new(
             what,
             files,
-            Box::new(move |contents| client::build(&tls, contents)),
+            Box::new(move |contents| client::build(&tls, protocol, contents)),
         )
     }
 }

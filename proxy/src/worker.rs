@@ -167,7 +167,9 @@ impl LocalRoute {
         let upstreams = Role::ALL.map(|role| {
             let version = route.config.version(role)?;
             let tls = route.tls[role.index()].clone();
-            Some(Rc::new(Upstream::new(version, tls, Rc::clone(buffers))))
+            let protocol = route.config.upstream_protocol;
+            let buffers = Rc::clone(buffers);
+            Some(Rc::new(Upstream::new(version, tls, protocol, buffers)))
         });
         Self {
             route: Arc::clone(route),

@@ -9,7 +9,7 @@ use haldane_decide::weight::Weight;
 
 use super::names::{self, NAME};
 use super::version::{Named, version};
-use super::{duration_within, gate, read, sticky};
+use super::{duration_within, gate, protocol, read, sticky};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
@@ -93,6 +93,8 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     let canary = table.read(report, "canary", None, |value, report| {
         version(value, report, ("canary", &keys::CANARY)).map(Some)
     });
+    let upstream_protocol = protocol::upstream_protocol(&table, report);
+    let grpc_failures = protocol::grpc_failures(&table, report);
     let timeouts = timeouts(&table, report);
     let weight = weight(&table, report);
     let expose_version = table.read(report, "expose_version", false, |value, report| {
@@ -111,6 +113,8 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         matches: matches?,
         stable: stable?.version,
         canary: canary?.map(|named| named.version),
+        upstream_protocol: upstream_protocol?,
+        grpc_failures: grpc_failures?,
         timeouts: timeouts?,
         weight: weight?,
         sticky: sticky?,
@@ -231,29 +235,18 @@ fn timeouts(table: &Table<'_>, report: &mut Report) -> Option<Timeouts> {
         None => None,
     };
     let range = (Duration::from_millis(1), Duration::from_secs(24 * 3600));
-    let table = table.as_ref();
-    let connect = read(
-        table,
-        report,
-        ("connect", Duration::from_secs(1)),
-        duration_within(range),
-    );
-    let response = read(
-        table,
-        report,
-        ("response", Duration::from_secs(30)),
-        duration_within(range),
-    );
-    let idle_body = read(
-        table,
-        report,
-        ("idle_body", Duration::from_secs(60)),
-        duration_within(range),
-    );
+    let mut within = |key, seconds| {
+        let default = (key, Duration::from_secs(seconds));
+        read(table.as_ref(), report, default, duration_within(range))
+    };
+    let (connect, response) = (within("connect", 1), within("response", 30));
+    let (idle_body, idle_session) = (within("idle_body", 60), within("idle_session", 3600));
     Some(Timeouts {
         connect: connect?,
         response: response?,
         idle_body: idle_body?,
+        idle_session: idle_session?,
+        session_grace: within("session_grace", 30)?,
     })
 }
 

@@ -27,6 +27,8 @@ pub enum Evidence {
 pub enum FailureReason {
     /// No connection could be opened.
     Connect,
+    /// A gRPC call ended with a status that counts as a failure, or with none.
+    Grpc,
     /// The connection broke, or what came was not HTTP, before a response head.
     Reset,
     /// The response had a status of 500 or above.
@@ -39,8 +41,9 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// Every reason, in the order of [`FailureReason::index`].
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Connect,
+        Self::Grpc,
         Self::Reset,
         Self::Status,
         Self::Timeout,
@@ -52,6 +55,7 @@ impl FailureReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Grpc => "grpc",
             Self::Reset => "reset",
             Self::Status => "status",
             Self::Timeout => "timeout",
@@ -64,10 +68,11 @@ impl FailureReason {
     pub const fn index(self) -> usize {
         match self {
             Self::Connect => 0,
-            Self::Reset => 1,
-            Self::Status => 2,
-            Self::Timeout => 3,
-            Self::Truncated => 4,
+            Self::Grpc => 1,
+            Self::Reset => 2,
+            Self::Status => 3,
+            Self::Timeout => 4,
+            Self::Truncated => 5,
         }
     }
 }

@@ -29,9 +29,19 @@ pub(crate) enum FramingError {
 }
 
 impl Framing {
-    /// The framing of a request.
+    /// The framing of a request. In HTTP/2 a body of unknown length is `Chunked`: that
+    /// is what it becomes in HTTP/1.1.
     pub(crate) fn of_request(head: &Head) -> Result<Self, FramingError> {
-        Ok(Self::from_fields(head)?.unwrap_or(Self::Empty))
+        let told = Self::from_fields(head)?;
+        if head.version == Version::Http2 && !head.is_open {
+            return Ok(Self::Empty);
+        }
+        let untold = if head.is_open {
+            Self::Chunked
+        } else {
+            Self::Empty
+        };
+        Ok(told.unwrap_or(untold))
     }
 
     /// The framing of the response with this head to a request with this method.
@@ -40,7 +50,12 @@ impl Framing {
         if method == b"HEAD" || matches!(head.status, 100..=199 | 204 | 304) {
             return Ok(Self::Empty);
         }
-        Ok(told.unwrap_or(Self::UntilClose))
+        let untold = match (head.version, head.is_open) {
+            (Version::Http2, true) => Self::Chunked,
+            (Version::Http2, false) => Self::Length(0),
+            (Version::Http10 | Version::Http11, _) => Self::UntilClose,
+        };
+        Ok(told.unwrap_or(untold))
     }
 
     fn from_fields(head: &Head) -> Result<Option<Self>, FramingError> {

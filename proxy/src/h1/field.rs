@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Te,
     /// `Transfer-Encoding`.
     TransferEncoding,
+    /// `Upgrade`: hop-by-hop, passed on where the protocol is switched.
+    Upgrade,
     /// `X-Forwarded-For`.
     XForwardedFor,
     /// `X-Forwarded-Host`.
@@ -72,7 +74,7 @@ impl Kind {
                 (b"trailer", Self::HopByHop),
                 (b"transfer-encoding", Self::TransferEncoding),
             ],
-            Some(b'u') => &[(b"upgrade", Self::HopByHop)],
+            Some(b'u') => &[(b"upgrade", Self::Upgrade)],
             _ => return Self::Other,
         };
         known

@@ -1,4 +1,4 @@
-//! A message head as it stood on the wire: one buffer, and where each part lies in it.
+//! A message head: one buffer, and where each part lies in it.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -15,12 +15,13 @@ pub(crate) struct HeadLimits {
     pub(crate) fields: usize,
 }
 
-/// The version of HTTP/1 that a message is in.
+/// The version of HTTP that a message is in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Version {
     #[default]
     Http10,
     Http11,
+    Http2,
 }
 
 /// Why bytes are no message head.
@@ -51,6 +52,10 @@ pub(crate) struct Head {
     first: Span,
     /// The request target.
     target: Span,
+    /// The protocol that an extended CONNECT asks for (RFC 8441).
+    protocol: Span,
+    /// In HTTP/2: something follows the head.
+    pub(crate) is_open: bool,
     pub(crate) status: u16,
     pub(crate) version: Version,
 }
@@ -136,15 +141,30 @@ impl Head {
         if has_bare_line_feed(head) {
             return Err(HeadError::BareLineFeed);
         }
-        self.bytes.clear();
+        self.clear();
         self.bytes.extend_from_slice(head);
-        self.fields.clear();
         self.fields.extend(fields.iter().map(|field| Field {
             kind: Kind::of(field.name.as_bytes()),
             name: span_in(head, field.name.as_bytes()),
             value: span_in(head, field.value),
         }));
         Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.fields.clear();
+        (self.first, self.target) = (Span::default(), Span::default());
+        self.protocol = Span::default();
+        self.is_open = false;
+        self.status = 0;
+    }
+
+    /// Begins a head that did not come as text. What it is made of is added next.
+    pub(crate) fn compose(&mut self, version: Version) -> Composer<'_> {
+        self.clear();
+        self.version = version;
+        Composer(self)
     }
 
     /// The method of a request.
@@ -160,6 +180,11 @@ impl Head {
     /// The request target as it was sent.
     pub(crate) fn target(&self) -> &[u8] {
         self.slice(self.target)
+    }
+
+    /// The protocol that an extended CONNECT asks for; empty otherwise.
+    pub(crate) fn protocol(&self) -> &[u8] {
+        self.slice(self.protocol)
     }
 
     /// All fields in their order.
@@ -189,6 +214,48 @@ impl Head {
     fn slice(&self, span: Span) -> &[u8] {
         let range: Range<usize> = span.start as usize..span.end as usize;
         self.bytes.get(range).unwrap_or_default()
+    }
+}
+
+/// A head that is put together part by part.
+pub(crate) struct Composer<'a>(&'a mut Head);
+
+impl Composer<'_> {
+    pub(crate) fn request(&mut self, method: &[u8], target: &[u8], protocol: &[u8]) {
+        self.0.first = self.push(method);
+        self.0.target = self.push(target);
+        self.0.protocol = self.push(protocol);
+    }
+
+    pub(crate) fn status(&mut self, status: u16) {
+        self.0.status = status;
+    }
+
+    /// Whether something follows the head.
+    pub(crate) fn open(&mut self, is_open: bool) {
+        self.0.is_open = is_open;
+    }
+
+    pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) {
+        let field = Field {
+            kind: Kind::of(name),
+            name: self.push(name),
+            value: self.push(value),
+        };
+        self.0.fields.push(field);
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a head is at most a megabyte"
+    )]
+    fn push(&mut self, part: &[u8]) -> Span {
+        let start = self.0.bytes.len() as u32;
+        self.0.bytes.extend_from_slice(part);
+        Span {
+            start,
+            end: self.0.bytes.len() as u32,
+        }
     }
 }
 

@@ -25,6 +25,24 @@ impl Transport {
     }
 }
 
+/// The protocol of a connection with many streams, as ALPN names it (RFC 9113 §3.2).
+pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
+
+impl Transport {
+    /// The protocol that both ends have agreed on, if it is encrypted and they have.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+            Self::Plain(_) => None,
+        }
+    }
+
+    /// Whether TLS is spoken.
+    pub(crate) const fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+}
+
 impl AsyncRead for Transport {
     fn poll_read(
         self: Pin<&mut Self>,

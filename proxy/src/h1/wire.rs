@@ -21,27 +21,36 @@ const PENDING_MAX: usize = 64 * 1024;
 /// One end of a connection.
 pub(crate) struct Wire {
     transport: Transport,
-    buffers: Rc<Buffers>,
-    /// What was read: `input[start..end]` is not consumed yet. Empty while idle.
-    input: Vec<u8>,
+    lent: Lent,
+    /// Where in the input what is not consumed yet starts and ends.
     start: usize,
     end: usize,
-    /// What is to be written: `output[written..]`. Without capacity while idle.
-    output: Vec<u8>,
+    /// Bytes of the output that were written.
     written: usize,
     /// The last read filled the buffer: there is more where it came from.
     filled: bool,
+}
+
+/// Buffers that go back when they are not needed.
+struct Lent {
+    buffers: Rc<Buffers>,
+    /// What was read. Empty while idle.
+    input: Vec<u8>,
+    /// What is to be written. Without capacity while idle.
+    output: Vec<u8>,
 }
 
 impl Wire {
     pub(crate) fn new(transport: Transport, buffers: Rc<Buffers>) -> Self {
         Self {
             transport,
-            buffers,
-            input: Vec::new(),
+            lent: Lent {
+                buffers,
+                input: Vec::new(),
+                output: Vec::new(),
+            },
             start: 0,
             end: 0,
-            output: Vec::new(),
             written: 0,
             filled: false,
         }
@@ -49,7 +58,7 @@ impl Wire {
 
     /// What was read and not consumed.
     pub(crate) fn input(&self) -> &[u8] {
-        &self.input[self.start..self.end]
+        &self.lent.input[self.start..self.end]
     }
 
     /// Drops the first bytes of the input.
@@ -66,7 +75,7 @@ impl Wire {
     /// left to consume, no buffer is held.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.make_room();
-        let mut buffer = ReadBuf::new(&mut self.input[self.end..]);
+        let mut buffer = ReadBuf::new(&mut self.lent.input[self.end..]);
         let result = Pin::new(&mut self.transport).poll_read(cx, &mut buffer);
         let (read, full) = (buffer.filled().len(), buffer.remaining() == 0);
         match result {
@@ -88,40 +97,40 @@ impl Wire {
     fn make_room(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            if self.filled && self.input.len() == SMALL {
+            if self.filled && self.lent.input.len() == SMALL {
                 self.release_input();
-                self.input = self.buffers.take_large();
+                self.lent.input = self.lent.buffers.take_large();
             }
             self.filled = false;
-            if self.input.is_empty() {
-                self.input = self.buffers.take_small();
+            if self.lent.input.is_empty() {
+                self.lent.input = self.lent.buffers.take_small();
             }
-        } else if self.end == self.input.len() {
+        } else if self.end == self.lent.input.len() {
             if self.start > 0 {
-                self.input.copy_within(self.start..self.end, 0);
+                self.lent.input.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, self.end - self.start);
             } else {
                 // Only a head that is allowed to be larger than a buffer comes here.
-                self.input.resize(self.input.len() * 2, 0);
+                self.lent.input.resize(self.lent.input.len() * 2, 0);
             }
         }
     }
 
     fn release_input(&mut self) {
         (self.start, self.end) = (0, 0);
-        self.buffers.give(std::mem::take(&mut self.input));
+        self.lent.buffers.give(std::mem::take(&mut self.lent.input));
     }
 
     /// The write buffer, to append to.
     pub(crate) fn output(&mut self) -> &mut Vec<u8> {
-        if self.output.capacity() == 0 {
-            self.output = self.buffers.take_output();
+        if self.lent.output.capacity() == 0 {
+            self.lent.output = self.lent.buffers.take_output();
         }
-        &mut self.output
+        &mut self.lent.output
     }
 
     fn pending(&self) -> usize {
-        self.output.len() - self.written
+        self.lent.output.len() - self.written
     }
 
     /// Takes a part of `data` for writing, behind what waits already.
@@ -143,7 +152,7 @@ impl Wire {
                 return Pin::new(&mut self.transport).poll_write(cx, data);
             }
             let both = [
-                IoSlice::new(&self.output[self.written..]),
+                IoSlice::new(&self.lent.output[self.written..]),
                 IoSlice::new(data),
             ];
             let sent = ready!(Pin::new(&mut self.transport).poll_write_vectored(cx, &both))?;
@@ -160,8 +169,9 @@ impl Wire {
     /// Writes what waits.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.pending() > 0 {
-            let sent =
-                ready!(Pin::new(&mut self.transport).poll_write(cx, &self.output[self.written..]))?;
+            let sent = ready!(
+                Pin::new(&mut self.transport).poll_write(cx, &self.lent.output[self.written..])
+            )?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -173,9 +183,9 @@ impl Wire {
 
     fn advance(&mut self, sent: usize) {
         self.written += sent;
-        if self.written == self.output.len() {
+        if self.written == self.lent.output.len() {
             self.written = 0;
-            self.output.clear();
+            self.lent.output.clear();
         }
     }
 
@@ -184,14 +194,26 @@ impl Wire {
         if self.start == self.end {
             self.release_input();
         }
-        if self.pending() == 0 && self.output.capacity() > 0 {
-            self.buffers.give_output(std::mem::take(&mut self.output));
+        if self.pending() == 0 && self.lent.output.capacity() > 0 {
+            self.lent
+                .buffers
+                .give_output(std::mem::take(&mut self.lent.output));
         }
     }
 
     /// Says that nothing more will be written.
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+
+    /// Says that nothing more will be written where the end of the connection alone
+    /// does not say it: under TLS (RFC 8446 §6.1).
+    pub(crate) fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.transport.is_encrypted() {
+            self.poll_shutdown(cx)
+        } else {
+            Poll::Ready(Ok(()))
+        }
     }
 
     /// Whether nothing has come and the other end has not closed, as the operating
@@ -202,15 +224,21 @@ impl Wire {
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// What carries the connection, and what was read of it and not consumed.
+    pub(crate) fn into_parts(self) -> (Transport, Vec<u8>) {
+        let unread = self.input().to_vec();
+        (self.transport, unread)
+    }
+
     /// The socket, for its options.
     pub(crate) fn socket(&self) -> &TcpStream {
         self.transport.socket()
     }
 }
 
-impl Drop for Wire {
+impl Drop for Lent {
     fn drop(&mut self) {
-        self.release_input();
+        self.buffers.give(std::mem::take(&mut self.input));
         self.buffers.give_output(std::mem::take(&mut self.output));
     }
 }

@@ -17,6 +17,9 @@ use crate::sync::{AtomicU64, Ordering};
 const LOWEST_STATUS: u16 = 100;
 const STATUSES: usize = 500;
 
+/// Statuses that gRPC knows, from 0.
+const GRPC_STATUSES: usize = 17;
+
 /// One worker's counts for one route. Padded so that neighbours share no cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -46,6 +49,8 @@ struct Detail {
     /// Of failed responses, which are often fast and would flatter their version.
     failed: OnceLock<Box<Times>>,
     statuses: Box<[AtomicU64]>,
+    /// Calls by gRPC status; the last cell is for those without one that is known.
+    grpc: [AtomicU64; GRPC_STATUSES + 1],
 }
 
 #[derive(Debug)]
@@ -105,6 +110,19 @@ impl RoleShard {
         {
             bump(cell, 1);
         }
+    }
+
+    /// A gRPC call came to this point after `ttfb` microseconds: its status is not known yet.
+    pub(crate) fn grpc_head(&self, ttfb: u64) {
+        let detail = self.detail.get_or_init(Detail::boxed);
+        detail.succeeded.ttfb.record(ttfb);
+    }
+
+    /// A gRPC call has ended with this status, or with none.
+    pub(crate) fn grpc_end(&self, status: Option<u32>) {
+        let detail = self.detail.get_or_init(Detail::boxed);
+        let index = status.map_or(GRPC_STATUSES, |status| status as usize);
+        bump(&detail.grpc[index.min(GRPC_STATUSES)], 1);
     }
 
     /// haldane answered with this status in the place of the upstream.
@@ -187,6 +205,24 @@ impl RoleShard {
         }
     }
 
+    /// Calls `each` with every gRPC status that was seen and how often; `None` is none.
+    pub(crate) fn grpc_statuses(&self, mut each: impl FnMut(Option<u16>, u64)) {
+        let cells = self
+            .detail
+            .get()
+            .into_iter()
+            .flat_map(|detail| &detail.grpc);
+        for (status, cell) in (0..).zip(cells) {
+            let count = cell.load(Ordering::Relaxed);
+            if count != 0 {
+                each(
+                    Some(status).filter(|status| usize::from(*status) < GRPC_STATUSES),
+                    count,
+                );
+            }
+        }
+    }
+
     /// Adds the times to the first byte to `histogram`; returns their sum in microseconds.
     pub(crate) fn add_ttfb(&self, responses: Responses, histogram: &mut Histogram<u64>) -> u64 {
         self.times_of(responses)
@@ -219,6 +255,7 @@ impl Detail {
             succeeded: Times::new(),
             failed: OnceLock::new(),
             statuses: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
+            grpc: std::array::from_fn(|_| AtomicU64::new(0)),
         })
     }
 

@@ -15,6 +15,8 @@ pub(crate) enum ProxyError {
     ClientLeft,
     /// No route takes this host and path.
     NoRoute,
+    /// The version is configured to speak HTTP/2 and takes no tunnels there (RFC 8441).
+    NoTunnel,
     /// The version failed.
     Upstream(UpstreamError),
 }
@@ -74,7 +76,7 @@ impl ProxyError {
     pub(crate) const fn side(&self) -> Side {
         match self {
             Self::Client(_) | Self::ClientLeft => Side::Downstream,
-            Self::NoRoute => Side::Haldane,
+            Self::NoRoute | Self::NoTunnel => Side::Haldane,
             Self::Upstream(error) => Side::Upstream(match error {
                 UpstreamError::Connect | UpstreamError::ConnectTimeout => FailureReason::Connect,
                 UpstreamError::Reset | UpstreamError::Response => FailureReason::Reset,
@@ -89,6 +91,7 @@ impl ProxyError {
         Some(match self {
             Self::ClientLeft => return None,
             Self::NoRoute => (404, "haldane_no_route"),
+            Self::NoTunnel => (501, "haldane_no_tunnel"),
             Self::Client(error) => match error {
                 ClientError::Body => (400, "client_body"),
                 ClientError::Expectation => (417, "client_expectation"),
@@ -119,6 +122,7 @@ impl ProxyError {
             Self::Client(_) => "The request cannot be forwarded as it is.",
             Self::ClientLeft => "",
             Self::NoRoute => "No route takes this host and path.",
+            Self::NoTunnel => "The service takes no upgrades over HTTP/2.",
             Self::Upstream(UpstreamError::Connect | UpstreamError::ConnectTimeout) => {
                 "The service cannot be reached."
             }

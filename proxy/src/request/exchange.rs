@@ -22,7 +22,23 @@ pub(crate) struct Exchange {
     started: Micros,
     ttfb: Micros,
     status: u16,
+    /// A gRPC call has begun to answer and has no status yet.
+    awaits_grpc: bool,
     reported: bool,
+}
+
+/// The status of a call that its client gave up.
+const GRPC_CANCELLED: u32 = 1;
+
+/// What a response is, as far as its outcome is concerned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Call {
+    /// The status code tells.
+    Http,
+    /// A gRPC call: the status at its end tells.
+    Grpc,
+    /// The protocol was switched: what counts is that it was, and how it ended.
+    Session,
 }
 
 impl Exchange {
@@ -40,18 +56,25 @@ impl Exchange {
             started,
             ttfb: 0,
             status: 0,
+            awaits_grpc: false,
             reported: false,
         }
     }
 
     /// The head of the final response has come. If its status is a failure, the
     /// gates have judged it when this returns.
-    pub(crate) fn head(&mut self, status: u16) {
+    pub(crate) fn head(&mut self, status: u16, call: Call) {
         let now = self.worker.clock.micros();
         self.worker.deadlines.advance(now);
         self.ttfb = now.saturating_sub(self.started);
         self.status = status;
-        self.shard().head(status, self.ttfb);
+        match call {
+            Call::Http | Call::Session => self.shard().head(status, self.ttfb),
+            Call::Grpc => {
+                self.awaits_grpc = true;
+                self.shard().grpc_head(self.ttfb);
+            }
+        }
         if status >= FAILURE_STATUS {
             self.report(FailureReason::Status, now);
         }
@@ -71,6 +94,29 @@ impl Exchange {
         }
     }
 
+    /// A gRPC call has ended with this status, or without any.
+    pub(crate) fn complete_grpc(&mut self, status: Option<u32>) {
+        let now = self.worker.clock.micros();
+        let duration = now.saturating_sub(self.started);
+        self.awaits_grpc = false;
+        self.shard().grpc_end(status);
+        self.shard().complete(self.status, duration);
+        let failures = self.local.route.config.grpc_failures;
+        if failures.contains(status.unwrap_or(u32::MAX)) {
+            self.report(FailureReason::Grpc, now);
+        } else if !self.reported {
+            self.succeed(duration, now);
+        }
+    }
+
+    /// A session has ended well, or has stood long enough to be called a success. How
+    /// long it took says nothing about the version.
+    pub(crate) fn session_succeeded(&mut self) {
+        if !self.reported {
+            self.succeed(self.ttfb, self.worker.clock.micros());
+        }
+    }
+
     /// The version failed before its response was complete.
     pub(crate) fn fail(&mut self, reason: FailureReason) {
         self.report(reason, self.worker.clock.micros());
@@ -79,6 +125,13 @@ impl Exchange {
     /// haldane answers with this status in the place of the version.
     pub(crate) fn answered_for(&self, status: u16) {
         self.shard().answered_for(status);
+    }
+
+    /// The version has lost its traffic since this exchange was routed to it.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        let setting = self.local.route.setting();
+        self.routed.role == Role::Canary
+            && (setting.weight.is_zero() || setting.generation != self.routed.generation)
     }
 
     fn succeed(&mut self, duration: Micros, now: Micros) {
@@ -135,6 +188,10 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.awaits_grpc {
+            let status = (!self.reported).then_some(GRPC_CANCELLED);
+            self.shard().grpc_end(status);
+        }
         self.shard().finish();
     }
 }

@@ -1,17 +1,19 @@
-//! The heads that are passed on: strips hop-by-hop fields, then adds haldane's own.
+//! The fields that are passed on: strips hop-by-hop fields, then adds haldane's own.
 //!
 //! First everything is removed that the next hop must not see or could mistake for
 //! haldane's word, then haldane's own fields are added, so nothing that a client
-//! names in `Connection` can take those away (RFC 9110 §7.6.1).
+//! names in `Connection` can take those away (RFC 9110 §7.6.1). What is around the
+//! fields depends on the protocol: see [`super::http1_head`] and [`super::http2_head`].
 
 use std::net::IpAddr;
 
 use haldane_decide::role::Role;
 
+use super::fields::Fields;
 use super::inbound::Inbound;
 use crate::h1::body::Framing;
 use crate::h1::field::{Kind, members};
-use crate::h1::head::{FieldRef, Head};
+use crate::h1::head::{FieldRef, Head, Version};
 use crate::live::choice::{ISSUED_COOKIE, issued_key};
 
 /// What haldane tells the upstream about a request.
@@ -28,23 +30,13 @@ pub(crate) struct Introduction<'a> {
     pub(crate) force_header: Option<&'a str>,
 }
 
-/// Appends the head of a request as its upstream gets it.
-pub(crate) fn write_request(
-    out: &mut Vec<u8>,
+/// Adds the fields of a request as its upstream gets them, without `host`.
+pub(crate) fn request_fields<F: Fields>(
+    out: &mut F,
     inbound: &Inbound<'_>,
     introduction: &Introduction<'_>,
 ) {
     let head = inbound.head;
-    for part in [
-        head.method(),
-        b" ",
-        inbound.target,
-        b" HTTP/1.1\r\nhost: ",
-        inbound.host,
-        b"\r\n",
-    ] {
-        out.extend_from_slice(part);
-    }
     let nominated = Nominated::in_head(head);
     let is_force = |name: &[u8]| {
         introduction
@@ -63,67 +55,57 @@ pub(crate) fn write_request(
             | Kind::Reserved
             | Kind::Te
             | Kind::TransferEncoding
+            | Kind::Upgrade
             | Kind::XForwardedFor
             | Kind::XForwardedHost
             | Kind::XForwardedProto => false,
         };
         if pass {
-            write_field(out, field.name, field.value);
+            out.add(field.name, field.value);
         }
     }
-    if inbound.framing == Framing::Chunked {
-        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-    }
-    if head
-        .values(Kind::Te)
-        .flat_map(members)
-        .any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
-    {
-        out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
-    }
-    write_introduction(out, inbound, introduction);
-    out.extend_from_slice(b"\r\n");
+    introduce(out, inbound, introduction);
 }
 
-fn write_introduction(out: &mut Vec<u8>, inbound: &Inbound<'_>, introduction: &Introduction<'_>) {
+/// Whether the client reads trailers, the one thing that `TE` is still for.
+pub(crate) fn accepts_trailers(head: &Head) -> bool {
+    head.values(Kind::Te)
+        .flat_map(members)
+        .any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+}
+
+fn introduce<F: Fields>(out: &mut F, inbound: &Inbound<'_>, introduction: &Introduction<'_>) {
     let head = inbound.head;
-    out.extend_from_slice(b"x-forwarded-for: ");
-    if introduction.trusted {
-        for told in head
-            .values(Kind::XForwardedFor)
-            .filter(|value| !value.is_empty())
-        {
-            out.extend_from_slice(told);
-            out.extend_from_slice(b", ");
-        }
-    }
-    out.extend_from_slice(introduction.peer.as_bytes());
-    out.extend_from_slice(b"\r\n");
+    let hops = head
+        .values(Kind::XForwardedFor)
+        .filter(|value| introduction.trusted && !value.is_empty())
+        .flat_map(|told| [told, b", "])
+        .chain([introduction.peer.as_bytes()]);
+    out.add_parts(b"x-forwarded-for", hops);
     let told = |kind| {
         head.values(kind)
             .next()
             .filter(|value| introduction.trusted && !value.is_empty())
     };
     let scheme = told(Kind::XForwardedProto).unwrap_or(introduction.scheme.as_bytes());
-    write_field(out, b"x-forwarded-proto", scheme);
+    out.add(b"x-forwarded-proto", scheme);
     let host = told(Kind::XForwardedHost).unwrap_or(inbound.host);
     if !host.is_empty() {
-        write_field(out, b"x-forwarded-host", host);
+        out.add(b"x-forwarded-host", host);
     }
-    out.extend_from_slice(if inbound.is_http11() {
-        b"via: 1.1 haldane\r\n"
-    } else {
-        b"via: 1.0 haldane\r\n"
-    });
-    write_field(out, b"x-haldane-version", introduction.version.as_bytes());
-    write_field(
-        out,
-        b"x-haldane-role",
-        introduction.role.as_str().as_bytes(),
+    out.add(
+        b"via",
+        match head.version {
+            Version::Http10 => b"1.0 haldane",
+            Version::Http11 => b"1.1 haldane",
+            Version::Http2 => b"2.0 haldane",
+        },
     );
+    out.add(b"x-haldane-version", introduction.version.as_bytes());
+    out.add(b"x-haldane-role", introduction.role.as_str().as_bytes());
 }
 
-/// How a response is to be framed for the client that gets it.
+/// How a response is to be framed for a client with a connection of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Delivery {
     /// As chunks: the client speaks HTTP/1.1 and the length is not known.
@@ -135,12 +117,16 @@ pub(crate) enum Delivery {
 }
 
 impl Delivery {
-    /// The delivery of a response with this framing.
-    pub(crate) fn of(framing: Framing, to_http11: bool) -> Self {
+    /// The delivery of a response with this framing to a client of this version.
+    pub(crate) fn of(framing: Framing, client: Version) -> Self {
         match framing {
             Framing::Empty | Framing::Length(_) => Self::AsIs,
-            Framing::Chunked | Framing::UntilClose if to_http11 => Self::Chunked,
-            Framing::Chunked | Framing::UntilClose => Self::UntilClose,
+            Framing::Chunked | Framing::UntilClose => match client {
+                Version::Http10 => Self::UntilClose,
+                Version::Http11 => Self::Chunked,
+                // Streams end by themselves.
+                Version::Http2 => Self::AsIs,
+            },
         }
     }
 }
@@ -151,6 +137,7 @@ pub(crate) struct Envelope<'a> {
     /// Whether the client's connection stays open, and whether it speaks HTTP/1.1.
     pub(crate) keep_alive: bool,
     pub(crate) to_http11: bool,
+    pub(crate) framing: Framing,
     /// Added if the upstream gave none (RFC 9110 §6.6.1).
     pub(crate) date: &'a [u8],
     /// The version, if clients are told.
@@ -159,9 +146,19 @@ pub(crate) struct Envelope<'a> {
     pub(crate) issued: Option<u64>,
 }
 
-/// Appends the head of a final response as the client gets it.
-pub(crate) fn write_response(out: &mut Vec<u8>, head: &Head, envelope: &Envelope<'_>) {
-    write_status_line(out, head);
+impl Envelope<'_> {
+    /// Nothing follows this head, not even trailers.
+    pub(crate) fn is_all(&self, head: &Head) -> bool {
+        match self.framing {
+            Framing::Empty => true,
+            Framing::Length(length) => length == 0 && !head.is_open,
+            Framing::Chunked | Framing::UntilClose => false,
+        }
+    }
+}
+
+/// Adds the fields of a final response as the client gets them.
+pub(crate) fn response_fields<F: Fields>(out: &mut F, head: &Head, envelope: &Envelope<'_>) {
     let nominated = Nominated::in_head(head);
     let mut has_date = false;
     for field in head.fields() {
@@ -171,74 +168,40 @@ pub(crate) fn write_response(out: &mut Vec<u8>, head: &Head, envelope: &Envelope
             | Kind::KeepAlive
             | Kind::Reserved
             | Kind::Te
-            | Kind::TransferEncoding => false,
-            // A 204 has no length to tell (RFC 9110 §8.6), and some clients would wait for it.
-            Kind::ContentLength => head.status != 204,
+            | Kind::TransferEncoding
+            | Kind::Upgrade => false,
+            // A 204 has no length to tell (RFC 9110 §8.6), and some clients would wait
+            // for it; a switch of protocols has none either.
+            Kind::ContentLength => !matches!(head.status, 101 | 204),
             Kind::Date => !std::mem::replace(&mut has_date, true),
             _ => !nominated.contains(&field),
         };
         if pass {
-            write_field(out, field.name, field.value);
+            out.add(field.name, field.value);
         }
     }
     if !has_date {
-        write_field(out, b"date", envelope.date);
-    }
-    if envelope.delivery == Delivery::Chunked {
-        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        out.add(b"date", envelope.date);
     }
     if let Some(version) = envelope.version {
-        write_field(out, b"x-haldane-version", version.as_bytes());
+        out.add(b"x-haldane-version", version.as_bytes());
     }
     if let Some(draw) = envelope.issued {
-        for part in [
-            b"set-cookie: ",
+        let key = issued_key(draw);
+        let cookie = [
             ISSUED_COOKIE.as_bytes(),
             b"=",
-            &issued_key(draw),
-            b"; Path=/; HttpOnly; SameSite=Lax\r\n",
-        ] {
-            out.extend_from_slice(part);
-        }
+            &key,
+            b"; Path=/; HttpOnly; SameSite=Lax",
+        ];
+        out.add_parts(b"set-cookie", cookie.into_iter());
     }
-    write_connection(out, envelope.keep_alive, envelope.to_http11);
-    out.extend_from_slice(b"\r\n");
 }
 
-/// Appends an interim response (RFC 9110 §15.2).
-pub(crate) fn write_interim(out: &mut Vec<u8>, head: &Head) {
-    write_status_line(out, head);
+/// Adds the fields of an interim response (RFC 9110 §15.2).
+pub(crate) fn interim_fields<F: Fields>(out: &mut F, head: &Head) {
     for field in head.fields().filter(|field| field.kind == Kind::Other) {
-        write_field(out, field.name, field.value);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Appends what the client must know about its connection, where it is not the default.
-pub(crate) fn write_connection(out: &mut Vec<u8>, keep_alive: bool, to_http11: bool) {
-    match (keep_alive, to_http11) {
-        (false, _) => out.extend_from_slice(b"connection: close\r\n"),
-        (true, false) => out.extend_from_slice(b"connection: keep-alive\r\n"),
-        (true, true) => {}
-    }
-}
-
-fn write_status_line(out: &mut Vec<u8>, head: &Head) {
-    let mut digits = itoa::Buffer::new();
-    for part in [
-        b"HTTP/1.1 ",
-        digits.format(head.status).as_bytes(),
-        b" ",
-        head.reason(),
-        b"\r\n",
-    ] {
-        out.extend_from_slice(part);
-    }
-}
-
-pub(crate) fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    for part in [name, b": ", value, b"\r\n"] {
-        out.extend_from_slice(part);
+        out.add(field.name, field.value);
     }
 }
 
@@ -257,6 +220,7 @@ impl<'a> Nominated<'a> {
             .any(|member| {
                 !member.eq_ignore_ascii_case(b"keep-alive")
                     && !member.eq_ignore_ascii_case(b"close")
+                    && !member.eq_ignore_ascii_case(b"upgrade")
             });
         Self { head, any }
     }

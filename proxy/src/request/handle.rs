@@ -5,20 +5,20 @@ use std::rc::Rc;
 use haldane_decide::outcome::FailureReason;
 
 use super::error::{ProxyError, Side};
-use super::exchange::Exchange;
-use super::forward::{self, Delivery, Envelope};
+use super::exchange::{Call, Exchange};
+use super::forward::{Delivery, Envelope};
 use super::inbound::{Inbound, wants_keep_alive};
-use super::pump::Pump;
-use super::reject;
+use super::pump::{Pump, Tail};
 use super::relay::{Ending, Relay};
 use super::send::{Answer, Outbound};
 use super::serve::{Next, Session};
 use super::split_key::RequestFacts;
+use super::{grpc, reject, tunnel};
 use crate::h1::body::Framing;
 use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
 use crate::live::choice::Claim;
-use crate::upstream::Upstream;
+use crate::upstream::{Connection, Upstream};
 
 /// The life of one request. Cannot fail: an error is a response too.
 pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
@@ -36,7 +36,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
     worker.deadlines.advance(started);
     let facts = RequestFacts {
         head,
-        peer: session.peer,
+        peer: session.origin.peer,
         trusted_proxies: &worker.trusted_proxies,
     };
     let claim = Claim::read(&local.route.config.sticky, &facts, fastrand::u64(..));
@@ -58,7 +58,13 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
             } else {
                 None
             };
-            deliver(session, &outbound, exchange, answer, &response, issued).await
+            let delivery = Deliver {
+                outbound: &outbound,
+                exchange,
+                response: &response,
+                issued,
+            };
+            delivery.deliver(session, answer).await
         }
         Err(error) => {
             if let Side::Upstream(reason) = error.side() {
@@ -75,82 +81,152 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
     next
 }
 
-/// Passes a response on. The outcome is reported, and judged, before the client
-/// sees what it is made of.
-async fn deliver(
-    session: &mut Session,
-    outbound: &Outbound<'_>,
-    mut exchange: Exchange,
-    answer: Answer,
-    response: &Head,
+/// A response that is to be passed on. The outcome is reported, and judged, before
+/// the client sees what it is made of.
+struct Deliver<'a> {
+    outbound: &'a Outbound<'a>,
+    exchange: Exchange,
+    response: &'a Head,
+    /// The split key that the client is given.
     issued: Option<u64>,
-) -> Next {
-    exchange.head(response.status);
+}
 
-    let Answer {
-        mut connection,
-        mut upload,
-        framing,
-    } = answer;
-    let inbound = outbound.inbound;
-    let delivery = Delivery::of(framing, inbound.is_http11());
-    let keep_alive = inbound.keep_alive
-        && delivery != Delivery::UntilClose
-        && upload.is_complete()
-        && !session.worker.lets_clients_go();
-    let envelope = Envelope {
-        delivery,
-        keep_alive,
-        to_http11: inbound.is_http11(),
-        date: &session.worker.date(),
-        version: outbound.told_version(),
-        issued,
-    };
-    forward::write_response(session.wire.output(), response, &envelope);
+impl Deliver<'_> {
+    async fn deliver(mut self, session: &mut Session, answer: Answer) -> Next {
+        let call = self.call(&answer);
+        self.exchange.head(self.response.status, call);
+        if answer.switched {
+            return self.tunnel(session, answer).await;
+        }
+        let Answer {
+            mut connection,
+            mut upload,
+            framing,
+            ..
+        } = answer;
+        let inbound = self.outbound.inbound;
+        let delivery = Delivery::of(framing, inbound.head.version);
+        let keep_alive = inbound.keep_alive
+            && delivery != Delivery::UntilClose
+            && upload.is_complete()
+            && !session.worker.lets_clients_go();
+        let date = session.worker.date();
+        let envelope = self.envelope(framing, delivery, keep_alive, &date);
+        if session.respond(self.response, &envelope, None).is_err() {
+            return Next::Drop;
+        }
 
-    let idle_body = outbound.local.route.config.timeouts.idle_body;
-    let mut relay = Relay {
-        client: &mut session.wire,
-        upstream: &mut connection.wire,
-        watch: &session.watch,
-        upload: &mut upload,
-        idle_body,
-    };
-    let ending = relay
-        .body(Pump::new(framing, delivery == Delivery::Chunked))
-        .await;
-    match ending {
-        Ending::Complete { at_once } => {
-            exchange.complete(at_once);
-            let reusable = upload.is_complete()
-                && framing != Framing::UntilClose
-                && connection.wire.input().is_empty()
-                && wants_keep_alive(response);
-            if reusable {
-                Upstream::give_back(
-                    connection,
-                    session.worker.deadlines.now(),
-                    announced_idle_limit(response),
-                );
+        let idle_body = self.outbound.idle_body();
+        let tail = match delivery {
+            Delivery::Chunked => Tail::Chunk,
+            Delivery::AsIs | Delivery::UntilClose => Tail::Nothing,
+        };
+        let mut body = Pump::new(&connection.peer, framing, tail);
+        let mut relay = Relay {
+            client: &mut session.client,
+            upstream: &mut connection.peer,
+            watch: &session.watch,
+            upload: &mut upload,
+            idle_body,
+        };
+        match relay.body(&mut body).await {
+            Ending::Complete { at_once } => {
+                match call {
+                    Call::Grpc => self
+                        .exchange
+                        .complete_grpc(grpc::status(self.response, &body)),
+                    Call::Http | Call::Session => self.exchange.complete(at_once),
+                }
+                body.finish(&mut session.client);
+                if upload.is_complete() && framing != Framing::UntilClose {
+                    self.keep(session, connection);
+                }
+                drop(self);
+                match session.flush(idle_body).await {
+                    Ok(()) if keep_alive => Next::Request,
+                    Ok(()) if upload.is_complete() => Next::Close,
+                    Ok(()) => Next::Linger,
+                    Err(_) => Next::Drop,
+                }
             }
-            drop(exchange);
-            match session.flush(idle_body).await {
-                Ok(()) if keep_alive => Next::Request,
-                Ok(()) if upload.is_complete() => Next::Close,
-                Ok(()) => Next::Linger,
-                Err(_) => Next::Drop,
+            Ending::Abandoned => {
+                connection.give_up(session.client.reason());
+                Next::Drop
+            }
+            Ending::Broken => {
+                self.broken(session, (FailureReason::Truncated, connection), delivery)
+                    .await
+            }
+            Ending::Stalled => {
+                self.broken(session, (FailureReason::Timeout, connection), delivery)
+                    .await
             }
         }
-        Ending::Abandoned => Next::Drop,
-        Ending::Broken | Ending::Stalled => {
-            let stalled = ending == Ending::Stalled;
-            exchange.fail(if stalled {
-                FailureReason::Timeout
-            } else {
-                FailureReason::Truncated
-            });
-            drop(exchange);
-            session.cut(delivery, idle_body).await
+    }
+
+    fn call(&self, answer: &Answer) -> Call {
+        if answer.switched {
+            Call::Session
+        } else if self.response.status == 200 && grpc::is_call(self.outbound.inbound.head) {
+            Call::Grpc
+        } else {
+            Call::Http
+        }
+    }
+
+    fn envelope<'e>(
+        &'e self,
+        framing: Framing,
+        delivery: Delivery,
+        keep_alive: bool,
+        date: &'e [u8],
+    ) -> Envelope<'e> {
+        Envelope {
+            delivery,
+            keep_alive,
+            to_http11: self.outbound.inbound.reads_interim(),
+            framing,
+            date,
+            version: self.outbound.told_version(),
+            issued: self.issued,
+        }
+    }
+
+    /// The upstream broke off, or stopped.
+    async fn broken(
+        mut self,
+        session: &mut Session,
+        (reason, connection): (FailureReason, Connection),
+        delivery: Delivery,
+    ) -> Next {
+        self.exchange.fail(reason);
+        let idle_body = self.outbound.idle_body();
+        drop(self);
+        let told = connection.peer.reason();
+        connection.give_up(None);
+        session.cut(delivery, told, idle_body).await
+    }
+
+    async fn tunnel(self, session: &mut Session, answer: Answer) -> Next {
+        let date = session.worker.date();
+        let envelope = self.envelope(Framing::UntilClose, Delivery::AsIs, true, &date);
+        let switch = self.outbound.switch();
+        if session.respond(self.response, &envelope, switch).is_err() {
+            return Next::Drop;
+        }
+        let tunnel = tunnel::Tunnel {
+            timeouts: self.outbound.local.route.config.timeouts,
+            is_websocket: switch.is_some_and(super::switch::Switch::is_websocket),
+            exchange: self.exchange,
+        };
+        tunnel.run(session, answer.connection).await
+    }
+
+    /// Keeps a connection on which nothing is left of this exchange.
+    fn keep(&self, session: &Session, connection: Connection) {
+        if connection.peer.input().is_empty() && wants_keep_alive(self.response) {
+            let now = session.worker.deadlines.now();
+            Upstream::give_back(connection, now, announced_idle_limit(self.response));
         }
     }
 }

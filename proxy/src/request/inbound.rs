@@ -5,9 +5,10 @@ use crate::h1::field::{Kind, members};
 use crate::h1::head::{Head, Version};
 
 use super::error::{ClientError, ProxyError};
+use super::switch::Switch;
 
 /// A request head that may be forwarded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Inbound<'a> {
     pub(crate) head: &'a Head,
     /// How long its body is.
@@ -20,19 +21,30 @@ pub(crate) struct Inbound<'a> {
     pub(crate) keep_alive: bool,
     /// The client waits for `100 Continue`.
     pub(crate) expects_continue: bool,
+    /// The client wants to switch protocols.
+    pub(crate) switch: Option<Switch<'a>>,
 }
 
 impl<'a> Inbound<'a> {
     /// Checks a head. Whatever two servers could understand differently is refused.
     pub(crate) fn check(head: &'a Head) -> Result<Self, ProxyError> {
-        if head.method() == b"CONNECT" {
+        let mut switch = Switch::in_head(head);
+        if head.method() == b"CONNECT" && switch.is_none() {
             return Err(ClientError::Method.into());
         }
-        let framing = Framing::of_request(head)?;
+        let mut framing = Framing::of_request(head)?;
+        if head.version == Version::Http2 && switch.is_some() {
+            // What comes is not a body but the other protocol.
+            framing = Framing::Empty;
+        } else if framing != Framing::Empty {
+            // An upgrade may be ignored (RFC 9110 §7.8), a body may not.
+            switch = None;
+        }
         let named = host_field(head)?;
         let (host, target) = match head.target() {
             b"*" if head.method() == b"OPTIONS" => (named, &b"*"[..]),
             target @ [b'/', ..] => (named, target),
+            _ if head.version == Version::Http2 => return Err(ClientError::Target.into()),
             target => absolute(target).ok_or(ClientError::Target)?,
         };
         let mut expects_continue = false;
@@ -49,7 +61,16 @@ impl<'a> Inbound<'a> {
             target,
             keep_alive: wants_keep_alive(head),
             expects_continue,
+            switch,
         })
+    }
+
+    /// The method as HTTP/1.1 has it: a tunnel begins with a GET there.
+    pub(crate) fn method(&self) -> &'a [u8] {
+        match self.head.method() {
+            b"CONNECT" => b"GET",
+            method => method,
+        }
     }
 
     /// The path without the query.
@@ -68,9 +89,9 @@ impl<'a> Inbound<'a> {
         )
     }
 
-    /// Whether the client speaks HTTP/1.1: it reads chunks and interim responses.
-    pub(crate) fn is_http11(&self) -> bool {
-        self.head.version == Version::Http11
+    /// Whether the client reads interim responses.
+    pub(crate) fn reads_interim(&self) -> bool {
+        self.head.version != Version::Http10
     }
 }
 
@@ -83,7 +104,7 @@ pub(crate) fn wants_keep_alive(head: &Head) -> bool {
     };
     match head.version {
         Version::Http10 => has(b"keep-alive") && !has(b"close"),
-        Version::Http11 => !has(b"close"),
+        Version::Http11 | Version::Http2 => !has(b"close"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Moves one body from one connection to another, with back-pressure.
+//! Moves one body from one peer to another, with back-pressure.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -6,19 +6,44 @@ use std::task::{Context, Poll};
 use crate::h1::body::{BodyReader, Framing};
 use crate::h1::chunked;
 use crate::h1::wire::Wire;
+use crate::http2::message::fields_in;
+use crate::peer::Peer;
+use crate::websocket::Frames;
 
 /// One body on its way.
 pub(crate) struct Pump {
     reader: BodyReader,
-    /// Whether the receiver gets chunks.
-    chunked: bool,
+    tail: Tail,
     /// Bytes that are missing from the chunk that was opened.
     in_chunk: usize,
     ended: bool,
+    /// The trailer fields of the body, as lines, once it is complete.
+    trailers: Vec<u8>,
+    /// Follows the frames that are moved, where there are any.
+    frames: Option<Frames>,
     /// Bytes of the body that the receiver's side has taken.
     pub(crate) moved: u64,
     /// Whom the last call waited for.
     pub(crate) waits_for: End,
+}
+
+/// How a receiver that has a connection of its own is told the end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Tail {
+    /// By the last chunk; what comes before are chunks.
+    Chunk,
+    /// Not at all: it counts, or its connection ends.
+    Nothing,
+}
+
+impl Tail {
+    /// How an upstream is told the end of a request body with this framing.
+    pub(crate) fn of(framing: Framing) -> Self {
+        match framing {
+            Framing::Chunked => Self::Chunk,
+            Framing::Empty | Framing::Length(_) | Framing::UntilClose => Self::Nothing,
+        }
+    }
 }
 
 /// An end of a pump.
@@ -40,30 +65,65 @@ pub(crate) enum Broken {
 }
 
 impl Pump {
-    /// A pump for a body with this framing. `chunked`: the receiver gets chunks.
-    pub(crate) fn new(framing: Framing, chunked: bool) -> Self {
+    /// A pump for a body with this framing, which `from` sends.
+    pub(crate) fn new(from: &Peer, framing: Framing, tail: Tail) -> Self {
         Self {
-            reader: BodyReader::new(framing),
-            chunked,
+            reader: from.reader(framing),
+            tail,
             in_chunk: 0,
             ended: false,
+            trailers: Vec::new(),
+            frames: None,
             moved: 0,
             waits_for: End::Sender,
         }
     }
 
-    /// Whether the whole body was read and handed to the receiver's connection.
+    /// A pump for one direction of a tunnel; `frames` follows what is in it.
+    pub(crate) fn tunnel(frames: Option<Frames>) -> Self {
+        Self {
+            reader: BodyReader::new(Framing::UntilClose),
+            tail: Tail::Nothing,
+            in_chunk: 0,
+            ended: false,
+            trailers: Vec::new(),
+            frames,
+            moved: 0,
+            waits_for: End::Sender,
+        }
+    }
+
+    /// Whether the whole body was read and handed to the receiver's side.
     pub(crate) fn is_done(&self) -> bool {
         self.ended
     }
 
+    /// The value of a trailer field, once the body is complete.
+    pub(crate) fn trailer(&self, name: &[u8]) -> Option<&[u8]> {
+        fields_in(&self.trailers)
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// Sees bytes of a tunnel that are dropped and not moved.
+    pub(crate) fn follow(&mut self, dropped: &[u8]) {
+        if let Some(frames) = &mut self.frames {
+            frames.follow(dropped);
+        }
+    }
+
+    /// What follows the frames that are moved.
+    pub(crate) fn frames(&self) -> Option<&Frames> {
+        self.frames.as_ref()
+    }
+
     /// Moves what can be moved. Ready when the body is complete; its last bytes may
-    /// still wait in the receiver's write buffer.
+    /// still wait in the receiver's write buffer, and [`Pump::finish`] says that it ends.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Wire,
-        to: &mut Wire,
+        from: &mut Peer,
+        to: &mut Peer,
     ) -> Poll<Result<(), Broken>> {
         while !self.ended {
             let piece = self
@@ -81,7 +141,7 @@ impl Pump {
                     }
                 }
             } else if self.reader.is_done() {
-                self.end(to);
+                self.end(from);
             } else {
                 match from.poll_fill(cx) {
                     Poll::Ready(Ok(0)) if self.reader.ends_at_close() => {}
@@ -95,7 +155,7 @@ impl Pump {
     }
 
     /// Nothing to read: what was moved goes out now, it may be all for a while.
-    fn poll_idle(&mut self, cx: &mut Context<'_>, to: &mut Wire) -> Poll<Result<(), Broken>> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>, to: &mut Peer) -> Poll<Result<(), Broken>> {
         self.waits_for = match to.poll_flush(cx) {
             Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Receiver)),
             Poll::Ready(Ok(())) => End::Sender,
@@ -108,38 +168,73 @@ impl Pump {
         &mut self,
         cx: &mut Context<'_>,
         available: usize,
-        from: &mut Wire,
+        from: &mut Peer,
+        to: &mut Peer,
+    ) -> Poll<io::Result<()>> {
+        let chunks = match to {
+            Peer::H1(wire) if self.tail == Tail::Chunk => Some(wire),
+            Peer::H1(_) | Peer::H2(_) => None,
+        };
+        if let Some(wire) = chunks {
+            return self.poll_move_chunk(cx, available, from, wire);
+        }
+        let data = &from.input()[..available];
+        let moved = std::task::ready!(to.poll_send(cx, data))?;
+        self.moved(moved, from)?;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_move_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        available: usize,
+        from: &mut Peer,
         to: &mut Wire,
     ) -> Poll<io::Result<()>> {
-        if self.chunked && self.in_chunk == 0 {
+        if self.in_chunk == 0 {
             chunked::write_size(to.output(), available);
             self.in_chunk = available;
         }
-        let most = if self.chunked {
-            self.in_chunk.min(available)
-        } else {
-            available
-        };
-        let moved = std::task::ready!(to.poll_send(cx, &from.input()[..most]))?;
-        if moved == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        from.consume(moved);
-        self.reader.used(moved);
-        self.moved += moved as u64;
-        if self.chunked {
-            self.in_chunk -= moved;
-            if self.in_chunk == 0 {
-                to.output().extend_from_slice(b"\r\n");
-            }
+        let data = &from.input()[..self.in_chunk.min(available)];
+        let moved = std::task::ready!(to.poll_send(cx, data))?;
+        self.moved(moved, from)?;
+        self.in_chunk -= moved;
+        if self.in_chunk == 0 {
+            to.output().extend_from_slice(b"\r\n");
         }
         Poll::Ready(Ok(()))
     }
 
-    fn end(&mut self, to: &mut Wire) {
+    fn moved(&mut self, moved: usize, from: &mut Peer) -> io::Result<()> {
+        if moved == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        if let Some(frames) = &mut self.frames {
+            frames.follow(&from.input()[..moved]);
+        }
+        from.consume(moved);
+        self.reader.used(moved);
+        self.moved += moved as u64;
+        Ok(())
+    }
+
+    fn end(&mut self, from: &Peer) {
         self.ended = true;
-        if self.chunked {
-            chunked::write_end(to.output(), self.reader.trailers());
+        let trailers = match from {
+            Peer::H1(_) => self.reader.trailers(),
+            Peer::H2(stream) => stream.trailers(),
+        };
+        self.trailers = trailers.to_vec();
+    }
+
+    /// Tells the receiver that the body is complete, which it must be.
+    pub(crate) fn finish(&self, to: &mut Peer) {
+        match to {
+            Peer::H1(wire) if self.tail == Tail::Chunk => {
+                chunked::write_end(wire.output(), &self.trailers);
+            }
+            Peer::H1(_) => {}
+            Peer::H2(stream) => stream.finish(&self.trailers),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Streams a request up and its response down at the same time, and sees how each ended.
 
 use std::future::poll_fn;
-use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,15 +9,17 @@ use crate::buffers::SMALL;
 use crate::deadline::{Guard, Party};
 use crate::h1::head::{Head, HeadLimits};
 use crate::h1::wire::Wire;
+use crate::http2::stream::NoHead;
+use crate::peer::Peer;
 
-/// Both connections of an exchange.
+/// Both ends of an exchange.
 pub(crate) struct Relay<'a> {
-    pub(crate) client: &'a mut Wire,
-    pub(crate) upstream: &'a mut Wire,
+    pub(crate) client: &'a mut Peer,
+    pub(crate) upstream: &'a mut Peer,
     pub(crate) watch: &'a Guard,
     /// The request body.
     pub(crate) upload: &'a mut Upload,
-    /// Without progress in a body for this long, whoever is waited for has failed.
+    /// Without progress in either body for this long, whoever is waited for has failed.
     pub(crate) idle_body: Duration,
 }
 
@@ -46,6 +47,11 @@ pub(crate) enum HeadFailure {
     ClientTooSlow,
     /// The upstream closed or reset the connection before the first byte of an answer.
     NoAnswer,
+    /// The upstream will close the connection, and says that it has not begun with the
+    /// request (RFC 9113 §6.8); so it is if the connection is still open.
+    GoneAway,
+    /// The upstream says that it has not begun with the request (RFC 9113 §8.7).
+    Refused,
     /// The upstream broke off within the head.
     Reset,
     /// What came is no response head.
@@ -116,25 +122,14 @@ impl Relay<'_> {
         timeout: Duration,
     ) -> Poll<Result<(), HeadFailure>> {
         self.poll_upload(cx)?;
-        loop {
-            if !self.upstream.input().is_empty() {
-                match head.parse_response(self.upstream.input(), limits) {
-                    Ok(Some(length)) => {
-                        self.upstream.consume(length);
-                        return Poll::Ready(Ok(()));
-                    }
-                    Ok(None) => {}
-                    Err(_) => return Poll::Ready(Err(HeadFailure::Malformed)),
-                }
-            }
-            match self.upstream.poll_fill(cx) {
-                Poll::Ready(Ok(read)) if read > 0 => {}
-                Poll::Ready(_) if self.upstream.input().is_empty() => {
-                    return Poll::Ready(Err(HeadFailure::NoAnswer));
-                }
-                Poll::Ready(_) => return Poll::Ready(Err(HeadFailure::Reset)),
-                Poll::Pending => break,
-            }
+        let answered = match self.upstream {
+            Peer::H1(wire) => poll_text(cx, wire, head, limits),
+            Peer::H2(stream) => stream
+                .poll_head(cx, head, limits)
+                .map_err(HeadFailure::from),
+        };
+        if answered.is_ready() {
+            return answered;
         }
         self.poll_client_left(cx)
             .map_err(|()| HeadFailure::ClientLeft)?;
@@ -171,7 +166,8 @@ impl Relay<'_> {
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), HeadFailure> {
         if !self.upload.is_over() {
             match self.upload.pump.poll(cx, self.client, self.upstream) {
-                Poll::Ready(Ok(())) | Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.upload.pump.finish(self.upstream),
+                Poll::Pending => {}
                 Poll::Ready(Err(Broken::Framing)) => return Err(HeadFailure::ClientBody),
                 Poll::Ready(Err(Broken::Sender)) => return Err(HeadFailure::ClientLeft),
                 Poll::Ready(Err(Broken::Receiver)) => self.upload.refused = true,
@@ -187,8 +183,15 @@ impl Relay<'_> {
     /// Sees whether the client went away while nothing is expected from it. What it
     /// sends ahead is kept for the next request, up to one buffer.
     fn poll_client_left(&mut self, cx: &mut Context<'_>) -> Result<(), ()> {
-        while self.upload.is_over() && self.client.has_room(SMALL) {
-            match self.client.poll_fill(cx) {
+        let wire = match self.client {
+            Peer::H1(wire) => wire,
+            Peer::H2(stream) => {
+                let given_up = stream.poll_given_up(cx).is_ready();
+                return if given_up { Err(()) } else { Ok(()) };
+            }
+        };
+        while self.upload.is_over() && wire.has_room(SMALL) {
+            match wire.poll_fill(cx) {
                 Poll::Ready(Ok(read)) if read > 0 => {}
                 Poll::Ready(_) => return Err(()),
                 Poll::Pending => break,
@@ -197,13 +200,14 @@ impl Relay<'_> {
         Ok(())
     }
 
-    /// Streams the response body down, and what is left of the request up.
-    pub(crate) async fn body(&mut self, mut download: Pump) -> Ending {
+    /// Streams the response body down, and what is left of the request up. The client
+    /// is not told yet that a body is complete.
+    pub(crate) async fn body(&mut self, download: &mut Pump) -> Ending {
         let mut seen = None;
         let mut polls = 0_u32;
         let ending = poll_fn(|cx| {
             polls += 1;
-            let ending = self.poll_body(cx, &mut download, &mut seen);
+            let ending = self.poll_body(cx, download, &mut seen);
             ending.map(|ending| match ending {
                 Ending::Complete { .. } => Ending::Complete {
                     at_once: polls == 1,
@@ -253,10 +257,50 @@ impl Relay<'_> {
     }
 }
 
-/// Writes what waits for the client, for as long as it keeps reading.
-pub(crate) async fn flush(client: &mut Wire, watch: &Guard, timeout: Duration) -> io::Result<()> {
-    let flushed = watch.within(Party::Client, timeout, poll_fn(|cx| client.poll_flush(cx)));
-    flushed
-        .await
-        .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+/// Reads a response head that comes as text.
+fn poll_text(
+    cx: &mut Context<'_>,
+    upstream: &mut Wire,
+    head: &mut Head,
+    limits: HeadLimits,
+) -> Poll<Result<(), HeadFailure>> {
+    loop {
+        if !upstream.input().is_empty() {
+            match head.parse_response(upstream.input(), limits) {
+                Ok(Some(length)) => {
+                    upstream.consume(length);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(None) => {}
+                Err(_) => return Poll::Ready(Err(HeadFailure::Malformed)),
+            }
+        }
+        match std::task::ready!(upstream.poll_fill(cx)) {
+            Ok(read) if read > 0 => {}
+            _ if upstream.input().is_empty() => return Poll::Ready(Err(HeadFailure::NoAnswer)),
+            _ => return Poll::Ready(Err(HeadFailure::Reset)),
+        }
+    }
+}
+
+impl From<NoHead> for HeadFailure {
+    fn from(none: NoHead) -> Self {
+        match none {
+            NoHead::Ended(error)
+                if error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM) =>
+            {
+                Self::Refused
+            }
+            NoHead::Ended(error)
+                if error.is_go_away()
+                    && error.is_remote()
+                    && error.reason() == Some(h2::Reason::NO_ERROR) =>
+            {
+                Self::GoneAway
+            }
+            NoHead::Ended(error) if error.is_reset() => Self::Reset,
+            NoHead::Ended(_) => Self::NoAnswer,
+            NoHead::TooLarge => Self::Malformed,
+        }
+    }
 }

@@ -5,14 +5,19 @@ use std::rc::Rc;
 use haldane_decide::role::Role;
 
 use super::error::{ClientError, ProxyError, UpstreamError};
-use super::forward::{self, Introduction};
+use super::forward::Introduction;
+use super::http1_head;
+use super::http2_head::{self, Destination};
 use super::inbound::Inbound;
-use super::pump::Pump;
+use super::pump::{Pump, Tail};
 use super::relay::{HeadFailure, Relay, Upload};
 use super::serve::Session;
+use super::switch::Switch;
+use crate::deadline::Party;
 use crate::h1::body::Framing;
 use crate::h1::head::Head;
-use crate::upstream::{Connection, Upstream};
+use crate::peer::Peer;
+use crate::upstream::{Connection, Link, Opened, Upstream};
 use crate::worker::LocalRoute;
 
 /// More interim responses than this are no answer to one request.
@@ -31,13 +36,15 @@ pub(crate) struct Answer {
     /// What is left of the request body.
     pub(crate) upload: Upload,
     pub(crate) framing: Framing,
+    /// The upstream has switched protocols: what follows is no body.
+    pub(crate) switched: bool,
 }
 
 /// Why an attempt gave no answer.
 enum Failure {
     Final(ProxyError),
-    /// The pooled connection was closed before anything of this request can have
-    /// been processed, or a repetition does no harm.
+    /// The connection was closed before anything of this request can have been
+    /// processed, or a repetition does no harm.
     Stale,
 }
 
@@ -58,24 +65,26 @@ impl Outbound<'_> {
         let pooled = upstream.check_out(endpoint, session.worker.deadlines.now());
         // A request that must not be repeated is worth a system call to see whether
         // the upstream has just closed the connection.
-        let pooled =
-            pooled.filter(|connection| self.inbound.is_idempotent() || connection.wire.is_quiet());
-        if let Some(connection) = pooled {
-            match self.attempt(session, upstream, connection, response).await {
+        let pooled = pooled.filter(|opened| self.inbound.is_idempotent() || opened.is_quiet());
+        if let Some(opened) = pooled {
+            match self
+                .attempt(session, upstream, (endpoint, opened), response)
+                .await
+            {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Stale) => {}
             }
         }
         let timeout = self.local.route.config.timeouts.connect;
-        let connection = upstream
+        let opened = upstream
             .connect(endpoint, timeout, &session.watch)
             .await
             .map_err(|error| {
                 tracing::debug!(route = &*self.local.route.config.name, role = %self.role, %error, "cannot connect");
                 UpstreamError::from(error)
             })?;
-        self.attempt(session, upstream, connection, response)
+        self.attempt(session, upstream, (endpoint, opened), response)
             .await
             .map_err(|failure| match failure {
                 Failure::Final(error) => error,
@@ -87,43 +96,49 @@ impl Outbound<'_> {
         &self,
         session: &mut Session,
         upstream: &Rc<Upstream>,
-        mut connection: Connection,
+        (endpoint, opened): (usize, Opened),
         response: &mut Head,
     ) -> Result<Answer, Failure> {
-        self.write_head(session, upstream, &mut connection);
+        if let Link::Shared(lease) = &opened.link
+            && self.inbound.switch.is_some()
+        {
+            let asked = lease.connection.takes_tunnels();
+            let timeout = self.local.route.config.timeouts.connect;
+            let asked = session.watch.within(Party::Upstream, timeout, asked);
+            if asked.await != Some(true) {
+                return Err(Failure::Final(ProxyError::NoTunnel));
+            }
+        }
+        let mut connection = self.engage(session, upstream, (endpoint, opened))?;
         let framing = self.inbound.framing;
         let mut upload = Upload::new(
-            Pump::new(framing, framing == Framing::Chunked),
+            Pump::new(&session.client, framing, Tail::of(framing)),
             self.inbound.expects_continue,
         );
-        let reused = connection.reused;
         let (limits, timeouts) = (
             session.worker.head_limits(),
             self.local.route.config.timeouts,
         );
         for interim in 0..INTERIM_MAX {
             let mut relay = Relay {
-                client: &mut session.wire,
-                upstream: &mut connection.wire,
+                client: &mut session.client,
+                upstream: &mut connection.peer,
                 watch: &session.watch,
                 upload: &mut upload,
-                idle_body: timeouts.idle_body,
+                idle_body: self.idle_body(),
             };
             if let Err(failure) = relay.head(response, limits, timeouts.response).await {
                 // An interim response is the first byte of an answer too.
                 let untouched = interim == 0 && upload.pump.moved == 0;
-                let replayable = reused && untouched && self.inbound.is_idempotent();
-                return Err(match failure {
-                    HeadFailure::NoAnswer if replayable => Failure::Stale,
-                    failure => Failure::Final(failure.into()),
-                });
+                return Err(self.failure(failure, &connection, untouched));
             }
-            if !matches!(response.status, 100 | 102..=199) {
-                let framing = self.framing(response).map_err(Failure::Final)?;
+            let switched = self.is_switched(response).map_err(Failure::Final)?;
+            if switched || !matches!(response.status, 100 | 102..=199) {
                 return Ok(Answer {
+                    framing: self.framing(response, switched).map_err(Failure::Final)?,
                     connection,
                     upload,
-                    framing,
+                    switched,
                 });
             }
             upload.awaits_continue &= response.status != 100;
@@ -134,42 +149,123 @@ impl Outbound<'_> {
         Err(Failure::Final(UpstreamError::Response.into()))
     }
 
-    fn write_head(&self, session: &Session, upstream: &Upstream, connection: &mut Connection) {
+    /// Sends the head of the request.
+    fn engage(
+        &self,
+        session: &Session,
+        upstream: &Upstream,
+        (endpoint, opened): (usize, Opened),
+    ) -> Result<Connection, Failure> {
         let sticky = &self.local.route.config.sticky;
         let introduction = Introduction {
-            peer: &session.peer_text,
-            trusted: session.trusted,
+            peer: &session.origin.peer_text,
+            trusted: session.origin.trusted,
             version: &upstream.version,
             role: self.role,
-            scheme: session.scheme,
+            scheme: session.origin.scheme,
             force_header: sticky.force.as_ref().map(|force| &*force.header),
         };
-        forward::write_request(connection.wire.output(), self.inbound, &introduction);
+        let switch = self.inbound.switch.as_ref();
+        opened.engage(|link| match link {
+            Link::Own(mut wire) => {
+                http1_head::write_request(wire.output(), self.inbound, &introduction, switch);
+                Ok((Peer::H1(wire), None))
+            }
+            Link::Shared(lease) => {
+                let destination = Destination {
+                    tls: upstream.is_encrypted(endpoint),
+                    authority: &upstream.authority(endpoint),
+                };
+                let request =
+                    http2_head::request(self.inbound, &introduction, switch, &destination)
+                        .map_err(|error| Failure::Final(error.into()))?;
+                let finished = self.inbound.framing == Framing::Empty && switch.is_none();
+                // Nothing has been sent on a connection that takes no more streams.
+                let stream = lease
+                    .connection
+                    .open(request, finished)
+                    .map_err(|_| Failure::Stale)?;
+                Ok((Peer::H2(stream), Some(lease)))
+            }
+        })
     }
 
-    fn framing(&self, response: &Head) -> Result<Framing, ProxyError> {
-        // haldane forwards no upgrade, so nothing may switch protocols; what is not a
-        // status of HTTP could be read in two ways.
-        if response.status == 101 || !(100..=599).contains(&response.status) {
+    fn failure(&self, failure: HeadFailure, connection: &Connection, untouched: bool) -> Failure {
+        if let Some(lease) = &connection.shared
+            && failure == HeadFailure::Timeout
+        {
+            // It may be the connection that is dead, and all others on it with it.
+            lease.connection.retire();
+        }
+        let replayable = connection.reused && untouched && self.inbound.is_idempotent();
+        // Once a connection has ended, requests that it had begun with look the same.
+        let is_open = connection
+            .shared
+            .as_ref()
+            .is_some_and(|lease| !lease.connection.is_gone());
+        match failure {
+            HeadFailure::GoneAway | HeadFailure::NoAnswer if replayable => Failure::Stale,
+            HeadFailure::GoneAway if untouched && is_open => Failure::Stale,
+            HeadFailure::Refused if untouched => Failure::Stale,
+            failure => Failure::Final(failure.into()),
+        }
+    }
+
+    /// Whether the upstream has switched protocols, which it may if it was asked to.
+    fn is_switched(&self, response: &Head) -> Result<bool, ProxyError> {
+        let broken = || UpstreamError::Response.into();
+        match &self.inbound.switch {
+            Some(switch) => switch.is_answered_by(response).map_err(|()| broken()),
+            None if response.status == 101 => Err(broken()),
+            None => Ok(false),
+        }
+    }
+
+    fn framing(&self, response: &Head, switched: bool) -> Result<Framing, ProxyError> {
+        if switched {
+            return Ok(Framing::UntilClose);
+        }
+        // What is not a status of HTTP could be read in two ways.
+        if !(200..=599).contains(&response.status) {
             return Err(UpstreamError::Response.into());
         }
-        Framing::of_response(response, self.inbound.head.method())
+        Framing::of_response(response, self.inbound.method())
             .map_err(|_| UpstreamError::Response.into())
     }
 
     /// Passes an interim response on at once, to a client that understands it.
     async fn pass_interim(&self, session: &mut Session, response: &Head) -> Result<(), ProxyError> {
-        let wanted =
-            self.inbound.is_http11() && (response.status != 100 || self.inbound.expects_continue);
+        let wanted = self.inbound.reads_interim()
+            && (response.status != 100 || self.inbound.expects_continue);
         if !wanted {
             return Ok(());
         }
-        forward::write_interim(session.wire.output(), response);
-        let timeout = self.local.route.config.timeouts.idle_body;
+        match &mut session.client {
+            Peer::H1(wire) => http1_head::write_interim(wire.output(), response),
+            Peer::H2(stream) => stream
+                .inform(http2_head::interim(response))
+                .map_err(|_| ProxyError::ClientLeft)?,
+        }
         session
-            .flush(timeout)
+            .flush(self.idle_body())
             .await
             .map_err(|_| ProxyError::ClientLeft)
+    }
+
+    /// How long nothing may move in a body before somebody has failed. Calls may be
+    /// silent for long.
+    pub(crate) fn idle_body(&self) -> std::time::Duration {
+        let timeouts = &self.local.route.config.timeouts;
+        if super::grpc::is_call(self.inbound.head) {
+            timeouts.idle_session
+        } else {
+            timeouts.idle_body
+        }
+    }
+
+    /// What the client has asked to switch to.
+    pub(crate) fn switch(&self) -> Option<&Switch<'_>> {
+        self.inbound.switch.as_ref()
     }
 
     /// The name of the version, if clients of this route are told.
@@ -189,7 +285,10 @@ impl From<HeadFailure> for ProxyError {
             HeadFailure::ClientLeft => Self::ClientLeft,
             HeadFailure::ClientTooSlow => Self::Client(ClientError::TooSlow),
             HeadFailure::Malformed => Self::Upstream(UpstreamError::Response),
-            HeadFailure::NoAnswer | HeadFailure::Reset => Self::Upstream(UpstreamError::Reset),
+            HeadFailure::GoneAway
+            | HeadFailure::NoAnswer
+            | HeadFailure::Refused
+            | HeadFailure::Reset => Self::Upstream(UpstreamError::Reset),
             HeadFailure::Timeout => Self::Upstream(UpstreamError::Timeout),
         }
     }

@@ -1,45 +1,62 @@
-//! One client connection: its requests one after another, with every limit by name.
+//! One client connection: who it is, what it speaks, and how it is answered.
 
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use h2::Reason;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
-use super::error::ClientError;
-use super::forward::{Delivery, peer_text};
-use super::{handle, reject, relay, tls};
+use super::forward::{Delivery, Envelope, peer_text};
+use super::switch::Switch;
+use super::{http1, http1_head, http2, http2_head, tls};
 use crate::deadline::{Guard, Party};
 use crate::h1::head::Head;
+use crate::h1::transport::{ALPN_HTTP2, Transport};
 use crate::h1::wire::Wire;
+use crate::peer::Peer;
 use crate::worker::Worker;
 
 /// A client that is still sending gets this long to read the answer and stop,
 /// before the connection is torn down under what it has not read (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
-/// A connection that was let in at the end of the linger is about to be used: its
-/// first request gets this long to come.
-const NEW_GRACE: Duration = Duration::from_secs(1);
-
-/// One client connection.
+/// A client on a connection of its own, or one of its streams.
 pub(crate) struct Session {
     pub(crate) worker: Rc<Worker>,
-    pub(crate) wire: Wire,
+    pub(crate) client: Peer,
     pub(crate) watch: Guard,
+    pub(crate) origin: Rc<Origin>,
+}
+
+/// Where a connection comes from; the same for all its requests.
+pub(crate) struct Origin {
     pub(crate) peer: IpAddr,
     pub(crate) peer_text: Box<str>,
     /// The peer is a trusted proxy.
     pub(crate) trusted: bool,
     /// What the client speaks: `http` or `https`.
     pub(crate) scheme: &'static str,
-    /// No request has come on it yet.
-    is_new: bool,
+    /// The client should go elsewhere with what comes next.
+    leaving: Cell<bool>,
+    /// The task that tells it.
+    waker: RefCell<Option<Waker>>,
+}
+
+/// A connection that nobody serves yet.
+pub(crate) struct Arrival {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) transport: Transport,
+    /// What was read of it already.
+    pub(crate) unread: Vec<u8>,
+    pub(crate) watch: Guard,
+    pub(crate) origin: Rc<Origin>,
 }
 
 /// What becomes of a connection after a request.
@@ -53,14 +70,6 @@ pub(crate) enum Next {
     Linger,
     /// It serves the next request.
     Request,
-}
-
-/// Why there is no next request.
-enum End {
-    /// The client is done, or has been silent for too long.
-    Quiet,
-    /// What came is no request.
-    Wrong(ClientError),
 }
 
 /// Serves a client until it leaves, breaks a rule, or haldane drains.
@@ -77,191 +86,122 @@ pub(crate) async fn serve(
         return;
     };
     let peer = peer.ip().to_canonical();
-    let mut session = Session {
-        wire: Wire::new(transport, Rc::clone(&worker.buffers)),
-        watch,
+    let origin = Rc::new(Origin {
         peer,
         peer_text: peer_text(peer),
         trusted: worker.trusted_proxies.contains(peer),
         scheme,
-        is_new: true,
-        worker,
-    };
-    let mut silence = session.worker.limits.header_timeout;
-    loop {
-        let next = match session.next_head(silence).await {
-            Ok(head) => {
-                let next = handle::handle(&mut session, &head).await;
-                session.worker.give_head(head);
-                next
-            }
-            Err(End::Quiet) => return,
-            Err(End::Wrong(error)) => reject::respond(&mut session, &error.into(), None).await,
+        leaving: Cell::new(false),
+        waker: RefCell::new(None),
+    });
+    if transport.alpn() == Some(ALPN_HTTP2) {
+        let arrival = Arrival {
+            worker,
+            transport,
+            unread: Vec::new(),
+            watch,
+            origin,
         };
-        match next {
-            Next::Drop => return,
-            Next::Close if session.wire.input().is_empty() && session.wire.is_quiet() => {
-                return session.finish().await;
-            }
-            // What comes now would make the system reset what the client has not read.
-            Next::Close | Next::Linger => return session.linger().await,
-            Next::Request => silence = session.worker.limits.idle_timeout,
+        return http2::serve(arrival).await;
+    }
+    let session = Session {
+        client: Peer::H1(Wire::new(transport, Rc::clone(&worker.buffers))),
+        worker,
+        watch,
+        origin,
+    };
+    if let Some(arrival) = http1::serve(session).await {
+        http2::serve(arrival).await;
+    }
+}
+
+impl Origin {
+    /// The client is told to go elsewhere with what comes next, where the protocol
+    /// can say it.
+    pub(crate) fn leave(&self) {
+        self.leaving.set(true);
+        self.look();
+    }
+
+    /// Lets the task of the connection look at it again.
+    pub(crate) fn look(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
         }
+    }
+
+    /// Whether the client is to be told; if not, the task is woken when it is.
+    pub(crate) fn is_leaving(&self, cx: &Context<'_>) -> bool {
+        *self.waker.borrow_mut() = Some(cx.waker().clone());
+        self.leaving.get()
     }
 }
 
 impl Session {
-    /// Waits for the next request head: `silence` for its first byte, and the
-    /// configured time from there.
-    async fn next_head(&mut self, silence: Duration) -> Result<Head, End> {
-        self.wire.rest();
-        let mut reading = Reading {
-            head: None,
-            searched: 0,
-            silence,
-            timed: None,
-            in_grace: false,
-        };
-        let result = poll_fn(|cx| self.poll_head(cx, &mut reading)).await;
-        self.is_new = false;
-        self.watch.set_idle(false);
-        self.watch.disarm(Party::Client);
-        result
-    }
-
-    fn poll_head(
+    /// Begins the final response: its head. With a `switch`, protocols are switched by it.
+    pub(crate) fn respond(
         &mut self,
-        cx: &mut Context<'_>,
-        reading: &mut Reading,
-    ) -> Poll<Result<Head, End>> {
-        loop {
-            if reading.may_be_complete(self.wire.input(), self.worker.limits.header_bytes) {
-                let mut head = reading
-                    .head
-                    .take()
-                    .unwrap_or_else(|| self.worker.take_head());
-                match head.parse_request(self.wire.input(), self.worker.head_limits()) {
-                    Ok(Some(length)) => {
-                        self.wire.consume(length);
-                        return Poll::Ready(Ok(head));
-                    }
-                    Ok(None) => reading.head = Some(head),
-                    Err(error) => return Poll::Ready(Err(End::Wrong(error.into()))),
-                }
+        head: &Head,
+        envelope: &Envelope<'_>,
+        switch: Option<&Switch<'_>>,
+    ) -> io::Result<()> {
+        match (&mut self.client, switch) {
+            (Peer::H1(wire), None) => {
+                http1_head::write_response(wire.output(), head, envelope);
+                Ok(())
             }
-            match self.wire.poll_fill(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::Quiet)),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => return self.poll_wait(cx, reading),
+            (Peer::H1(wire), Some(switch)) => {
+                http1_head::write_switch(wire.output(), head, envelope, switch);
+                Ok(())
+            }
+            (Peer::H2(stream), switch) => {
+                let finished = envelope.is_all(head) && switch.is_none();
+                stream.respond(http2_head::response(head, envelope, switch), finished)
             }
         }
     }
 
-    fn poll_wait(&mut self, cx: &Context<'_>, reading: &mut Reading) -> Poll<Result<Head, End>> {
-        let started = !self.wire.input().is_empty();
-        // A request that has just come, and that the runtime has not heard of, is served.
-        let unused = !started && self.worker.is_draining() && self.wire.is_quiet();
-        if unused && !self.is_new {
-            return Poll::Ready(Err(End::Quiet));
-        }
-        if self.watch.is_over(Party::Client) {
-            let end = if started {
-                End::Wrong(ClientError::TooSlow)
-            } else {
-                End::Quiet
-            };
-            return Poll::Ready(Err(end));
-        }
-        // The first byte starts the time for the head, and no later one does.
-        if reading.timed != Some(started) {
-            reading.timed = Some(started);
-            let timeout = if started {
-                self.worker.limits.header_timeout
-            } else {
-                reading.silence
-            };
-            self.watch.arm(Party::Client, timeout);
-        }
-        if unused && !std::mem::replace(&mut reading.in_grace, true) {
-            self.watch.arm(Party::Client, NEW_GRACE);
-        }
-        self.watch.set_idle(!started);
-        self.watch.wait(cx);
-        Poll::Pending
-    }
-
-    /// Writes what waits for the client.
+    /// Writes what waits for the client, for as long as it keeps reading.
     pub(crate) async fn flush(&mut self, timeout: Duration) -> io::Result<()> {
-        relay::flush(&mut self.wire, &self.watch, timeout).await
+        let flushing = poll_fn(|cx| self.client.poll_flush(cx));
+        let flushed = self.watch.within(Party::Client, timeout, flushing);
+        flushed
+            .await
+            .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Ends a response that broke off, so that the client cannot take it for complete:
     /// its framing stays unfinished, and where only the end of the connection would
-    /// tell, the connection is reset.
-    pub(crate) async fn cut(&mut self, delivery: Delivery, timeout: Duration) -> Next {
-        if self.flush(timeout).await.is_ok() && delivery == Delivery::UntilClose {
-            let socket = socket2::SockRef::from(self.wire.socket());
+    /// tell, the connection is reset. `told` is why the upstream gave its stream up.
+    pub(crate) async fn cut(
+        &mut self,
+        delivery: Delivery,
+        told: Option<Reason>,
+        timeout: Duration,
+    ) -> Next {
+        if let Peer::H2(stream) = &mut self.client {
+            stream.reset(passable(told));
+            return Next::Drop;
+        }
+        let flushed = self.flush(timeout).await;
+        if let Peer::H1(wire) = &self.client
+            && flushed.is_ok()
+            && delivery == Delivery::UntilClose
+        {
+            let socket = socket2::SockRef::from(wire.socket());
             if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
                 tracing::debug!(%error, "cannot reset a connection");
             }
         }
         Next::Drop
     }
-
-    /// Closes where nothing can get lost. Under TLS that has to be said.
-    async fn finish(&mut self) {
-        if self.scheme == "https" {
-            let closing = poll_fn(|cx| self.wire.poll_shutdown(cx));
-            // Whether it was told or not, there is nothing more to do.
-            drop(self.watch.within(Party::Client, LINGER, closing).await);
-        }
-    }
-
-    /// Closes without losing what the client has not read yet.
-    async fn linger(&mut self) {
-        let draining = poll_fn(|cx| {
-            if std::task::ready!(self.wire.poll_shutdown(cx)).is_err() {
-                return Poll::Ready(());
-            }
-            loop {
-                let unread = self.wire.input().len();
-                self.wire.consume(unread);
-                match self.wire.poll_fill(cx) {
-                    Poll::Ready(Ok(read)) if read > 0 => {}
-                    Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        });
-        self.watch.within(Party::Client, LINGER, draining).await;
-    }
 }
 
-/// How far a head has come.
-struct Reading {
-    head: Option<Head>,
-    /// Bytes of the input that were searched for the end of a head.
-    searched: usize,
-    silence: Duration,
-    /// Whether the running time is the head's (`true`) or the silence before it.
-    timed: Option<bool>,
-    /// The connection is new and haldane drains: it gets [`NEW_GRACE`].
-    in_grace: bool,
-}
-
-impl Reading {
-    /// Whether it is worth parsing: the first time, and when an empty line has come
-    /// since. A head that drips in is not parsed for every byte.
-    fn may_be_complete(&mut self, input: &[u8], limit: usize) -> bool {
-        if input.is_empty() {
-            return false;
-        }
-        let from = std::mem::replace(&mut self.searched, input.len());
-        if from == 0 || input.len() >= limit {
-            return true;
-        }
-        let tail = &input[from.saturating_sub(3).min(input.len())..];
-        tail.windows(2).any(|pair| pair == b"\n\n")
-            || tail.windows(3).any(|three| three == b"\n\r\n")
+/// What a client may be told of why a response broke off. `NO_ERROR` would make it
+/// look complete, and `REFUSED_STREAM` as if nothing had been processed.
+fn passable(told: Option<Reason>) -> Reason {
+    match told {
+        Some(reason @ (Reason::CANCEL | Reason::ENHANCE_YOUR_CALM)) => reason,
+        Some(_) | None => Reason::INTERNAL_ERROR,
     }
 }

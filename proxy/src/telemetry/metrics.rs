@@ -7,6 +7,7 @@
 //! Label values are names from the configuration, status codes and the words of
 //! enums; never anything that a client sent.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -99,6 +100,7 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>]) -> fmt::
             let code = ("code", buffer.format(status));
             metric.counter(&[route, role, version, code], count)?;
         }
+        calls(&mut metric, &arm)?;
     }
     let mut metric = Metric::open(encoder, &FAILURES)?;
     for arm in arms(routes) {
@@ -120,6 +122,28 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>]) -> fmt::
             let buckets = scratch.read(arm.route, arm.role, times);
             metric.histogram(&arm.labels(), &buckets)?;
         }
+    }
+    Ok(())
+}
+
+/// gRPC calls, which all have the status code 200 and another status that says more.
+fn calls(metric: &mut Metric<'_>, arm: &Arm<'_>) -> fmt::Result {
+    let mut by_status = BTreeMap::new();
+    for shard in arm.route.shards_of(arm.role) {
+        shard.grpc_statuses(|status, count| *by_status.entry(status).or_insert(0) += count);
+    }
+    for (status, count) in by_status {
+        let mut buffer = itoa::Buffer::new();
+        let status = status.map_or("none", |status| buffer.format(status));
+        let [route, role, version] = arm.labels();
+        let labels = [
+            route,
+            role,
+            version,
+            ("code", "200"),
+            ("grpc_status", status),
+        ];
+        metric.counter(&labels, count)?;
     }
     Ok(())
 }

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use haldane_config::ClientTls;
+use haldane_config::{ClientTls, UpstreamProtocol};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::pem::{read_pair, read_roots};
-use super::{ALPN, Contents, TlsError};
+use super::{ALPN_HTTP1, Contents, TlsError};
+use crate::h1::transport::ALPN_HTTP2;
 
 /// A configuration that verifies upstreams, and shows a certificate if there is one.
-pub(super) fn build(tls: &ClientTls, contents: &Contents<'_>) -> Result<ClientConfig, TlsError> {
+pub(super) fn build(
+    tls: &ClientTls,
+    protocol: UpstreamProtocol,
+    contents: &Contents<'_>,
+) -> Result<ClientConfig, TlsError> {
     let roots = match &tls.ca {
         Some(path) => read_roots(path, contents)?,
         None => system_roots()?,
@@ -29,7 +34,10 @@ pub(super) fn build(tls: &ClientTls, contents: &Contents<'_>) -> Result<ClientCo
                 .map_err(|error| TlsError::Pair(pair.cert.clone(), error))?
         }
     };
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = match protocol {
+        UpstreamProtocol::Http1 => vec![ALPN_HTTP1.to_vec()],
+        UpstreamProtocol::H2 => vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()],
+    };
     Ok(config)
 }
 

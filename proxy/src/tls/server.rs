@@ -11,7 +11,8 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiC
 use rustls::sign::CertifiedKey;
 
 use super::pem::{read_pair, read_roots};
-use super::{ALPN, Contents, TlsError};
+use super::{ALPN_HTTP1, Contents, TlsError};
+use crate::h1::transport::ALPN_HTTP2;
 
 /// A configuration with these certificates.
 pub(super) fn build(tls: &ServerTls, contents: &Contents<'_>) -> Result<ServerConfig, TlsError> {
@@ -38,7 +39,7 @@ pub(super) fn build(tls: &ServerTls, contents: &Contents<'_>) -> Result<ServerCo
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByName { keys }));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
     config.ticketer =
         aws_lc_rs::Ticketer::new().map_err(|error| TlsError::Setup(error.to_string()))?;
     Ok(config)

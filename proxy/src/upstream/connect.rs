@@ -6,14 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use haldane_config::UpstreamAddress;
+use haldane_config::{UpstreamAddress, UpstreamProtocol};
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
-use super::{Connection, Lease, Upstream};
+use super::http2::Waited;
+use super::{Lease, Link, Opened, Upstream};
+use crate::clock::Micros;
 use crate::deadline::{Guard, Party};
-use crate::h1::transport::Transport;
+use crate::h1::transport::{ALPN_HTTP2, Transport};
 use crate::h1::wire::Wire;
 
 /// Why no connection could be opened.
@@ -34,26 +36,82 @@ impl fmt::Display for ConnectError {
     }
 }
 
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Upstream {
-    /// Opens a new connection to an address.
+    /// Opens a new connection to an address, or shares one that somebody else has
+    /// opened meanwhile.
     pub(crate) async fn connect(
         self: &Rc<Self>,
         endpoint: usize,
         timeout: Duration,
         watch: &Guard,
-    ) -> Result<Connection, ConnectError> {
+    ) -> Result<Opened, ConnectError> {
         let lease = Lease::new(self, endpoint);
-        let opening = self.open(&self.addresses[endpoint].address);
-        let transport = match watch.within(Party::Upstream, timeout, opening).await {
-            Some(opened) => opened.map_err(ConnectError::Failed)?,
-            None => return Err(ConnectError::TimedOut),
+        let now = watch.now();
+        let opening = async {
+            match self.protocol {
+                UpstreamProtocol::Http1 => {
+                    let transport = self.open(&self.addresses[endpoint].address).await?;
+                    Ok(self.own(transport, lease))
+                }
+                UpstreamProtocol::H2 => self.share(endpoint, lease, now).await,
+            }
         };
-        let wire = Wire::new(transport, Rc::clone(&self.buffers));
-        Ok(Connection {
-            wire,
+        let opened = watch.within(Party::Upstream, timeout, opening).await;
+        opened.unwrap_or(Err(ConnectError::TimedOut))
+    }
+
+    fn own(&self, transport: Transport, lease: Lease) -> Opened {
+        Opened {
+            link: Link::Own(Wire::new(transport, Rc::clone(&self.buffers))),
             reused: false,
             lease,
-        })
+        }
+    }
+
+    /// One request connects for all that come meanwhile.
+    async fn share(
+        &self,
+        endpoint: usize,
+        lease: Lease,
+        now: Micros,
+    ) -> Result<Opened, ConnectError> {
+        let address = &self.addresses[endpoint];
+        loop {
+            if let Some(connection) = address.shared.find() {
+                return Ok(Opened::shared(lease, connection, true));
+            }
+            let Some(mut connecting) = address.shared.begin() else {
+                if address.shared.wait().await == Waited::Failed {
+                    let error = io::Error::other("another request could not connect");
+                    return Err(ConnectError::Failed(error));
+                }
+                continue;
+            };
+            let transport = match self.open(&address.address).await {
+                Ok(transport) => transport,
+                Err(error) => {
+                    connecting.fail();
+                    return Err(error.into());
+                }
+            };
+            // Over TLS the other end has the last word.
+            if transport.is_encrypted() && transport.alpn() != Some(ALPN_HTTP2) {
+                return Ok(self.own(transport, lease));
+            }
+            return match connecting.start(transport, now).await {
+                Ok(connection) => Ok(Opened::shared(lease, connection, false)),
+                Err(error) => {
+                    connecting.fail();
+                    Err(ConnectError::Failed(io::Error::other(error)))
+                }
+            };
+        }
     }
 
     async fn open(&self, address: &UpstreamAddress) -> io::Result<Transport> {

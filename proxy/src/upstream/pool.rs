@@ -13,7 +13,7 @@ use crate::h1::wire::Wire;
 const IDLE_MAX: usize = 1024;
 
 /// How long an idle connection is kept if the upstream does not say.
-const KEEP: Micros = 60_000_000;
+pub(super) const KEEP: Micros = 60_000_000;
 
 /// One worker's idle connections to one address.
 #[derive(Default)]

@@ -1,0 +1,20 @@
+//! HTTP/2 for both sides, over the `h2` crate: messages, and streams that look like
+//! connections.
+//!
+//! `h2` does frames, HPACK, flow control and the rules of RFC 9113; what it gives is
+//! turned into the [`Head`](crate::h1::head::Head) that the rest of haldane knows, and
+//! a body into bytes that are consumed and sent like those of HTTP/1.1. Window is
+//! given back only for what was passed on, so each side is as fast as the other.
+
+pub(crate) mod message;
+pub(crate) mod rewound;
+pub(crate) mod stream;
+
+/// What one stream may send ahead of what is passed on.
+pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// What all streams of a connection may send ahead together.
+pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What waits to be written for one stream; back-pressure starts here.
+pub(crate) const SEND_BUFFER: usize = 64 * 1024;

@@ -1,0 +1,175 @@
+//! A client that speaks HTTP/2: its requests side by side.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
+
+use super::error::ClientError;
+use super::serve::{Arrival, LINGER, Next, Origin, Session};
+use super::{handle, reject};
+use crate::deadline::{Guard, Party};
+use crate::http2::message;
+use crate::http2::rewound::Rewound;
+use crate::http2::stream::Stream;
+use crate::http2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW};
+use crate::peer::Peer;
+use crate::worker::Worker;
+
+/// A connection with many streams.
+struct Streams {
+    worker: Rc<Worker>,
+    connection: Connection<Rewound, Bytes>,
+    watch: Guard,
+    origin: Rc<Origin>,
+    /// Requests under way.
+    running: Rc<Cell<usize>>,
+    /// The client was told to open no more streams.
+    leaving: bool,
+}
+
+/// Counts a request as under way for as long as it lives.
+struct Running {
+    count: Rc<Cell<usize>>,
+    origin: Rc<Origin>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.count.set(self.count.get() - 1);
+        // The connection may be idle now.
+        self.origin.look();
+    }
+}
+
+/// Serves a client until it leaves, breaks a rule, or haldane drains.
+pub(crate) async fn serve(arrival: Arrival) {
+    let Arrival {
+        worker,
+        transport,
+        unread,
+        watch,
+        origin,
+    } = arrival;
+    let limits = worker.limits;
+    let handshake = Builder::new()
+        .enable_connect_protocol()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        .handshake(Rewound::new(transport, unread));
+    let greeted = watch.within(Party::Client, limits.header_timeout, handshake);
+    let Some(Ok(connection)) = greeted.await else {
+        return;
+    };
+    let mut streams = Streams {
+        worker,
+        connection,
+        watch,
+        origin,
+        running: Rc::default(),
+        leaving: false,
+    };
+    poll_fn(|cx| streams.poll(cx)).await;
+}
+
+impl Streams {
+    /// Ready when the connection has ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.welcome(request, respond),
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "a client's connection ended");
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending => {
+                    let leave = self.origin.is_leaving(cx) || self.worker.lets_clients_go();
+                    if !leave || std::mem::replace(&mut self.leaving, true) {
+                        return self.poll_idle(cx);
+                    }
+                    // What it says is written by the next round.
+                    self.connection.graceful_shutdown();
+                }
+            }
+        }
+    }
+
+    /// A connection on which nothing is under way is not kept for ever.
+    fn poll_idle(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let is_idle = self.running.get() == 0;
+        self.watch.set_idle(is_idle);
+        if !is_idle {
+            self.watch.disarm(Party::Client);
+        } else if !self.watch.is_armed(Party::Client) {
+            let timeout = if self.leaving {
+                LINGER
+            } else {
+                self.worker.limits.idle_timeout
+            };
+            self.watch.arm(Party::Client, timeout);
+        } else if self.watch.is_over(Party::Client) {
+            if self.leaving {
+                return Poll::Ready(());
+            }
+            self.watch.disarm(Party::Client);
+            self.origin.leave();
+        }
+        self.watch.wait(cx);
+        Poll::Pending
+    }
+
+    /// Serves a request in a task of its own.
+    fn welcome(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let running = Running {
+            count: Rc::clone(&self.running),
+            origin: Rc::clone(&self.origin),
+        };
+        running.count.set(running.count.get() + 1);
+        let worker = Rc::clone(&self.worker);
+        drop(tokio::task::spawn_local(async move {
+            serve_stream(worker, &running.origin, request, respond).await;
+            drop(running);
+        }));
+    }
+}
+
+async fn serve_stream(
+    worker: Rc<Worker>,
+    origin: &Rc<Origin>,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
+    let (parts, body) = request.into_parts();
+    let mut head = worker.take_head();
+    let limits = worker.head_limits();
+    let read = message::read_request(&mut head, &parts, !body.is_end_stream(), limits);
+    drop(parts);
+    let mut session = Session {
+        watch: worker.deadlines.register(),
+        client: Peer::H2(Stream::accepted(body, respond)),
+        origin: Rc::clone(origin),
+        worker,
+    };
+    let next = match read {
+        Ok(()) => handle::handle(&mut session, &head).await,
+        Err(error) => {
+            let error = ClientError::from(error).into();
+            reject::respond(&mut session, &error, None).await
+        }
+    };
+    session.worker.give_head(head);
+    if let (Next::Drop, Peer::H2(stream)) = (next, &mut session.client)
+        && !stream.is_complete()
+    {
+        stream.reset(Reason::INTERNAL_ERROR);
+    }
+}

@@ -41,6 +41,16 @@ pub(crate) enum Call {
     Session,
 }
 
+/// What has become of the version since a request was routed to it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Standing {
+    /// Its generation is over, and whatever became of it.
+    Past,
+    /// It has lost its traffic.
+    Unwanted,
+    Wanted,
+}
+
 impl Exchange {
     /// Opens the exchange of a request that was counted as started when it was routed.
     pub(crate) fn begin(
@@ -127,11 +137,18 @@ impl Exchange {
         self.shard().answered_for(status);
     }
 
-    /// The version has lost its traffic since this exchange was routed to it.
-    pub(crate) fn is_unwanted(&self) -> bool {
+    /// Whether the version still has traffic.
+    pub(crate) fn standing(&self) -> Standing {
         let setting = self.local.route.setting();
-        self.routed.role == Role::Canary
-            && (setting.weight.is_zero() || setting.generation != self.routed.generation)
+        if self.routed.role == Role::Stable {
+            Standing::Wanted
+        } else if setting.generation != self.routed.generation {
+            Standing::Past
+        } else if setting.weight.is_zero() {
+            Standing::Unwanted
+        } else {
+            Standing::Wanted
+        }
     }
 
     fn succeed(&mut self, duration: Micros, now: Micros) {

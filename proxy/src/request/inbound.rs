@@ -29,7 +29,7 @@ impl<'a> Inbound<'a> {
     /// Checks a head. Whatever two servers could understand differently is refused.
     pub(crate) fn check(head: &'a Head) -> Result<Self, ProxyError> {
         let mut switch = Switch::in_head(head);
-        if head.method() == b"CONNECT" && switch.is_none() {
+        if head.method() == b"CONNECT" && (switch.is_none() || head.version != Version::Http2) {
             return Err(ClientError::Method.into());
         }
         let mut framing = Framing::of_request(head)?;

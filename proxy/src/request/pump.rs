@@ -14,6 +14,8 @@ use crate::websocket::Frames;
 pub(crate) struct Pump {
     reader: BodyReader,
     tail: Tail,
+    /// The head has said that there is nothing.
+    is_told: bool,
     /// Bytes that are missing from the chunk that was opened.
     in_chunk: usize,
     ended: bool,
@@ -70,6 +72,7 @@ impl Pump {
         Self {
             reader: from.reader(framing),
             tail,
+            is_told: framing == Framing::Empty,
             in_chunk: 0,
             ended: false,
             trailers: Vec::new(),
@@ -84,6 +87,7 @@ impl Pump {
         Self {
             reader: BodyReader::new(Framing::UntilClose),
             tail: Tail::Nothing,
+            is_told: false,
             in_chunk: 0,
             ended: false,
             trailers: Vec::new(),
@@ -233,8 +237,8 @@ impl Pump {
             Peer::H1(wire) if self.tail == Tail::Chunk => {
                 chunked::write_end(wire.output(), &self.trailers);
             }
-            Peer::H1(_) => {}
-            Peer::H2(stream) => stream.finish(&self.trailers),
+            Peer::H2(stream) if !self.is_told => stream.finish(&self.trailers),
+            Peer::H1(_) | Peer::H2(_) => {}
         }
     }
 }

@@ -130,7 +130,9 @@ impl Outbound<'_> {
             if let Err(failure) = relay.head(response, limits, timeouts.response).await {
                 // An interim response is the first byte of an answer too.
                 let untouched = interim == 0 && upload.pump.moved == 0;
-                return Err(self.failure(failure, &connection, untouched));
+                let failure = self.failure(failure, &connection, untouched);
+                connection.give_up(session.client.reason());
+                return Err(failure);
             }
             let switched = self.is_switched(response).map_err(Failure::Final)?;
             if switched || !matches!(response.status, 100 | 102..=199) {

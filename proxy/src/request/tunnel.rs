@@ -10,7 +10,7 @@ use std::time::Duration;
 use haldane_config::Timeouts;
 use haldane_decide::outcome::FailureReason;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Standing};
 use super::pump::{Broken, Pump};
 use super::serve::{Next, Session};
 use crate::clock::{Micros, micros};
@@ -131,15 +131,15 @@ impl Tunnel {
             if now.saturating_sub(flow.started) >= SETTLED {
                 self.exchange.session_succeeded();
             }
-            if self.exchange.is_unwanted() {
-                let grace = micros(self.timeouts.session_grace);
-                let leave_by = now.saturating_add(grace);
-                let leave_by = *flow.leave_by.get_or_insert(leave_by);
-                if leave_by <= now {
-                    return Poll::Ready(End::Evicted);
-                }
-            } else {
-                flow.leave_by = None;
+            let leave_by = now.saturating_add(micros(self.timeouts.session_grace));
+            match self.exchange.standing() {
+                Standing::Wanted => flow.leave_by = None,
+                Standing::Unwanted => flow.leave_by = flow.leave_by.or(Some(leave_by)),
+                // A rollback is not undone by the next attempt.
+                Standing::Past => {}
+            }
+            if flow.leave_by.is_some_and(|leave_by| leave_by <= now) {
+                return Poll::Ready(End::Evicted);
             }
         }
         watch.wait(cx);

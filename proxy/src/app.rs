@@ -11,19 +11,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use haldane_config::Config;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::control;
+use crate::listeners::{self, Listener};
 use crate::live::Live;
 use crate::request::accept::{Entrance, accept};
 use crate::tls::{Tls, TlsError};
 use crate::worker::Worker;
-
-/// Connections that wait to be accepted, for each listening socket.
-const BACKLOG: i32 = 4096;
 
 /// Workers that still serve a connection when the drain is over get this long to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -32,8 +29,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct App {
     config: Config,
     live: Arc<Live>,
-    /// For each worker, one socket for each address.
-    listeners: Vec<Vec<std::net::TcpListener>>,
+    workers: usize,
+    listeners: Vec<Arc<Listener>>,
     data_addrs: Vec<SocketAddr>,
     admin: std::net::TcpListener,
     ops: Option<std::net::TcpListener>,
@@ -91,30 +88,25 @@ impl App {
             .workers
             .or_else(|| std::thread::available_parallelism().ok());
         let workers = workers.map_or(1, std::num::NonZero::get);
-        let mut listeners: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-        let mut data_addrs = Vec::new();
-        for listen_on in &config.listen {
-            let mut address = listen_on.address;
-            ensure_free(address)?;
-            for sockets in &mut listeners {
-                let socket = listen(address, Sharing::AmongWorkers)?;
-                // Port 0 is given out once; the other workers share what was given.
-                address = socket
-                    .local_addr()
-                    .map_err(|error| StartError::Listen(address, error))?;
-                sockets.push(socket);
-            }
-            data_addrs.push(address);
+        let mut listeners = Vec::new();
+        for (listen_on, tls) in config.listen.iter().zip(&tls.listeners) {
+            let address = listen_on.address;
+            let listener = listeners::bind(address, workers, &[])
+                .map_err(|error| StartError::Listen(address, error))?;
+            listener.tls.store(tls.clone());
+            listeners.push(Arc::new(listener));
         }
-        let admin = listen(config.admin.listen, Sharing::Alone)?;
-        let ops = config
-            .ops
-            .map(|address| listen(address, Sharing::Alone))
-            .transpose()?;
+        let data_addrs = listeners.iter().map(|listener| listener.address).collect();
+        let alone = |address| {
+            listeners::bind_alone(address, &[]).map_err(|error| StartError::Listen(address, error))
+        };
+        let admin = alone(config.admin.listen)?;
+        let ops = config.ops.map(alone).transpose()?;
         let live = Live::new(&config, tls, workers, Clock::start());
         Ok(Self {
             config,
             live,
+            workers,
             listeners,
             data_addrs,
             admin,
@@ -159,13 +151,14 @@ impl App {
         let (stage, _) = watch::channel(Stage::Serving);
         let (running, mut all_ended) = mpsc::channel::<()>(1);
         let mut threads = Vec::new();
-        for (id, sockets) in self.listeners.into_iter().enumerate() {
+        for id in 0..self.workers {
+            let listeners = self.listeners.clone();
             let (live, config) = (Arc::clone(&self.live), self.config.clone());
             let (stage, running) = (stage.subscribe(), running.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .spawn(move || {
-                    let result = run_worker(id, sockets, &live, &config, stage);
+                    let result = run_worker(id, &listeners, &live, &config, stage);
                     drop(running);
                     result
                 });
@@ -224,7 +217,7 @@ async fn stop(
 
 fn run_worker(
     id: usize,
-    sockets: Vec<std::net::TcpListener>,
+    listeners: &[Arc<Listener>],
     live: &Arc<Live>,
     config: &Config,
     mut stage: watch::Receiver<Stage>,
@@ -238,20 +231,21 @@ fn run_worker(
         drop(tokio::task::spawn_local(Rc::clone(&worker).keep_time()));
         let (stop, stopped) = watch::channel(false);
         let (open, mut all_closed) = mpsc::channel(1);
-        for (index, socket) in sockets.into_iter().enumerate() {
-            let tls = live.tls.listeners.get(index).cloned().flatten();
-            let listener =
-                tokio::net::TcpListener::from_std(socket).map_err(StartError::Runtime)?;
-            let entrance = Entrance {
-                worker: Rc::clone(&worker),
-                tls,
-                open: open.clone(),
-            };
-            drop(tokio::task::spawn_local(accept(
-                entrance,
-                listener,
-                stopped.clone(),
-            )));
+        for listener in listeners {
+            for socket in listener.take(id) {
+                let socket =
+                    tokio::net::TcpListener::from_std(socket).map_err(StartError::Runtime)?;
+                let entrance = Entrance {
+                    worker: Rc::clone(&worker),
+                    listener: Arc::clone(listener),
+                    open: open.clone(),
+                };
+                drop(tokio::task::spawn_local(accept(
+                    entrance,
+                    socket,
+                    stopped.clone(),
+                )));
+            }
         }
         drop(open);
         // An error means that the sender is gone: the process is ending.
@@ -270,47 +264,4 @@ fn run_worker(
         }
         Ok(())
     })
-}
-
-/// How a listening socket treats others on its address.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Sharing {
-    /// It has the address for itself.
-    Alone,
-    /// Several of this process have it; the kernel spreads connections over them.
-    AmongWorkers,
-}
-
-fn listen(address: SocketAddr, sharing: Sharing) -> Result<std::net::TcpListener, StartError> {
-    let open = || {
-        let socket = bound_socket(address, sharing)?;
-        // Small answers go out at once. What is accepted inherits this.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
-    };
-    open().map_err(|error| StartError::Listen(address, error))
-}
-
-/// Fails if another process has the address. Sockets that share theirs would take a
-/// part of its connections without a word.
-fn ensure_free(address: SocketAddr) -> Result<(), StartError> {
-    bound_socket(address, Sharing::Alone)
-        .map(drop)
-        .map_err(|error| StartError::Listen(address, error))
-}
-
-fn bound_socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    if sharing == Sharing::AmongWorkers {
-        socket.set_reuse_port(true)?;
-    }
-    socket.bind(&address.into())?;
-    Ok(socket)
 }

@@ -15,6 +15,7 @@ mod control;
 mod deadline;
 mod h1;
 mod http2;
+mod listeners;
 pub mod live;
 mod peer;
 mod request;

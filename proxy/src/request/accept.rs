@@ -6,14 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use super::serve::serve;
 use crate::accept_error::Accepting;
+use crate::listeners::{self, Listener};
 use crate::live::Live;
-use crate::tls::Reloaded;
 use crate::worker::Worker;
 
 /// An open client connection, counted over all workers.
@@ -28,8 +27,8 @@ impl Drop for Slot {
 /// Where connections come in.
 pub(crate) struct Entrance {
     pub(crate) worker: Rc<Worker>,
-    /// The certificates, if clients speak TLS here.
-    pub(crate) tls: Option<Arc<Reloaded<ServerConfig>>>,
+    /// Whose certificates clients see, if they speak TLS here.
+    pub(crate) listener: Arc<Listener>,
     /// Every connection holds a clone.
     pub(crate) open: mpsc::Sender<()>,
 }
@@ -37,7 +36,7 @@ pub(crate) struct Entrance {
 /// Accepts until `stop` says true.
 pub(crate) async fn accept(
     entrance: Entrance,
-    listener: TcpListener,
+    socket: TcpListener,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut accepting = Accepting::default();
@@ -46,7 +45,7 @@ pub(crate) async fn accept(
             biased;
             // An error means that nobody is left to say stop: the process is ending.
             _ = stop.wait_for(|stop| *stop) => break,
-            accepted = listener.accept() => match accepted {
+            accepted = socket.accept() => match accepted {
                 Ok((stream, peer)) => {
                     accepting.succeeded();
                     entrance.welcome(stream, peer);
@@ -55,21 +54,20 @@ pub(crate) async fn accept(
             },
         }
     }
-    // Who has been let in by the operating system would be reset with the socket.
-    // The runtime may not have heard of them yet, so the system itself is asked.
-    let Ok(listener) = listener.into_std() else {
+    // The runtime may not have heard of all who were let in, so the system itself is asked.
+    let Ok(socket) = socket.into_std() else {
         return;
     };
-    while let Ok((stream, peer)) = accept_waiting(&listener) {
-        entrance.welcome(stream, peer);
-    }
+    listeners::close(&socket, |stream, peer| {
+        if let Ok(stream) = from_std(stream) {
+            entrance.welcome(stream, peer);
+        }
+    });
 }
 
-/// The next connection that is waiting; an error if none is.
-fn accept_waiting(listener: &std::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (stream, peer) = listener.accept()?;
+fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
     stream.set_nonblocking(true)?;
-    Ok((TcpStream::from_std(stream)?, peer))
+    TcpStream::from_std(stream)
 }
 
 impl Entrance {
@@ -80,7 +78,7 @@ impl Entrance {
         };
         let (worker, open) = (Rc::clone(&self.worker), self.open.clone());
         // The certificates of this moment: a reload changes no connection.
-        let tls = self.tls.as_ref().map(|tls| tls.current());
+        let tls = self.listener.tls.load().as_ref().map(|tls| tls.current());
         drop(tokio::task::spawn_local(async move {
             serve(worker, stream, peer, tls).await;
             drop((slot, open));

@@ -10,6 +10,10 @@ use crate::tally::{LATENCY_LIMITS_MAX, Tally};
 use crate::time::Timestamp;
 use crate::weight::Weight;
 
+pub mod change;
+
+use change::Change;
+
 /// What a route is configured with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseSpec {
@@ -158,12 +162,12 @@ impl Release {
             } => VerdictKind::Fail,
             Phase::Idle
             | Phase::RolledBack {
-                by: Cause::Command { .. },
+                by: Cause::Command { .. } | Cause::Configuration,
                 ..
             } if undecided => VerdictKind::Inconclusive,
             Phase::Idle
             | Phase::RolledBack {
-                by: Cause::Command { .. },
+                by: Cause::Command { .. } | Cause::Configuration,
                 ..
             } => VerdictKind::Pass,
         };
@@ -189,6 +193,44 @@ impl Release {
             verdict: self.verdict(),
             commands: self.phase().name().commands(),
         }
+    }
+
+    /// Takes over what the configuration says now.
+    ///
+    /// The configuration is a plan, the release a state: whatever else has changed, a
+    /// generation keeps its weight, and a rolled-back one stays at zero.
+    ///
+    /// | change | generation | phase | weight | evidence |
+    /// | --- | --- | --- | --- | --- |
+    /// | another canary, or the first | next | idle | configured | anew |
+    /// | canary removed | same | same | 0 | – |
+    /// | the canary that was removed is back, and was not rolled back | next | idle | configured | anew |
+    /// | the canary that was removed is back, and was rolled back | same | rolled back | 0 | anew |
+    /// | stable or gates, under the same canary | same | same | same | anew |
+    /// | configured weight only | same | same | same | goes on |
+    ///
+    /// `tally` counts for the versions that there are now. A change of the gates is
+    /// seen by comparison with those before; [`Change::gates`] says it of what the
+    /// caller knows besides.
+    #[must_use]
+    pub fn reconfigure(
+        &mut self,
+        spec: ReleaseSpec,
+        change: Change,
+        tally: &Tally,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        let change = Change {
+            gates: change.gates || spec.gates != self.specs,
+            ..change
+        };
+        if change.restarts_evidence() {
+            self.gates = fresh_gates(&spec.gates, tally, now);
+        }
+        self.specs = spec.gates;
+        let effects = self.rollout.reconfigure(spec.weight, change, now);
+        self.publish_limits();
+        effects
     }
 
     fn is_judged(&self) -> bool {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::gate::Breach;
 use crate::generation::Generation;
+use crate::release::change::{Amendment, CanaryChange, Change};
 use crate::time::Timestamp;
 use crate::weight::Weight;
 
@@ -155,6 +156,8 @@ pub enum Cause {
         /// Why, in their words.
         reason: Option<String>,
     },
+    /// The configuration says so.
+    Configuration,
 }
 
 impl fmt::Display for Cause {
@@ -171,6 +174,7 @@ impl fmt::Display for Cause {
                 }
                 Ok(())
             }
+            Self::Configuration => f.write_str("the configuration"),
         }
     }
 }
@@ -205,7 +209,10 @@ pub struct Notice {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum NoticeKind {
-    /// A new generation began.
+    /// The configuration has changed what the canary is compared with, what it is
+    /// judged by, or what the next generation begins with. Generation and weight stay.
+    Reconfigured(Amendment),
+    /// A new generation began after a rollback.
     Retried {
         /// With this weight.
         weight: Weight,
@@ -225,6 +232,13 @@ pub enum NoticeKind {
     RolledBack {
         /// It had this weight.
         from: Weight,
+        /// Why.
+        by: Cause,
+    },
+    /// A new generation began because the configuration has another canary.
+    Started {
+        /// With this weight.
+        weight: Weight,
         /// Why.
         by: Cause,
     },
@@ -354,6 +368,46 @@ impl Rollout {
         }
     }
 
+    /// Takes over what the configuration says; see [`crate::release::Release::reconfigure`].
+    pub(crate) fn reconfigure(
+        &mut self,
+        configured: Weight,
+        change: Change,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        let amendment = Amendment {
+            stable: change.stable,
+            gates: change.gates,
+            weight: configured != self.configured,
+        };
+        self.configured = configured;
+        let is_rolled_back = matches!(self.phase, Phase::RolledBack { .. });
+        let by = Cause::Configuration;
+        match change.canary {
+            CanaryChange::Replaced => self.start(now),
+            CanaryChange::Returned if !is_rolled_back => self.start(now),
+            CanaryChange::Removed if !self.weight.is_zero() => {
+                let from = self.weight;
+                self.weight = Weight::ZERO;
+                let to = self.weight;
+                self.effects(NoticeKind::Reweighed { from, to, by }, now)
+            }
+            CanaryChange::Same | CanaryChange::Returned if amendment.is_one() => {
+                vec![self.announce(NoticeKind::Reconfigured(amendment), now)]
+            }
+            CanaryChange::Removed | CanaryChange::Returned | CanaryChange::Same => Vec::new(),
+        }
+    }
+
+    /// A new generation, because there is another canary.
+    fn start(&mut self, now: Timestamp) -> Vec<Effect> {
+        self.phase = Phase::Idle;
+        self.generation = self.generation.next();
+        self.weight = self.configured;
+        let (weight, by) = (self.weight, Cause::Configuration);
+        self.effects(NoticeKind::Started { weight, by }, now)
+    }
+
     fn roll_back(&mut self, by: Cause, now: Timestamp) -> Vec<Effect> {
         let from = self.weight;
         self.weight = Weight::ZERO;
@@ -369,12 +423,16 @@ impl Rollout {
         let (generation, weight) = (self.generation, self.weight);
         vec![
             Effect::Reweigh { generation, weight },
-            Effect::Announce(Notice {
-                at,
-                generation,
-                kind,
-            }),
+            self.announce(kind, at),
         ]
+    }
+
+    const fn announce(&self, kind: NoticeKind, at: Timestamp) -> Effect {
+        Effect::Announce(Notice {
+            at,
+            generation: self.generation,
+            kind,
+        })
     }
 }
 

@@ -20,11 +20,13 @@ pub(crate) fn breached_gate(effect: &Effect) -> Option<&str> {
                 ..
             } => Some(&breach.gate),
             NoticeKind::RolledBack {
-                by: Cause::Command { .. },
+                by: Cause::Command { .. } | Cause::Configuration,
                 ..
             }
             | NoticeKind::Retried { .. }
-            | NoticeKind::Reweighed { .. } => None,
+            | NoticeKind::Reconfigured(_)
+            | NoticeKind::Reweighed { .. }
+            | NoticeKind::Started { .. } => None,
         },
         Effect::Reweigh { .. } => None,
     }
@@ -42,14 +44,16 @@ pub(crate) fn count(effects: &[Effect], seen: &mut Seen) {
             match notice.kind {
                 NoticeKind::Retried { .. } => seen.retries += 1,
                 NoticeKind::RolledBack {
-                    by: Cause::Command { .. },
+                    by: Cause::Command { .. } | Cause::Configuration,
                     ..
                 } => seen.by_command += 1,
                 NoticeKind::RolledBack {
                     by: Cause::Breach(_),
                     ..
                 }
-                | NoticeKind::Reweighed { .. } => {}
+                | NoticeKind::Reconfigured(_)
+                | NoticeKind::Reweighed { .. }
+                | NoticeKind::Started { .. } => {}
             }
         }
     }

@@ -26,11 +26,13 @@
 //! | `resolve` | every rule, one file for each part of the configuration |
 //! | `types` | the result |
 //! | `diagnostic` | what is wrong, shown |
+//! | `change` | what differs between two of them |
 //!
 //! Nothing here binds, dials or resolves a name; the only file whose content is used
 //! besides the configuration is `admin.token_file`. The files for TLS must be readable, but
 //! what is in them is for those who use it.
 
+mod change;
 mod diagnostic;
 mod file;
 mod keys;
@@ -42,6 +44,7 @@ mod suggest;
 mod types;
 mod unit;
 
+pub use change::{Difference, Part, RouteDifference};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use keys::known_keys;
 pub use overrides::Overrides;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -253,6 +253,7 @@ fn admin(table: Option<&Table<'_>>, report: &mut Report) -> Option<(Admin, Liste
         token(value, report).map(Some)
     });
     let (listener, token) = (listener?, token?);
+    let token_file = token.as_ref().map(|(_, path)| path.clone());
     if token.is_none()
         && !listener.address.ip().to_canonical().is_loopback()
         && let Some(written) = &listener.written
@@ -271,14 +272,15 @@ fn admin(table: Option<&Table<'_>>, report: &mut Report) -> Option<(Admin, Liste
     Some((
         Admin {
             listen: listener.address,
-            token,
+            token: token.map(|(token, _)| token),
+            token_file,
         },
         listener,
     ))
 }
 
-/// The token in the file that `value` names, without the white space around it.
-fn token(value: &Value<'_>, report: &mut Report) -> Option<Secret> {
+/// The token in the file that `value` names, without the white space around it, and the file.
+fn token(value: &Value<'_>, report: &mut Report) -> Option<(Secret, PathBuf)> {
     const TOKEN_BYTES_MAX: usize = 4096;
     let kind = unit::Kind {
         what: "a path",
@@ -305,7 +307,7 @@ fn token(value: &Value<'_>, report: &mut Report) -> Option<Secret> {
     match std::str::from_utf8(&bytes).map(str::trim) {
         Ok("") => value.reject(report, Finding::new("the token file is empty")),
         Ok(token) if token.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Some(Secret(token.into()))
+            Some((Secret(token.into()), path.into()))
         }
         _ => {
             let finding = Finding::new("the token has characters that a header cannot carry");

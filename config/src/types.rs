@@ -12,7 +12,7 @@ use haldane_decide::weight::Weight;
 use ipnet::IpNet;
 
 /// Everything that a running haldane is told, checked and resolved.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where clients connect; at least one.
     pub listen: Vec<Listen>,
@@ -115,12 +115,14 @@ pub struct Limits {
 }
 
 /// The admin listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     /// Its address.
     pub listen: SocketAddr,
     /// The bearer token that state-changing requests must carry.
     pub token: Option<Secret>,
+    /// The file that the token was in.
+    pub token_file: Option<PathBuf>,
 }
 
 /// A text that is never shown.
@@ -152,7 +154,7 @@ pub enum LogFormat {
 }
 
 /// Host and path, and what to do with them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RouteConfig {
     /// Its name in metrics and the API.
     pub name: Arc<str>,
@@ -288,7 +290,7 @@ impl GrpcStatuses {
 }
 
 /// What keeps a client on its version.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sticky {
     /// Where the key comes from; the first that is present wins; at least one.
     pub key: Vec<KeySource>,

@@ -7,6 +7,7 @@
 )]
 
 mod diagnostics;
+mod difference;
 mod examples;
 mod hostile;
 mod overrides;

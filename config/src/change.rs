@@ -1,0 +1,192 @@
+//! What differs between two configurations, as a running haldane cares about it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::types::{Config, RouteConfig, Version};
+
+/// What differs between a configuration and the one that takes its place.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Difference {
+    /// Keys of the top level whose values differ, `route` excepted.
+    pub keys: Vec<&'static str>,
+    /// Those of them that only a restart can change.
+    pub restart: Vec<&'static str>,
+    /// Routes that differ, by name: those that are there in the order of the new
+    /// configuration, then those that are gone.
+    pub routes: Vec<(Arc<str>, RouteDifference)>,
+}
+
+/// What has become of a route.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RouteDifference {
+    /// It is new.
+    Added,
+    /// It is still there. What of it differs, at least one thing.
+    Changed(Vec<Part>),
+    /// It is gone.
+    Removed,
+}
+
+/// A part of a route.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part {
+    /// There is another canary: another name, or other addresses.
+    Canary,
+    /// There is a canary, and there was none.
+    CanaryAdded,
+    /// There is none any more.
+    CanaryRemoved,
+    /// What the canary must keep passing.
+    Gates,
+    /// Anything else: matches, timeouts, stickiness, certificates.
+    Other,
+    /// Another stable: another name, or other addresses.
+    Stable,
+    /// The weight at the start of each generation.
+    Weight,
+}
+
+impl Difference {
+    /// What `new` has otherwise than `old`.
+    #[must_use]
+    pub fn between(old: &Config, new: &Config) -> Self {
+        let keys = [
+            ("listen", old.listen != new.listen),
+            ("workers", old.workers != new.workers),
+            (
+                "trusted_proxies",
+                old.trusted_proxies != new.trusted_proxies,
+            ),
+            ("drain", old.drain != new.drain),
+            ("limits", old.limits != new.limits),
+            ("admin", old.admin != new.admin),
+            ("ops", old.ops != new.ops),
+            ("log", old.log != new.log),
+        ];
+        let differing = keys.iter().filter(|(_, differs)| *differs);
+        let keys: Vec<_> = differing.map(|(key, _)| *key).collect();
+        let restart = keys.iter().copied().filter(|key| needs_restart(key));
+        let now = new.routes.iter().filter_map(|route| {
+            let difference = match by_name(old, &route.name) {
+                None => RouteDifference::Added,
+                Some(before) => RouteDifference::Changed(parts(before, route)),
+            };
+            (difference != RouteDifference::Changed(Vec::new()))
+                .then(|| (Arc::clone(&route.name), difference))
+        });
+        let gone = old
+            .routes
+            .iter()
+            .filter(|route| by_name(new, &route.name).is_none())
+            .map(|route| (Arc::clone(&route.name), RouteDifference::Removed));
+        Self {
+            restart: restart.collect(),
+            routes: now.chain(gone).collect(),
+            keys,
+        }
+    }
+
+    /// Whether the two are the same for a running haldane.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.routes.is_empty()
+    }
+
+    /// One sentence for each thing that differs.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let keys = self.keys.iter().map(|key| {
+            if self.restart.contains(key) {
+                format!("{key} changed, which needs a restart")
+            } else {
+                format!("{key} changed")
+            }
+        });
+        let routes = self
+            .routes
+            .iter()
+            .map(|(name, difference)| format!("route {name}: {difference}"));
+        keys.chain(routes).collect()
+    }
+}
+
+impl fmt::Display for RouteDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Added => f.write_str("added"),
+            Self::Changed(parts) => {
+                for (index, part) in parts.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(f, "{comma}{}", part.as_str())?;
+                }
+                Ok(())
+            }
+            Self::Removed => f.write_str("removed"),
+        }
+    }
+}
+
+impl Part {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Canary => "another canary",
+            Self::CanaryAdded => "canary added",
+            Self::CanaryRemoved => "canary removed",
+            Self::Gates => "gates changed",
+            Self::Other => "settings changed",
+            Self::Stable => "another stable",
+            Self::Weight => "configured weight changed",
+        }
+    }
+}
+
+impl Version {
+    /// Whether this is the same version in the same places: its name and its set of
+    /// addresses. Certificates say how it is reached, not what it is.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let within = |one: &Self, other: &Self| {
+            let mut addresses = one.upstream.iter();
+            addresses.all(|address| other.upstream.contains(address))
+        };
+        self.name == other.name && within(self, other) && within(other, self)
+    }
+}
+
+/// Threads are started once.
+fn needs_restart(key: &str) -> bool {
+    key == "workers"
+}
+
+fn by_name<'a>(config: &'a Config, name: &str) -> Option<&'a RouteConfig> {
+    config.routes.iter().find(|route| &*route.name == name)
+}
+
+fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
+    let canary = match (&old.canary, &new.canary) {
+        (None, Some(_)) => Some(Part::CanaryAdded),
+        (Some(_), None) => Some(Part::CanaryRemoved),
+        (Some(old), Some(new)) if !new.is_same_as(old) => Some(Part::Canary),
+        (None, None) | (Some(_), Some(_)) => None,
+    };
+    let stable = !new.stable.is_same_as(&old.stable);
+    // What is told apart above is made the same, so that only the rest can differ.
+    let mut rest = new.clone();
+    rest.weight = old.weight;
+    rest.gates.clone_from(&old.gates);
+    if canary.is_some() {
+        rest.canary.clone_from(&old.canary);
+    }
+    if stable {
+        rest.stable.clone_from(&old.stable);
+    }
+    let parts = [
+        canary,
+        stable.then_some(Part::Stable),
+        (old.gates != new.gates).then_some(Part::Gates),
+        (old.weight != new.weight).then_some(Part::Weight),
+        (rest != *old).then_some(Part::Other),
+    ];
+    parts.into_iter().flatten().collect()
+}

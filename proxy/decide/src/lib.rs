@@ -11,6 +11,7 @@ pub mod outcome;
 pub mod release;
 pub mod role;
 pub mod rollout;
+pub mod snapshot;
 pub mod split;
 pub mod status;
 pub mod tally;

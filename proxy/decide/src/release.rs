@@ -40,13 +40,37 @@ impl Release {
     /// The first generation. What `tally` counts already is not evidence.
     #[must_use]
     pub fn new(spec: ReleaseSpec, tally: &Tally, now: Timestamp) -> Self {
-        let gates = fresh_gates(&spec.gates, tally, now);
+        let rollout = Rollout::new(spec.weight);
+        Self::with_rollout(spec, rollout, tally, now)
+    }
+
+    /// A release whose rollout stands there, with gates that have seen nothing yet.
+    pub(crate) fn with_rollout(
+        spec: ReleaseSpec,
+        rollout: Rollout,
+        tally: &Tally,
+        now: Timestamp,
+    ) -> Self {
         Self {
-            gates,
-            rollout: Rollout::new(spec.weight),
+            gates: fresh_gates(&spec.gates, tally, now),
+            rollout,
             specs: spec.gates,
             latency_limits: LatencyLimits::default(),
         }
+    }
+
+    /// Makes the rollout stand where another one did, with fresh gates.
+    pub(crate) fn take_over(
+        &mut self,
+        change: impl FnOnce(&mut Rollout) -> Vec<Effect>,
+        (tally, now): (&Tally, Timestamp),
+    ) -> Vec<Effect> {
+        let effects = change(&mut self.rollout);
+        if !effects.is_empty() {
+            self.gates = fresh_gates(&self.specs, tally, now);
+            self.publish_limits();
+        }
+        effects
     }
 
     /// One outcome, which `tally` already counts.
@@ -162,12 +186,12 @@ impl Release {
             } => VerdictKind::Fail,
             Phase::Idle
             | Phase::RolledBack {
-                by: Cause::Command { .. } | Cause::Configuration,
+                by: Cause::Command { .. } | Cause::Configuration | Cause::StateDamaged { .. },
                 ..
             } if undecided => VerdictKind::Inconclusive,
             Phase::Idle
             | Phase::RolledBack {
-                by: Cause::Command { .. } | Cause::Configuration,
+                by: Cause::Command { .. } | Cause::Configuration | Cause::StateDamaged { .. },
                 ..
             } => VerdictKind::Pass,
         };

@@ -158,6 +158,11 @@ pub enum Cause {
     },
     /// The configuration says so.
     Configuration,
+    /// What was kept of the release cannot be read, and so it may have been rolled back.
+    StateDamaged {
+        /// What is wrong with it.
+        detail: String,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -175,6 +180,7 @@ impl fmt::Display for Cause {
                 Ok(())
             }
             Self::Configuration => f.write_str("the configuration"),
+            Self::StateDamaged { detail } => write!(f, "state damaged: {detail}"),
         }
     }
 }
@@ -242,6 +248,11 @@ pub enum NoticeKind {
         /// Why.
         by: Cause,
     },
+    /// What was kept of the release cannot be read: the canary begins without traffic.
+    StateDamaged {
+        /// What is wrong with it.
+        detail: String,
+    },
 }
 
 /// A command that is not legal in the current phase.
@@ -296,6 +307,58 @@ impl Rollout {
             generation: Generation::FIRST,
             phase: Phase::Idle,
             weight: configured,
+        }
+    }
+
+    /// A rollout that stands there. What is rolled back has no weight, whatever is said.
+    pub(crate) fn standing(
+        configured: Weight,
+        (generation, phase, weight): (Generation, Phase, Weight),
+    ) -> Self {
+        let weight = match phase {
+            Phase::Idle => weight,
+            Phase::RolledBack { .. } => Weight::ZERO,
+        };
+        Self {
+            configured,
+            generation,
+            phase,
+            weight,
+        }
+    }
+
+    /// Moves to where another rollout of the same canary stands, if that is a later
+    /// generation, or the same with less for the canary. Otherwise without effect.
+    pub(crate) fn follow(
+        &mut self,
+        (generation, phase, weight): (Generation, Phase, Weight),
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        let (latched, later) = (
+            matches!(self.phase, Phase::RolledBack { .. }),
+            generation > self.generation,
+        );
+        let lower = generation == self.generation && !latched;
+        let from = self.weight;
+        match phase {
+            Phase::RolledBack { at, by } if later || lower => {
+                self.generation = generation;
+                self.weight = Weight::ZERO;
+                self.phase = Phase::RolledBack { at, by: by.clone() };
+                self.effects(NoticeKind::RolledBack { from, by }, now)
+            }
+            Phase::Idle if later || (lower && weight < from) => {
+                self.generation = generation;
+                self.weight = weight;
+                self.phase = Phase::Idle;
+                let by = Cause::Command {
+                    actor: Some("haldane".to_owned()),
+                    reason: Some("so left by the process before".to_owned()),
+                };
+                let to = weight;
+                self.effects(NoticeKind::Reweighed { from, to, by }, now)
+            }
+            Phase::Idle | Phase::RolledBack { .. } => Vec::new(),
         }
     }
 

@@ -23,6 +23,12 @@ impl Salt {
         Self(bits)
     }
 
+    /// The bits that [`Salt::from_bits`] makes this salt of.
+    #[must_use]
+    pub const fn to_bits(self) -> u128 {
+        self.0
+    }
+
     /// The salt that a text stands for: its 128-bit SipHash-1-3 under the zero key.
     ///
     /// Fixed for good, so replicas that are given the same text agree.
@@ -61,6 +67,12 @@ impl SplitKey {
     #[must_use]
     pub const fn from_random(bits: u64) -> Self {
         Self(bits)
+    }
+
+    /// The hash itself, for those who must tell keys apart and not know them.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.0
     }
 
     /// Where the key lies, from 0 to 999 999: the canary has it while its weight

@@ -89,6 +89,15 @@ fn log(event: &Event) {
         NoticeKind::Reweighed { from, to, by } => {
             tracing::info!(route, generation, %from, %to, %by, "weight changed");
         }
+        NoticeKind::Reconfigured(change) => {
+            tracing::info!(route, generation, ?change, "reconfigured");
+        }
+        NoticeKind::Started { weight, by } => {
+            tracing::info!(route, generation, %weight, %by, "new generation");
+        }
+        NoticeKind::StateDamaged { detail } => {
+            tracing::error!(route, generation, detail, "the canary begins without traffic");
+        }
         NoticeKind::Retried { weight, by } => {
             tracing::info!(route, generation, %weight, %by, "new generation");
         }

@@ -20,9 +20,10 @@ pub(crate) fn breached_gate(effect: &Effect) -> Option<&str> {
                 ..
             } => Some(&breach.gate),
             NoticeKind::RolledBack {
-                by: Cause::Command { .. } | Cause::Configuration,
+                by: Cause::Command { .. } | Cause::Configuration | Cause::StateDamaged { .. },
                 ..
             }
+            | NoticeKind::StateDamaged { .. }
             | NoticeKind::Retried { .. }
             | NoticeKind::Reconfigured(_)
             | NoticeKind::Reweighed { .. }
@@ -48,10 +49,11 @@ pub(crate) fn count(effects: &[Effect], seen: &mut Seen) {
                     ..
                 } => seen.by_command += 1,
                 NoticeKind::RolledBack {
-                    by: Cause::Breach(_),
+                    by: Cause::Breach(_) | Cause::StateDamaged { .. },
                     ..
                 }
                 | NoticeKind::Reconfigured(_)
+                | NoticeKind::StateDamaged { .. }
                 | NoticeKind::Reweighed { .. }
                 | NoticeKind::Started { .. } => {}
             }

@@ -257,7 +257,7 @@ fn run_worker(
             return Ok(());
         }
         stop.send_replace(true);
-        worker.drain();
+        worker.begin_drain();
         tokio::select! {
             _ = all_closed.recv() => {}
             _ = stage.wait_for(|stage| *stage == Stage::Stopping) => {}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
-use haldane_config::{Config, Limits, Networks};
+use haldane_config::{Config, Drain, Limits, Networks};
 use haldane_decide::role::Role;
 
 use crate::buffers::Buffers;
@@ -30,6 +30,8 @@ pub(crate) struct Worker {
     pub(crate) live: Arc<Live>,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
+    /// How the process ends.
+    pub(crate) drain: Drain,
     pub(crate) trusted_proxies: Networks,
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) deadlines: Rc<Deadlines>,
@@ -66,6 +68,7 @@ impl Worker {
             live: Arc::clone(live),
             clock: live.clock,
             limits: config.limits,
+            drain: config.drain,
             trusted_proxies: config.trusted_proxies.clone(),
             buffers,
             deadlines: Rc::new(Deadlines::default()),
@@ -130,7 +133,7 @@ impl Worker {
     }
 
     /// Closes idle connections, and the others after what they are doing.
-    pub(crate) fn drain(&self) {
+    pub(crate) fn begin_drain(&self) {
         self.draining.set(true);
         self.deadlines.wake_idle();
     }

@@ -96,7 +96,12 @@ fn log(event: &Event) {
             tracing::info!(route, generation, %weight, %by, "new generation");
         }
         NoticeKind::StateDamaged { detail } => {
-            tracing::error!(route, generation, detail, "the canary begins without traffic");
+            tracing::error!(
+                route,
+                generation,
+                detail,
+                "the canary begins without traffic"
+            );
         }
         NoticeKind::Retried { weight, by } => {
             tracing::info!(route, generation, %weight, %by, "new generation");

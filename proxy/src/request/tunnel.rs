@@ -46,7 +46,7 @@ struct Flow {
     started: Micros,
     /// What had been moved when it was last looked at.
     seen: Option<(u64, u64, bool)>,
-    /// When a session of a canary that has lost its traffic has to end.
+    /// When the session has to end: its canary has lost its traffic, or haldane drains.
     leave_by: Option<Micros>,
 }
 
@@ -59,7 +59,7 @@ enum End {
     Broken,
     /// Both have said all.
     Complete,
-    /// Its canary has lost its traffic, and the grace is over.
+    /// It had to, and the grace is over.
     Evicted,
     /// Nothing has moved for too long.
     Idle,
@@ -131,19 +131,39 @@ impl Tunnel {
             if now.saturating_sub(flow.started) >= SETTLED {
                 self.exchange.session_succeeded();
             }
-            let leave_by = now.saturating_add(micros(self.timeouts.session_grace));
-            match self.exchange.standing() {
-                Standing::Wanted => flow.leave_by = None,
-                Standing::Unwanted => flow.leave_by = flow.leave_by.or(Some(leave_by)),
-                // A rollback is not undone by the next attempt.
-                Standing::Past => {}
-            }
+            flow.leave_by = self.leave_by(session, flow.leave_by, now);
             if flow.leave_by.is_some_and(|leave_by| leave_by <= now) {
                 return Poll::Ready(End::Evicted);
             }
         }
         watch.wait(cx);
         Poll::Pending
+    }
+}
+
+impl Tunnel {
+    /// When the session has to end, if it has to.
+    fn leave_by(&self, session: &Session, before: Option<Micros>, now: Micros) -> Option<Micros> {
+        let grace = micros(self.timeouts.session_grace);
+        if session.worker.is_draining() {
+            // Both sides are told before the drain is over.
+            let left = micros(
+                session
+                    .worker
+                    .drain
+                    .timeout
+                    .saturating_sub(2 * CLOSING + LOOK),
+            );
+            let leave_by = now.saturating_add(grace.min(left));
+            return before.or(Some(leave_by));
+        }
+        let leave_by = now.saturating_add(grace);
+        match self.exchange.standing() {
+            Standing::Wanted => None,
+            Standing::Unwanted => before.or(Some(leave_by)),
+            // A rollback is not undone by the next attempt.
+            Standing::Past => before,
+        }
     }
 }
 

@@ -58,6 +58,7 @@ impl Difference {
                 "trusted_proxies",
                 old.trusted_proxies != new.trusted_proxies,
             ),
+            ("dns_refresh", old.dns_refresh != new.dns_refresh),
             ("drain", old.drain != new.drain),
             ("limits", old.limits != new.limits),
             ("admin", old.admin != new.admin),

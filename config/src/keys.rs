@@ -22,7 +22,7 @@ macro_rules! tables {
 
 tables! {
     ROOT = "":
-        ["listen", "workers", "trusted_proxies", "drain", "limits", "admin", "ops", "log", "tls", "route"],
+        ["listen", "workers", "trusted_proxies", "dns_refresh", "drain", "limits", "admin", "ops", "log", "tls", "route"],
         reserved ["state_dir", "fleet", "notify"];
     DRAIN = "drain": ["linger", "timeout"], reserved [];
     LIMITS = "limits":
@@ -35,13 +35,16 @@ tables! {
     LOG = "log": ["format"], reserved ["access"];
     ROUTE = "route":
         ["name", "match", "stable", "canary", "upstream_protocol", "grpc_failures",
-         "timeouts", "weight", "expose_version", "sticky", "gate"],
+         "timeouts", "ejection", "health", "weight", "expose_version", "sticky", "gate"],
         reserved ["rule", "rollout"];
     MATCH = "route.match": ["host", "path"], reserved ["header"];
     STABLE = "route.stable": ["version", "upstream", "ca", "cert", "key"], reserved [];
     CANARY = "route.canary": ["version", "upstream", "ca", "cert", "key"], reserved [];
     TIMEOUTS = "route.timeouts":
         ["connect", "response", "idle_body", "idle_session", "session_grace"], reserved [];
+    EJECTION = "route.ejection": ["failures", "time", "max"], reserved [];
+    HEALTH = "route.health":
+        ["path", "interval", "timeout", "unhealthy_after", "healthy_after"], reserved [];
     STICKY = "route.sticky": ["key", "on_missing", "salt", "force"], reserved [];
     FORCE = "route.sticky.force": ["header", "from"], reserved [];
     GATE = "route.gate": ["name", "metric", "rollback"], reserved ["advance"];

@@ -18,6 +18,7 @@ use crate::unit::{self, DURATION, SIZE};
 
 mod address;
 mod gate;
+mod health;
 mod names;
 mod protocol;
 mod route;
@@ -102,6 +103,13 @@ fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
             networks(value, report)
         },
     );
+    let range = (Duration::from_secs(1), Duration::from_secs(3600));
+    let dns_refresh = read(
+        Some(root),
+        report,
+        ("dns_refresh", Duration::from_secs(10)),
+        duration_within(range),
+    );
     let drain = section(root, report, (&keys::DRAIN, drain));
     let limits = section(root, report, (&keys::LIMITS, limits));
     let admin = section(root, report, (&keys::ADMIN, admin));
@@ -128,6 +136,7 @@ fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
             .collect(),
         workers: workers?,
         trusted_proxies: trusted_proxies?,
+        dns_refresh: dns_refresh?,
         drain: drain?,
         limits: limits?,
         admin: admin?.0,

@@ -1,8 +1,9 @@
 //! The resolved configuration: what a running haldane is told, after every check.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub workers: Option<NonZeroUsize>,
     /// Whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Networks,
+    /// How often the names of upstreams are looked up.
+    pub dns_refresh: Duration,
     /// How the process ends.
     pub drain: Drain,
     /// What a client may use.
@@ -129,8 +132,8 @@ pub struct Admin {
 #[derive(Clone, Eq, PartialEq)]
 pub struct Secret(pub Arc<str>);
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
 }
@@ -170,6 +173,10 @@ pub struct RouteConfig {
     pub upstream_protocol: UpstreamProtocol,
     /// The gRPC statuses that count against a version.
     pub grpc_failures: GrpcStatuses,
+    /// When an address that fails is left alone; `None` is never.
+    pub ejection: Option<Ejection>,
+    /// How addresses are asked whether they are well; `None` is not at all.
+    pub health: Option<HealthCheck>,
     /// The canary's share at the start of each generation.
     pub weight: Weight,
     /// What keeps a client on its version.
@@ -212,15 +219,65 @@ pub struct Version {
     pub tls: ClientTls,
 }
 
-/// One address of a version.
+/// One address of a version. Displayed as `host:port` or `unix:/path`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct UpstreamAddress {
-    /// A name or an address, without brackets.
-    pub host: Arc<str>,
-    /// The port.
-    pub port: u16,
-    /// It is reached over TLS: `https://`.
-    pub tls: bool,
+pub enum UpstreamAddress {
+    /// A TCP port.
+    Tcp {
+        /// A name or an address, without brackets.
+        host: Arc<str>,
+        /// The port.
+        port: u16,
+        /// It is reached over TLS: `https://`.
+        tls: bool,
+    },
+    /// A Unix socket at this absolute path, without TLS.
+    Unix(Arc<Path>),
+}
+
+impl UpstreamAddress {
+    /// Whether it is reached over TLS.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tcp { tls: true, .. })
+    }
+}
+
+impl fmt::Display for UpstreamAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // Only an IPv6 address has colons.
+            Self::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// When an address that fails is left alone, and for how long.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ejection {
+    /// So many failures in a row eject an address; at least 1.
+    pub failures: u32,
+    /// The first time for so long; twice as long each time in a row.
+    pub time: Duration,
+    /// Never for longer.
+    pub max: Duration,
+}
+
+/// How the addresses of a route's versions are asked whether they are well.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HealthCheck {
+    /// What is asked for, with a GET.
+    pub path: Arc<str>,
+    /// How often.
+    pub interval: Duration,
+    /// How long the answer may take.
+    pub timeout: Duration,
+    /// So many bad answers in a row make an address unhealthy; at least 1.
+    pub unhealthy_after: u32,
+    /// So many good ones in a row make it healthy again; at least 1.
+    pub healthy_after: u32,
 }
 
 /// How long an upstream may take.

@@ -9,7 +9,7 @@ use haldane_decide::weight::Weight;
 
 use super::names::{self, NAME};
 use super::version::{Named, version};
-use super::{duration_within, gate, protocol, read, sticky};
+use super::{duration_within, gate, health, protocol, read, sticky};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
@@ -96,6 +96,8 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     let upstream_protocol = protocol::upstream_protocol(&table, report);
     let grpc_failures = protocol::grpc_failures(&table, report);
     let timeouts = timeouts(&table, report);
+    let ejection = health::ejection(&table, report);
+    let health = health::checks(&table, report);
     let weight = weight(&table, report);
     let expose_version = table.read(report, "expose_version", false, |value, report| {
         value.boolean(report)
@@ -116,6 +118,8 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         upstream_protocol: upstream_protocol?,
         grpc_failures: grpc_failures?,
         timeouts: timeouts?,
+        ejection: ejection?,
+        health: health?,
         weight: weight?,
         sticky: sticky?,
         gates: gates?,
@@ -281,10 +285,7 @@ fn compare_versions(stable: &Named, canary: &Named, table: &Table<'_>, report: &
         .iter()
         .find(|address| stable.version.upstream.contains(address));
     if let Some(shared) = shared {
-        let message = format!(
-            "stable and canary both have the upstream {}:{}",
-            shared.host, shared.port
-        );
+        let message = format!("stable and canary both have the upstream {shared}");
         let finding = Finding::new(message)
             .hint("then they are compared with themselves, which is only good for a trial");
         report.warning(canary.place.clone(), &key, finding);

@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{names, tls};
@@ -13,10 +14,12 @@ use crate::unit::{Kind, Misfit};
 
 const UPSTREAMS_MAX: usize = 256;
 const VERSION_BYTES_MAX: usize = 128;
+/// What an address of a Unix socket holds besides the NUL at its end (`unix(7)`).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 const URL: Kind = Kind {
     what: "the URL of an upstream",
-    example: "\"http://10.0.0.1:8080\" or \"https://api.example.com\"",
+    example: "\"http://10.0.0.1:8080\", \"https://api.example.com\" or \"unix:/run/app.sock\"",
     units: &["http://127.0.0.1:{}"],
 };
 const VERSION: Kind = Kind {
@@ -64,7 +67,7 @@ pub(super) fn version(
         .and_then(|value| upstreams(&value, report));
     let tls = tls::client(&table, report);
     if let Some(upstream) = &upstream
-        && !upstream.iter().any(|address| address.tls)
+        && !upstream.iter().any(UpstreamAddress::is_tls)
     {
         tls::reject_useless(&table, report);
     }
@@ -112,6 +115,9 @@ fn upstream(value: &Value<'_>, report: &mut Report) -> Option<UpstreamAddress> {
 
 fn url(text: &str) -> Result<UpstreamAddress, Misfit> {
     let text = text.trim();
+    if let Some(path) = text.strip_prefix("unix:") {
+        return unix(path);
+    }
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(Misfit::new("it has no scheme")
             .hint(format!("write {}", quoted(&format!("http://{text}")))));
@@ -133,11 +139,33 @@ fn url(text: &str) -> Result<UpstreamAddress, Misfit> {
         return Err(Misfit::new("an upstream has no user or password"));
     }
     let (host, port) = split_port(authority, if tls { 443 } else { 80 })?;
-    Ok(UpstreamAddress {
+    Ok(UpstreamAddress::Tcp {
         host: host.into(),
         port,
         tls,
     })
+}
+
+/// The path of a Unix socket.
+fn unix(path: &str) -> Result<UpstreamAddress, Misfit> {
+    if !path.starts_with('/') || path.starts_with("//") {
+        return Err(
+            Misfit::new("the path of a Unix socket begins with one \"/\"")
+                .hint("write \"unix:/run/app.sock\""),
+        );
+    }
+    if path.ends_with('/') {
+        return Err(Misfit::new("it is the path of a directory"));
+    }
+    if path.len() > SOCKET_PATH_BYTES_MAX {
+        return Err(Misfit::new(format!(
+            "the path of a Unix socket has at most {SOCKET_PATH_BYTES_MAX} bytes"
+        )));
+    }
+    if path.chars().any(char::is_control) {
+        return Err(Misfit::new("the path has control characters"));
+    }
+    Ok(UpstreamAddress::Unix(Path::new(path).into()))
 }
 
 fn split_port(authority: &str, default: u16) -> Result<(String, u16), Misfit> {

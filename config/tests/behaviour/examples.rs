@@ -61,12 +61,8 @@ fn minimal_has_useful_defaults() {
     assert_eq!(&*route.version(Role::Stable).unwrap().name, "stable");
     let canary = route.version(Role::Canary).unwrap();
     assert_eq!(
-        (
-            &*canary.name,
-            &*canary.upstream[0].host,
-            canary.upstream[0].port
-        ),
-        ("canary", "127.0.0.1", 3001)
+        (&*canary.name, &*canary.upstream[0].to_string()),
+        ("canary", "127.0.0.1:3001")
     );
     assert_eq!(route.timeouts.connect, Duration::from_secs(1));
     assert_eq!(route.timeouts.response, Duration::from_secs(30));
@@ -157,13 +153,7 @@ fn edge_has_several_routes() {
         config.routes[1].matches.path,
         PathMatch::Prefix("/v1".to_owned())
     );
-    assert_eq!(
-        (
-            &*config.routes[2].stable.upstream[0].host,
-            config.routes[2].stable.upstream[0].port
-        ),
-        ("www", 80)
-    );
+    assert_eq!(config.routes[2].stable.upstream[0].to_string(), "www:80");
 }
 
 /// The reference shows the defaults, so what it says and what is left out agree.
@@ -175,6 +165,8 @@ fn reference_shows_the_defaults() {
     assert_eq!(reference.log, minimal.log);
     assert_eq!(reference.admin.listen, minimal.admin.listen);
     assert_eq!(reference.routes[0].timeouts, minimal.routes[0].timeouts);
+    assert_eq!(reference.dns_refresh, minimal.dns_refresh);
+    assert_eq!(reference.routes[0].ejection, minimal.routes[0].ejection);
     assert_eq!(reference.routes[0].gates, minimal.routes[0].gates);
     assert_eq!(
         reference.routes[0].sticky.on_missing,

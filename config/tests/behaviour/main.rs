@@ -16,3 +16,4 @@ mod rules_of_releases;
 mod snapshots;
 mod tls;
 mod token;
+mod upstreams;

@@ -51,8 +51,9 @@ fn flags_alone_are_enough() {
         (&*route.name, route.weight.to_string()),
         ("default", "5%".to_owned())
     );
-    assert_eq!(route.stable.upstream[0].port, 3000);
-    assert_eq!(route.canary.as_ref().unwrap().upstream[0].port, 3001);
+    assert_eq!(route.stable.upstream[0].to_string(), "127.0.0.1:3000");
+    let canary = route.canary.as_ref().unwrap();
+    assert_eq!(canary.upstream[0].to_string(), "127.0.0.1:3001");
 }
 
 #[test]
@@ -78,9 +79,9 @@ fn flags_replace_what_the_file_says() {
         (
             &*route.name,
             &*route.stable.name,
-            &*route.stable.upstream[0].host
+            &*route.stable.upstream[0].to_string()
         ),
-        ("only", "stable", "127.0.0.1")
+        ("only", "stable", "127.0.0.1:3000")
     );
     assert_eq!(route.weight.parts_per_million(), 50_000);
 }

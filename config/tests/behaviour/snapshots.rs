@@ -27,7 +27,7 @@ stable = "http://127.0.0.1:3000"
 2 | wrokers = 2
   | ^^^^^^^ did you mean `workers`?
   |
-  = help: known here: listen, workers, trusted_proxies, drain, limits, admin, ops, log, tls, route"#;
+  = help: known here: listen, workers, trusted_proxies, dns_refresh, drain, limits, admin, ops, log, tls, route"#;
     assert_eq!(rendered(text), expected);
 }
 
@@ -104,7 +104,7 @@ error: the text "ftp://127.0.0.1:3000" is not the URL of an upstream: the scheme
  --> haldane.toml:3:10
   |
 3 | stable = "ftp://127.0.0.1:3000"
-  |          ^^^^^^^^^^^^^^^^^^^^^^ expected the URL of an upstream, such as "http://10.0.0.1:8080" or "https://api.example.com"
+  |          ^^^^^^^^^^^^^^^^^^^^^^ expected the URL of an upstream, such as "http://10.0.0.1:8080", "https://api.example.com" or "unix:/run/app.sock"
   |
   = note: the key is `route.stable`"#;
     assert_eq!(rendered(text), expected);

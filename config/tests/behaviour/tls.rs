@@ -290,16 +290,16 @@ fn upstreams_over_tls_have_a_port_and_files_of_their_own() {
     let shown = |version: &haldane_config::Version| -> Vec<_> {
         let shown = version.upstream.iter();
         shown
-            .map(|address| (address.host.to_string(), address.port, address.tls))
+            .map(|address| (address.to_string(), address.is_tls()))
             .collect()
     };
-    assert_eq!(shown(&route.stable), [("a".to_owned(), 443, true)]);
+    assert_eq!(shown(&route.stable), [("a:443".to_owned(), true)]);
     assert_eq!(
         shown(canary),
         [
-            ("b".to_owned(), 8443, true),
-            ("::1".to_owned(), 443, true),
-            ("b".to_owned(), 80, false)
+            ("b:8443".to_owned(), true),
+            ("[::1]:443".to_owned(), true),
+            ("b:80".to_owned(), false)
         ]
     );
     assert_eq!(route.stable.tls, ClientTls::default());

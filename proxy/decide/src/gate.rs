@@ -156,7 +156,7 @@ impl Gate {
         now: Timestamp,
     ) -> Verdict {
         self.judgement = match &mut self.check {
-            Check::ConsecutiveFailures(check) => check.judge(),
+            Check::ConsecutiveFailures(check) => check.absorb(tally),
             Check::ErrorRate(check) => check.absorb(tally, now),
             Check::Latency(check) => check.absorb(tally, stable, now),
         };

@@ -8,6 +8,7 @@
 pub mod gate;
 pub mod generation;
 pub mod outcome;
+pub mod refusal;
 pub mod release;
 pub mod role;
 pub mod rollout;

@@ -4,6 +4,7 @@ use crate::gate::spec::GateSpec;
 use crate::gate::{Breach, Gate, LatencyLimits, StableLatency, Verdict, VerdictKind};
 use crate::generation::Generation;
 use crate::outcome::{Evidence, Outcome};
+use crate::refusal::{Refusals, StableReach};
 use crate::rollout::{Cause, Effect, Order, Phase, Rejected, Rollout};
 use crate::status::{OverallVerdict, Status};
 use crate::tally::{LATENCY_LIMITS_MAX, Tally};
@@ -34,6 +35,7 @@ pub struct Release {
     gates: Vec<Gate>,
     rollout: Rollout,
     latency_limits: LatencyLimits,
+    refusals: Refusals,
 }
 
 impl Release {
@@ -56,6 +58,7 @@ impl Release {
             rollout,
             specs: spec.gates,
             latency_limits: LatencyLimits::default(),
+            refusals: Refusals::default(),
         }
     }
 
@@ -68,9 +71,17 @@ impl Release {
         let effects = change(&mut self.rollout);
         if !effects.is_empty() {
             self.gates = fresh_gates(&self.specs, tally, now);
+            self.refusals.settle();
             self.publish_limits();
         }
         effects
+    }
+
+    /// Whether stable can be reached, as far as is known. To be told before
+    /// [`Release::observe`] and [`Release::absorb`]: while it cannot, a breach rolls
+    /// nothing back, because all traffic would go where nobody answers.
+    pub const fn tell_stable(&mut self, reach: StableReach) {
+        self.refusals.tell(reach);
     }
 
     /// One outcome, which `tally` already counts.
@@ -111,10 +122,14 @@ impl Release {
             .map(|gate| gate.absorb(tally, stable, now));
         let breach = first_breach(verdicts);
         self.publish_limits();
+        if breach.is_none() {
+            self.refusals.all_pass(now);
+        }
         self.rolled_back_by(breach, now)
     }
 
-    /// Carries out a command. Without effects if nothing had to change.
+    /// Carries out a command. Without effects if nothing had to change. A person may
+    /// roll back, or give the canary more, whether stable can be reached or not.
     ///
     /// # Errors
     ///
@@ -127,6 +142,9 @@ impl Release {
     ) -> Result<Vec<Effect>, Rejected> {
         let (generation, weight) = (self.generation(), self.weight());
         let effects = self.rollout.handle(order, now)?;
+        if !effects.is_empty() {
+            self.refusals.settle();
+        }
         match self.rollout.phase() {
             // The gates stay as they were, to be read.
             Phase::RolledBack { .. } => {}
@@ -180,6 +198,7 @@ impl Release {
             .iter()
             .any(|gate| gate.verdict == VerdictKind::Inconclusive);
         let verdict = match self.phase() {
+            Phase::Idle if self.refusals.standing().is_some() => VerdictKind::Fail,
             Phase::RolledBack {
                 by: Cause::Breach(_),
                 ..
@@ -205,12 +224,15 @@ impl Release {
             Phase::Idle => (None, None),
             Phase::RolledBack { at, by } => (Some(*at), Some(by.clone())),
         };
+        let refused = self.refusals.standing();
         Status {
             at: now,
             phase: self.phase().name(),
             rolled_back_at,
             cause: by.as_ref().map(Cause::to_string),
             by,
+            rollback_refused_at: refused.map(|refused| refused.at),
+            rollback_refused: refused.map(ToString::to_string),
             generation: self.generation(),
             weight: self.weight(),
             configured_weight: self.rollout.configured(),
@@ -250,6 +272,7 @@ impl Release {
         };
         if change.restarts_evidence() {
             self.gates = fresh_gates(&spec.gates, tally, now);
+            self.refusals.settle();
         }
         self.specs = spec.gates;
         let effects = self.rollout.reconfigure(spec.weight, change, now);
@@ -265,7 +288,18 @@ impl Release {
     }
 
     fn rolled_back_by(&mut self, breach: Option<Breach>, now: Timestamp) -> Vec<Effect> {
-        breach.map_or_else(Vec::new, |breach| self.rollout.breach(breach, now))
+        let Some(breach) = breach else {
+            return Vec::new();
+        };
+        if self.refusals.refuse() {
+            let first = self.refusals.note(&breach, now);
+            return first
+                .then(|| self.rollout.refuse(breach, now))
+                .into_iter()
+                .collect();
+        }
+        self.refusals.settle();
+        self.rollout.breach(breach, now)
     }
 
     fn publish_limits(&mut self) {

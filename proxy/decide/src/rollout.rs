@@ -234,6 +234,14 @@ pub enum NoticeKind {
         /// Why.
         by: Cause,
     },
+    /// A gate failed, but stable cannot be reached: the weight stays. As soon as it
+    /// can be, and a gate still fails, the canary is rolled back.
+    RollbackRefused {
+        /// The weight that stays.
+        weight: Weight,
+        /// Why it would have been rolled back.
+        by: Cause,
+    },
     /// The canary has lost its traffic.
     RolledBack {
         /// It had this weight.
@@ -469,6 +477,12 @@ impl Rollout {
         self.weight = self.configured;
         let (weight, by) = (self.weight, Cause::Configuration);
         self.effects(NoticeKind::Started { weight, by }, now)
+    }
+
+    /// Tells that a breach does not act. Changes nothing.
+    pub(crate) fn refuse(&self, breach: Breach, at: Timestamp) -> Effect {
+        let (weight, by) = (self.weight, Cause::Breach(breach));
+        self.announce(NoticeKind::RollbackRefused { weight, by }, at)
     }
 
     fn roll_back(&mut self, by: Cause, now: Timestamp) -> Vec<Effect> {

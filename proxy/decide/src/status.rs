@@ -21,6 +21,10 @@ pub struct Status {
     pub by: Option<Cause>,
     /// The same in one sentence.
     pub cause: Option<String>,
+    /// When a rollback was refused because stable cannot be reached, if one is.
+    pub rollback_refused_at: Option<Timestamp>,
+    /// Why, in one sentence.
+    pub rollback_refused: Option<String>,
     /// Which attempt this is.
     pub generation: Generation,
     /// The canary's share now.
@@ -37,7 +41,7 @@ pub struct Status {
 /// What the gates say together, and each.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OverallVerdict {
-    /// Fail if a gate has rolled the canary back, inconclusive if any gate is,
+    /// Fail if a gate has rolled the canary back or would have, inconclusive if any gate is,
     /// otherwise pass.
     pub verdict: VerdictKind,
     /// What each gate says, in the order of the configuration.

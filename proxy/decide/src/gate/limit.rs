@@ -10,7 +10,8 @@ use crate::tally::Tally;
 ///
 /// Successes are not reported one by one. One that lies between two failures is
 /// seen all the same: the tally that comes with the second failure counts more
-/// successes than the one that came with the first.
+/// successes than the one that came with the first. So is one after a run that is
+/// over, with the tally of whatever comes next.
 #[derive(Clone, Debug)]
 pub(super) struct ConsecutiveFailures {
     limit: u32,
@@ -28,15 +29,25 @@ impl ConsecutiveFailures {
     }
 
     pub(super) fn observe(&mut self, outcome: &Outcome, tally: &Tally) -> Judgement {
+        self.see_successes(tally);
         if let (Role::Canary, Evidence::Failure(_)) = (outcome.role, outcome.evidence) {
-            let successes = tally.of(Role::Canary).successes;
-            if successes > self.successes {
-                self.run = 0;
-            }
-            self.successes = successes;
             self.run = self.run.saturating_add(1);
         }
         self.judge()
+    }
+
+    /// Only a run that did not lead to a rollback can be ended here.
+    pub(super) fn absorb(&mut self, tally: &Tally) -> Judgement {
+        self.see_successes(tally);
+        self.judge()
+    }
+
+    fn see_successes(&mut self, tally: &Tally) {
+        let successes = tally.of(Role::Canary).successes;
+        if successes > self.successes {
+            self.run = 0;
+        }
+        self.successes = successes;
     }
 
     pub(super) fn judge(&self) -> Judgement {

@@ -8,7 +8,7 @@ use crate::gate::spec::{
 };
 use crate::outcome::FailureReason;
 use crate::role::Role;
-use crate::rollout::{Command, PhaseName};
+use crate::rollout::{Command, NoticeKind, PhaseName};
 
 const NOW: Timestamp = Timestamp::from_micros(1);
 const FAILURE: Outcome = Outcome {
@@ -197,4 +197,87 @@ fn the_status_says_where_it_stands_and_what_can_be_done() {
     assert_eq!(json["weight"], "0%");
     assert_eq!(json["gates"][0]["sentence"], sentence);
     assert_eq!(json["commands"], serde_json::json!(["retry"]));
+}
+
+fn absorb(release: &mut Release, tally: &Tally, now: Timestamp) -> Vec<Effect> {
+    let none = Histogram::<u64>::new(2).unwrap();
+    let latency = StableLatency {
+        duration: &none,
+        ttfb: &none,
+    };
+    release.absorb(tally, &latency, now)
+}
+
+/// A release whose rollback is refused since stable cannot be reached.
+fn refused() -> (Release, Tally) {
+    let (mut release, mut tally) = (meltdown(2), Tally::default());
+    release.tell_stable(StableReach::Unreachable);
+    assert_eq!(fail(&mut release, &mut tally), vec![]);
+    let effects = fail(&mut release, &mut tally);
+    let [Effect::Announce(notice)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert!(
+        matches!(&notice.kind, NoticeKind::RollbackRefused { weight, by: Cause::Breach(_) }
+            if *weight == release.weight())
+    );
+    (release, tally)
+}
+
+#[test]
+fn a_dead_stable_is_not_made_to_take_everything() {
+    let (mut release, mut tally) = refused();
+    let weight = release.weight();
+    // It is told once, whoever looks, and the weight stays.
+    for _ in 0..5 {
+        assert_eq!(fail(&mut release, &mut tally), vec![]);
+        assert_eq!(absorb(&mut release, &tally, NOW), vec![]);
+    }
+    assert_eq!((release.phase(), release.weight()), (&Phase::Idle, weight));
+    let status = release.status(NOW);
+    assert_eq!(status.verdict.verdict, VerdictKind::Fail);
+    assert_eq!(
+        (status.rollback_refused_at, status.rolled_back_at),
+        (Some(NOW), None)
+    );
+    let sentence = "stable cannot be reached; meltdown: canary failed 2 times in a row, limit 2";
+    assert_eq!(status.rollback_refused.as_deref(), Some(sentence));
+}
+
+#[test]
+fn a_refused_rollback_is_carried_out_once_stable_is_back() {
+    let (mut release, tally) = refused();
+    release.tell_stable(StableReach::Reachable);
+    let effects = absorb(&mut release, &tally, NOW);
+    assert!(matches!(effects[0], Effect::Reweigh { weight, .. } if weight.is_zero()));
+    let status = release.status(NOW);
+    assert_eq!(
+        (status.phase, status.rollback_refused_at),
+        (PhaseName::RolledBack, None)
+    );
+}
+
+#[test]
+fn a_canary_that_recovers_while_stable_is_dead_keeps_its_traffic() {
+    let (mut release, mut tally) = refused();
+    tally.of_mut(Role::Canary).successes += 1;
+    let at = |seconds: u64| Timestamp::from_micros(NOW.as_micros() + seconds * 1_000_000);
+    // What was told stands for a while, and then the canary is as good as any.
+    assert_eq!(absorb(&mut release, &tally, at(1)), vec![]);
+    assert_eq!(release.verdict().verdict, VerdictKind::Fail);
+    assert_eq!(absorb(&mut release, &tally, at(10)), vec![]);
+    assert_eq!(release.verdict().verdict, VerdictKind::Pass);
+    release.tell_stable(StableReach::Reachable);
+    assert_eq!(absorb(&mut release, &tally, at(11)), vec![]);
+    assert_eq!(fail(&mut release, &mut tally), vec![], "a new run");
+}
+
+#[test]
+fn people_roll_back_and_raise_the_weight_whatever_stable_does() {
+    for command in [Command::Rollback, Command::SetWeight(Weight::FULL)] {
+        let (mut release, tally) = refused();
+        let effects = release.command(order(command), &tally, NOW).unwrap();
+        assert!(matches!(effects[0], Effect::Reweigh { .. }), "{command:?}");
+        assert_eq!(release.status(NOW).rollback_refused_at, None);
+    }
 }

@@ -9,6 +9,7 @@ use haldane_decide::gate::spec::{
 use haldane_decide::gate::{StableLatency, VerdictKind};
 use haldane_decide::generation::Generation;
 use haldane_decide::outcome::{Evidence, FailureReason, Outcome};
+use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
 use haldane_decide::rollout::{Cause, Command, Effect, Order, Phase};
@@ -48,6 +49,7 @@ fn no_day_is_bad_enough() {
             ("command", seen.by_command),
             ("retry", seen.retries),
             ("rejection", seen.rejections),
+            ("refusal", seen.refusals),
         ] {
             assert!(count > 100, "only {count} times: {what}");
         }
@@ -64,6 +66,7 @@ enum Action {
     Gone(Role),
     Order(Command),
     StableFails,
+    StableReach(StableReach),
     StableSucceeds(u64),
 }
 
@@ -78,6 +81,7 @@ struct Day {
     configured: Weight,
     run_limit: u64,
     run: u64,
+    reach: StableReach,
     /// Requests of the canary since the gates last began anew: no window holds more.
     requests: u64,
     rolled_back: Option<Generation>,
@@ -149,6 +153,7 @@ impl Day {
             configured,
             run_limit,
             run: 0,
+            reach: StableReach::Reachable,
             requests: 0,
             rolled_back: None,
         }
@@ -179,6 +184,11 @@ impl Day {
             92..95 => Action::Order(Command::SetWeight(weight(self.generator.below(1_000_001)))),
             95 => Action::Order(Command::SetWeight(Weight::ZERO)),
             96 => Action::Order(Command::Rollback),
+            97 => Action::StableReach(if self.generator.below(3) == 0 {
+                StableReach::Unreachable
+            } else {
+                StableReach::Reachable
+            }),
             _ => Action::Order(Command::Retry),
         }
     }
@@ -243,6 +253,11 @@ impl Day {
                 self.tally.of_mut(Role::Stable).failures += 1;
                 self.observe(Role::Stable, failure)
             }
+            Action::StableReach(reach) => {
+                self.reach = reach;
+                self.release.tell_stable(reach);
+                Vec::new()
+            }
             Action::StableSucceeds(count) => {
                 self.tally.of_mut(Role::Stable).successes += count;
                 let micros = 1_000 + self.generator.below(20_000);
@@ -278,7 +293,8 @@ impl Day {
         let is_run = matches!(action, Action::CanaryFails)
             && !from.is_zero()
             && self.rolled_back.is_none()
-            && self.run == self.run_limit;
+            && self.reach == StableReach::Reachable
+            && self.run >= self.run_limit;
         if is_run {
             assert!(
                 breach.is_some(),
@@ -287,7 +303,14 @@ impl Day {
             );
         }
         if breach == Some("meltdown") {
-            assert!(is_run, "{context}: breach after a run of {}", self.run);
+            assert!(
+                self.run >= self.run_limit,
+                "{context}: breach after a run of {}",
+                self.run
+            );
+        }
+        if self.reach == StableReach::Unreachable {
+            assert_eq!(breach, None, "{context}: all traffic went to a dead stable");
         }
         if matches!(breach, Some("errors" | "latency")) {
             assert!(
@@ -350,6 +373,7 @@ impl Day {
             | Action::ClockJumps(_)
             | Action::Gone(_)
             | Action::StableFails
+            | Action::StableReach(_)
             | Action::StableSucceeds(_) => from,
         };
         assert_eq!(weight, expected, "{context}: the weight");
@@ -382,6 +406,8 @@ impl Day {
             }
         );
         let is_fail = status.verdict.verdict == VerdictKind::Fail;
-        assert_eq!(by_breach, is_fail, "{context}: {json}");
+        let refused = status.rollback_refused_at.is_some();
+        assert!(!(by_breach && refused), "{context}: {json}");
+        assert_eq!(by_breach || refused, is_fail, "{context}: {json}");
     }
 }

@@ -10,6 +10,7 @@ pub(crate) struct Seen {
     pub(crate) by_command: u64,
     pub(crate) retries: u64,
     pub(crate) rejections: u64,
+    pub(crate) refusals: u64,
 }
 
 pub(crate) fn breached_gate(effect: &Effect) -> Option<&str> {
@@ -27,6 +28,7 @@ pub(crate) fn breached_gate(effect: &Effect) -> Option<&str> {
             | NoticeKind::Retried { .. }
             | NoticeKind::Reconfigured(_)
             | NoticeKind::Reweighed { .. }
+            | NoticeKind::RollbackRefused { .. }
             | NoticeKind::Started { .. } => None,
         },
         Effect::Reweigh { .. } => None,
@@ -44,6 +46,7 @@ pub(crate) fn count(effects: &[Effect], seen: &mut Seen) {
         if let Effect::Announce(notice) = effect {
             match notice.kind {
                 NoticeKind::Retried { .. } => seen.retries += 1,
+                NoticeKind::RollbackRefused { .. } => seen.refusals += 1,
                 NoticeKind::RolledBack {
                     by: Cause::Command { .. } | Cause::Configuration,
                     ..

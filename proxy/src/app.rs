@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::control;
+use crate::control::upstreams::resolve::resolve_first;
 use crate::listeners::{self, Listener};
 use crate::live::Live;
 use crate::request::accept::{Entrance, accept};
@@ -148,6 +149,7 @@ impl App {
     ///
     /// [`StartError::Runtime`] if a worker cannot be started.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+        resolve_first(&self.live.routes()).await;
         let (stage, _) = watch::channel(Stage::Serving);
         let (running, mut all_ended) = mpsc::channel::<()>(1);
         let mut threads = Vec::new();

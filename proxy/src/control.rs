@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod driver;
+pub(crate) mod upstreams;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(crate) async fn run(
     };
     tokio::join!(
         keep_driving(live),
+        keep_looking_after(live),
         listen::serve(admin, Arc::clone(&plane), Surface::Admin),
         serve_ops,
     );
@@ -41,6 +43,16 @@ async fn keep_driving(live: &Arc<Live>) {
     loop {
         if let Err(error) = tokio::spawn(driver::drive(Arc::clone(live))).await {
             tracing::error!(%error, "the driver broke and starts again");
+        }
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
+}
+
+/// The same for what looks after addresses.
+async fn keep_looking_after(live: &Arc<Live>) {
+    loop {
+        if let Err(error) = tokio::spawn(upstreams::look_after(Arc::clone(live))).await {
+            tracing::error!(%error, "what looks after upstreams broke and starts again");
         }
         tokio::time::sleep(RESTART_PAUSE).await;
     }

@@ -1,12 +1,13 @@
 //! The state that the request path and the control plane share.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, SaltSource};
 use haldane_decide::gate::{Breach, StableLatency};
 use haldane_decide::outcome::Outcome;
+use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
 use haldane_decide::rollout::{Cause, Effect, Notice, NoticeKind, Order, Rejected};
@@ -16,17 +17,20 @@ use haldane_decide::tally::Tally;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
-use crate::clock::{Clock, Micros};
+use crate::clock::{Clock, Micros, micros};
 use crate::tls::{Tls, VersionTls};
 
 pub(crate) mod choice;
+pub(crate) mod endpoints;
 pub mod events;
+pub(crate) mod health;
 pub(crate) mod histogram;
 mod limits;
 mod rollback;
 pub(crate) mod shard;
 pub mod weight;
 
+use endpoints::Endpoints;
 use events::{Event, EventLog};
 use histogram::empty_histogram;
 use limits::LatencyBoard;
@@ -47,6 +51,8 @@ pub struct Live {
     pub(crate) changed: Notify,
     /// Client connections that are open on all workers.
     pub(crate) connections: AtomicUsize,
+    /// How often the names of upstreams are looked up, in microseconds.
+    pub(crate) dns_refresh: AtomicU64,
     /// The process is about to end: readiness says no, and clients are told to leave.
     pub(crate) draining: AtomicBool,
 }
@@ -68,6 +74,7 @@ impl Live {
             tls,
             changed: Notify::new(),
             connections: AtomicUsize::new(0),
+            dns_refresh: AtomicU64::new(micros(config.dns_refresh)),
             draining: AtomicBool::new(false),
         })
     }
@@ -95,6 +102,8 @@ pub(crate) struct Route {
     pub(crate) config: RouteConfig,
     /// By role, for versions that are reached over TLS.
     pub(crate) tls: VersionTls,
+    /// By role: where the versions answer.
+    endpoints: [Option<Arc<Endpoints>>; 2],
     salt: RouteSalt,
     word: LiveWeight,
     /// One for each worker.
@@ -133,6 +142,10 @@ impl Route {
         Self {
             config: config.clone(),
             tls,
+            endpoints: Role::ALL.map(|role| {
+                let version = config.version(role)?;
+                Some(Arc::new(Endpoints::new(&version.upstream, None)))
+            }),
             salt: RouteSalt::new(&config.sticky.salt),
             word: LiveWeight::new(setting),
             shards: (0..workers).map(|_| Shard::default()).collect(),
@@ -150,6 +163,24 @@ impl Route {
         self.word.pick(&self.shards[worker], |setting| {
             choose(self.salt(setting.generation), setting)
         })
+    }
+
+    /// Where the version of a role answers.
+    pub(crate) fn endpoints(&self, role: Role) -> Option<&Arc<Endpoints>> {
+        self.endpoints[role.index()].as_ref()
+    }
+
+    /// Where all its versions answer.
+    pub(crate) fn all_endpoints(&self) -> impl Iterator<Item = &Arc<Endpoints>> {
+        self.endpoints.iter().flatten()
+    }
+
+    /// Whether stable has an address that is not known to be bad.
+    pub(crate) fn stable_reach(&self) -> StableReach {
+        match self.endpoints(Role::Stable) {
+            Some(stable) if stable.is_reachable() => StableReach::Reachable,
+            Some(_) | None => StableReach::Unreachable,
+        }
     }
 
     /// The counts of one worker, for it to write.
@@ -184,6 +215,7 @@ impl Route {
     pub(crate) fn observe(&self, outcome: &Outcome, seen: Micros, live: &Live) {
         let mut judge = self.lock();
         let tally = self.tally();
+        judge.release.tell_stable(self.stable_reach());
         let effects = judge.release.observe(outcome, &tally, live.clock.at(seen));
         self.carry_out(&mut judge, effects, Some(seen), live);
     }
@@ -193,6 +225,7 @@ impl Route {
         let seen = live.clock.micros();
         let mut judge = self.lock();
         let tally = self.tally();
+        judge.release.tell_stable(self.stable_reach());
         let effects = judge.release.absorb(&tally, latency, live.clock.at(seen));
         self.limits.publish(&judge.release);
         self.carry_out(&mut judge, effects, Some(seen), live);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use haldane_config::{ClientTls, Config, ServerTls, UpstreamProtocol, Version};
+use haldane_config::{ClientTls, Config, ServerTls, UpstreamAddress, UpstreamProtocol, Version};
 use haldane_decide::role::Role;
 use rustls::{ClientConfig, ServerConfig};
 
@@ -151,7 +151,7 @@ pub fn check(config: &Config) -> Result<(), TlsError> {
 }
 
 fn is_encrypted(version: &Version) -> bool {
-    version.upstream.iter().any(|address| address.tls)
+    version.upstream.iter().any(UpstreamAddress::is_tls)
 }
 
 impl Reloaded<ServerConfig> {

@@ -1,19 +1,24 @@
 //! The addresses of a version, and this worker's connections to them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use haldane_config::{UpstreamAddress, UpstreamProtocol, Version};
+use arc_swap::{ArcSwap, Cache};
+use haldane_config::{Ejection, UpstreamProtocol};
 use rustls::ClientConfig;
 
 use crate::buffers::Buffers;
 use crate::clock::Micros;
 use crate::h1::wire::Wire;
+use crate::live::endpoints::{Endpoint, EndpointList, Endpoints};
+use crate::live::health::{AddressFailure, Standing};
 use crate::peer::Peer;
 use crate::tls::Reloaded;
 
+mod choice;
 pub(crate) mod connect;
+pub(crate) mod dial;
 pub(crate) mod http2;
 pub(crate) mod pool;
 
@@ -24,15 +29,31 @@ use pool::Pool;
 pub(crate) struct Upstream {
     /// The version's name.
     pub(crate) version: Arc<str>,
-    addresses: Vec<Endpoint>,
-    /// For the addresses that are encrypted.
-    tls: Option<Arc<Reloaded<ClientConfig>>>,
-    protocol: UpstreamProtocol,
+    list: RefCell<Snapshot>,
+    manner: Manner,
     buffers: Rc<Buffers>,
 }
 
-struct Endpoint {
-    address: UpstreamAddress,
+/// How the addresses of a version are dealt with.
+#[derive(Clone, Default)]
+pub(crate) struct Manner {
+    pub(crate) ejection: Option<Ejection>,
+    pub(crate) protocol: UpstreamProtocol,
+    /// For the addresses that are encrypted.
+    pub(crate) tls: Option<Arc<Reloaded<ClientConfig>>>,
+}
+
+/// The addresses as this worker last saw them.
+struct Snapshot {
+    cache: Cache<Arc<ArcSwap<EndpointList>>, Arc<EndpointList>>,
+    /// What `addresses` was made from.
+    seen: Arc<EndpointList>,
+    addresses: Rc<[Rc<Address>]>,
+}
+
+/// An address with this worker's connections to it.
+pub(crate) struct Address {
+    endpoint: Arc<Endpoint>,
     pool: Pool,
     shared: Shared,
     /// Exchanges of this worker that are under way.
@@ -67,51 +88,39 @@ pub(crate) struct Connection {
 
 /// Counts an exchange as under way for as long as it lives.
 struct Lease {
-    upstream: Rc<Upstream>,
-    endpoint: usize,
+    address: Rc<Address>,
 }
 
 impl Upstream {
     pub(crate) fn new(
-        version: &Version,
-        tls: Option<Arc<Reloaded<ClientConfig>>>,
-        protocol: UpstreamProtocol,
+        version: &Arc<str>,
+        endpoints: &Endpoints,
+        manner: Manner,
         buffers: Rc<Buffers>,
     ) -> Self {
-        let endpoint = |address: &UpstreamAddress| Endpoint {
-            address: address.clone(),
-            pool: Pool::default(),
-            shared: Shared::default(),
-            in_use: Cell::new(0),
-        };
+        let mut cache = Cache::new(Arc::clone(endpoints.list()));
+        let seen = Arc::clone(cache.load());
+        let addresses = seen.iter().map(Address::new).collect();
         Self {
-            version: Arc::clone(&version.name),
-            tls,
-            protocol,
-            addresses: version.upstream.iter().map(endpoint).collect(),
+            version: Arc::clone(version),
+            list: RefCell::new(Snapshot {
+                cache,
+                seen,
+                addresses,
+            }),
+            manner,
             buffers,
         }
     }
 
-    /// The less used of two random addresses (the power of two choices).
-    pub(crate) fn choose(&self) -> usize {
-        let count = self.addresses.len();
-        if count < 2 {
-            return 0;
-        }
-        let one = fastrand::usize(..count);
-        let other = (one + fastrand::usize(1..count)) % count;
-        if self.addresses[one].in_use <= self.addresses[other].in_use {
-            one
-        } else {
-            other
-        }
+    /// The address that the next request goes to; `None` if none is known to be well.
+    pub(crate) fn choose(&self, now: Micros) -> Option<Rc<Address>> {
+        choice::choose(&self.addresses(), now, &[])
     }
 
     /// A connection to an address that is there already, if one can be used.
-    pub(crate) fn check_out(self: &Rc<Self>, endpoint: usize, now: Micros) -> Option<Opened> {
-        let address = &self.addresses[endpoint];
-        let shared = match self.protocol {
+    pub(crate) fn check_out(&self, address: &Rc<Address>, now: Micros) -> Option<Opened> {
+        let shared = match self.manner.protocol {
             UpstreamProtocol::Http1 => None,
             UpstreamProtocol::H2 => address.shared.find(),
         };
@@ -122,7 +131,7 @@ impl Upstream {
         Some(Opened {
             link,
             reused: true,
-            lease: Lease::new(self, endpoint),
+            lease: Lease::new(address),
         })
     }
 
@@ -132,33 +141,82 @@ impl Upstream {
         let Connection { peer, lease, .. } = connection;
         if let Peer::H1(mut wire) = peer {
             wire.rest();
-            lease.upstream.addresses[lease.endpoint]
-                .pool
-                .give(wire, now, keep);
+            // Of an address that is gone this is the last that is heard.
+            lease.address.pool.give(wire, now, keep);
         }
     }
 
-    /// Closes connections that have been idle for too long or were closed by the other end.
-    pub(crate) fn close_idle(&self, now: Micros) {
-        for endpoint in &self.addresses {
-            endpoint.pool.close_idle(now);
-            endpoint.shared.close_idle(now);
+    /// What an exchange on this connection says about its address.
+    pub(crate) fn tell(
+        &self,
+        connection: &Connection,
+        result: Result<(), AddressFailure>,
+        now: Micros,
+    ) {
+        let address = &connection.lease.address;
+        match result {
+            Ok(()) => address.endpoint.health.succeeded(),
+            Err(failure) => address.failed(failure, now, self.manner.ejection.as_ref()),
         }
+    }
+
+    /// Closes connections that have been idle for too long or were closed by the other
+    /// end, and those to addresses that are gone.
+    pub(crate) fn close_idle(&self, now: Micros) {
+        for address in &*self.addresses() {
+            address.pool.close_idle(now);
+            address.shared.close_idle(now);
+        }
+    }
+
+    /// The addresses as they are now. Those that stay keep their connections.
+    fn addresses(&self) -> Rc<[Rc<Address>]> {
+        let mut snapshot = self.list.borrow_mut();
+        let Snapshot {
+            cache,
+            seen,
+            addresses,
+        } = &mut *snapshot;
+        let now = cache.load();
+        if !Arc::ptr_eq(now, seen) {
+            *seen = Arc::clone(now);
+            let kept = |endpoint: &Arc<Endpoint>| {
+                let mut old = addresses.iter();
+                let known = old.find(|address| Arc::ptr_eq(&address.endpoint, endpoint));
+                known.map_or_else(|| Address::new(endpoint), Rc::clone)
+            };
+            *addresses = seen.iter().map(kept).collect();
+        }
+        Rc::clone(addresses)
+    }
+}
+
+impl Address {
+    fn new(endpoint: &Arc<Endpoint>) -> Rc<Self> {
+        Rc::new(Self {
+            endpoint: Arc::clone(endpoint),
+            pool: Pool::default(),
+            shared: Shared::default(),
+            in_use: Cell::new(0),
+        })
     }
 
     /// What a request in HTTP/2 names where its client named no host.
-    pub(crate) fn authority(&self, endpoint: usize) -> String {
-        let address = &self.addresses[endpoint].address;
-        if address.host.contains(':') {
-            format!("[{}]:{}", address.host, address.port)
-        } else {
-            format!("{}:{}", address.host, address.port)
-        }
+    pub(crate) fn authority(&self) -> &str {
+        &self.endpoint.authority
     }
 
-    /// Whether an address is reached over TLS.
-    pub(crate) fn is_encrypted(&self, endpoint: usize) -> bool {
-        self.addresses[endpoint].address.tls
+    /// Whether it is reached over TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.endpoint.place.server_name.is_some()
+    }
+
+    fn standing(&self) -> Standing {
+        self.endpoint.health.standing()
+    }
+
+    fn failed(&self, failure: AddressFailure, now: Micros, rule: Option<&Ejection>) {
+        self.endpoint.health.failed(failure, now, rule);
     }
 }
 
@@ -169,6 +227,11 @@ impl Opened {
             reused,
             lease,
         }
+    }
+
+    /// Where it leads.
+    pub(crate) fn address(&self) -> Rc<Address> {
+        Rc::clone(&self.lease.address)
     }
 
     /// The exchange begins: `engage` sends its head, or gives nothing back if it cannot.
@@ -209,19 +272,17 @@ impl Connection {
 }
 
 impl Lease {
-    fn new(upstream: &Rc<Upstream>, endpoint: usize) -> Self {
-        let in_use = &upstream.addresses[endpoint].in_use;
-        in_use.set(in_use.get() + 1);
+    fn new(address: &Rc<Address>) -> Self {
+        address.in_use.set(address.in_use.get() + 1);
         Self {
-            upstream: Rc::clone(upstream),
-            endpoint,
+            address: Rc::clone(address),
         }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let in_use = &self.upstream.addresses[self.endpoint].in_use;
+        let in_use = &self.address.in_use;
         in_use.set(in_use.get().saturating_sub(1));
     }
 }

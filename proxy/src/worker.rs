@@ -15,7 +15,7 @@ use crate::deadline::{Deadlines, TICK};
 use crate::h1::head::{Head, HeadLimits};
 use crate::live::{Live, Route, Routes};
 use crate::request::route::Table;
-use crate::upstream::Upstream;
+use crate::upstream::{Manner, Upstream};
 
 /// How many spare heads are kept.
 const HEADS_MAX: usize = 256;
@@ -169,10 +169,15 @@ impl LocalRoute {
     fn new(route: &Arc<Route>, buffers: &Rc<Buffers>) -> Self {
         let upstreams = Role::ALL.map(|role| {
             let version = route.config.version(role)?;
-            let tls = route.tls[role.index()].clone();
-            let protocol = route.config.upstream_protocol;
+            let manner = Manner {
+                ejection: route.config.ejection,
+                protocol: route.config.upstream_protocol,
+                tls: route.tls[role.index()].clone(),
+            };
+            let endpoints = route.endpoints(role)?;
             let buffers = Rc::clone(buffers);
-            Some(Rc::new(Upstream::new(version, tls, protocol, buffers)))
+            let upstream = Upstream::new(&version.name, endpoints, manner, buffers);
+            Some(Rc::new(upstream))
         });
         Self {
             route: Arc::clone(route),

@@ -22,6 +22,7 @@ mod access;
 mod body;
 mod command;
 mod explain;
+mod health;
 pub(super) mod listen;
 mod problem;
 mod reply;
@@ -188,7 +189,10 @@ fn read(plane: &Plane, resource: Resource<'_>, head: &Parts) -> Result<Reply, Pr
         Resource::Readiness if live.draining.load(Ordering::Relaxed) => {
             Ok(text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"))
         }
-        Resource::Readiness => Ok(text(StatusCode::OK, "ok\n")),
+        Resource::Readiness => Ok(match health::unready(live) {
+            None => text(StatusCode::OK, "ok\n"),
+            Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, reason),
+        }),
         Resource::Metrics => {
             let accept = head.headers.get_all(header::ACCEPT).iter();
             let accept: Vec<&str> = accept.filter_map(|value| value.to_str().ok()).collect();

@@ -86,6 +86,9 @@ fn log(event: &Event) {
             let (canary_requests, in_flight) = (event.canary_requests, event.canary_in_flight);
             tracing::warn!(route, generation, %from, %by, canary_requests, in_flight, "rolled back");
         }
+        NoticeKind::RollbackRefused { weight, by } => {
+            tracing::error!(route, generation, %weight, %by, "not rolled back: stable cannot be reached");
+        }
         NoticeKind::Reweighed { from, to, by } => {
             tracing::info!(route, generation, %from, %to, %by, "weight changed");
         }

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::transport::Transport;
 use crate::buffers::{Buffers, SMALL};
@@ -220,7 +220,7 @@ impl Wire {
     /// system knows at this moment.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut byte = [std::mem::MaybeUninit::uninit()];
-        let peeked = socket2::SockRef::from(self.transport.socket()).peek(&mut byte);
+        let peeked = self.transport.socket().peek(&mut byte);
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
@@ -231,7 +231,7 @@ impl Wire {
     }
 
     /// The socket, for its options.
-    pub(crate) fn socket(&self) -> &TcpStream {
+    pub(crate) fn socket(&self) -> SockRef<'_> {
         self.transport.socket()
     }
 }

@@ -61,6 +61,8 @@ pub(crate) enum UpstreamError {
     Response,
     /// No response head in time.
     Timeout,
+    /// No address is known to be well: nothing was tried.
+    Unhealthy,
 }
 
 /// Whose doing an error is. Only `Upstream` counts against a version.
@@ -78,7 +80,9 @@ impl ProxyError {
             Self::Client(_) | Self::ClientLeft => Side::Downstream,
             Self::NoRoute | Self::NoTunnel => Side::Haldane,
             Self::Upstream(error) => Side::Upstream(match error {
-                UpstreamError::Connect | UpstreamError::ConnectTimeout => FailureReason::Connect,
+                UpstreamError::Connect
+                | UpstreamError::ConnectTimeout
+                | UpstreamError::Unhealthy => FailureReason::Connect,
                 UpstreamError::Reset | UpstreamError::Response => FailureReason::Reset,
                 UpstreamError::Timeout => FailureReason::Timeout,
             }),
@@ -111,6 +115,7 @@ impl ProxyError {
                 UpstreamError::Reset => (502, "upstream_reset"),
                 UpstreamError::Response => (502, "upstream_response"),
                 UpstreamError::Timeout => (504, "upstream_timeout"),
+                UpstreamError::Unhealthy => (503, "upstream_unhealthy"),
             },
         })
     }
@@ -123,9 +128,9 @@ impl ProxyError {
             Self::ClientLeft => "",
             Self::NoRoute => "No route takes this host and path.",
             Self::NoTunnel => "The service takes no upgrades over HTTP/2.",
-            Self::Upstream(UpstreamError::Connect | UpstreamError::ConnectTimeout) => {
-                "The service cannot be reached."
-            }
+            Self::Upstream(
+                UpstreamError::Connect | UpstreamError::ConnectTimeout | UpstreamError::Unhealthy,
+            ) => "The service cannot be reached.",
             Self::Upstream(UpstreamError::Reset | UpstreamError::Response) => {
                 "The service broke off before it answered."
             }
@@ -166,7 +171,7 @@ impl From<UpstreamError> for ProxyError {
 impl From<ConnectError> for UpstreamError {
     fn from(error: ConnectError) -> Self {
         match error {
-            ConnectError::Failed(_) => Self::Connect,
+            ConnectError::Failed(_) | ConnectError::FailedForAnother => Self::Connect,
             ConnectError::TimedOut => Self::ConnectTimeout,
         }
     }

@@ -16,6 +16,7 @@ use super::switch::Switch;
 use crate::deadline::Party;
 use crate::h1::body::Framing;
 use crate::h1::head::Head;
+use crate::live::health::AddressFailure;
 use crate::peer::Peer;
 use crate::upstream::{Connection, Link, Opened, Upstream};
 use crate::worker::LocalRoute;
@@ -61,16 +62,14 @@ impl Outbound<'_> {
             .local
             .upstream(self.role)
             .ok_or(UpstreamError::Connect)?;
-        let endpoint = upstream.choose();
-        let pooled = upstream.check_out(endpoint, session.worker.deadlines.now());
+        let now = session.worker.deadlines.now();
+        let address = upstream.choose(now).ok_or(UpstreamError::Unhealthy)?;
+        let pooled = upstream.check_out(&address, now);
         // A request that must not be repeated is worth a system call to see whether
         // the upstream has just closed the connection.
         let pooled = pooled.filter(|opened| self.inbound.is_idempotent() || opened.is_quiet());
         if let Some(opened) = pooled {
-            match self
-                .attempt(session, upstream, (endpoint, opened), response)
-                .await
-            {
+            match self.attempt(session, upstream, opened, response).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Stale) => {}
@@ -78,13 +77,10 @@ impl Outbound<'_> {
         }
         let timeout = self.local.route.config.timeouts.connect;
         let opened = upstream
-            .connect(endpoint, timeout, &session.watch)
+            .reach(address, timeout, &session.watch)
             .await
-            .map_err(|error| {
-                tracing::debug!(route = &*self.local.route.config.name, role = %self.role, %error, "cannot connect");
-                UpstreamError::from(error)
-            })?;
-        self.attempt(session, upstream, (endpoint, opened), response)
+            .map_err(UpstreamError::from)?;
+        self.attempt(session, upstream, opened, response)
             .await
             .map_err(|failure| match failure {
                 Failure::Final(error) => error,
@@ -96,7 +92,7 @@ impl Outbound<'_> {
         &self,
         session: &mut Session,
         upstream: &Rc<Upstream>,
-        (endpoint, opened): (usize, Opened),
+        opened: Opened,
         response: &mut Head,
     ) -> Result<Answer, Failure> {
         if let Link::Shared(lease) = &opened.link
@@ -109,7 +105,7 @@ impl Outbound<'_> {
                 return Err(Failure::Final(ProxyError::NoTunnel));
             }
         }
-        let mut connection = self.engage(session, upstream, (endpoint, opened))?;
+        let mut connection = self.engage(session, upstream, opened)?;
         let framing = self.inbound.framing;
         let mut upload = Upload::new(
             Pump::new(&session.client, framing, Tail::of(framing)),
@@ -130,12 +126,16 @@ impl Outbound<'_> {
             if let Err(failure) = relay.head(response, limits, timeouts.response).await {
                 // An interim response is the first byte of an answer too.
                 let untouched = interim == 0 && upload.pump.moved == 0;
+                if let Some(doing) = doing_of_address(failure, &connection) {
+                    upstream.tell(&connection, Err(doing), session.watch.now());
+                }
                 let failure = self.failure(failure, &connection, untouched);
                 connection.give_up(session.client.reason());
                 return Err(failure);
             }
             let switched = self.is_switched(response).map_err(Failure::Final)?;
             if switched || !matches!(response.status, 100 | 102..=199) {
+                upstream.tell(&connection, Ok(()), session.watch.now());
                 return Ok(Answer {
                     framing: self.framing(response, switched).map_err(Failure::Final)?,
                     connection,
@@ -156,7 +156,7 @@ impl Outbound<'_> {
         &self,
         session: &Session,
         upstream: &Upstream,
-        (endpoint, opened): (usize, Opened),
+        opened: Opened,
     ) -> Result<Connection, Failure> {
         let sticky = &self.local.route.config.sticky;
         let introduction = Introduction {
@@ -168,6 +168,7 @@ impl Outbound<'_> {
             force_header: sticky.force.as_ref().map(|force| &*force.header),
         };
         let switch = self.inbound.switch.as_ref();
+        let address = opened.address();
         opened.engage(|link| match link {
             Link::Own(mut wire) => {
                 http1_head::write_request(wire.output(), self.inbound, &introduction, switch);
@@ -175,8 +176,8 @@ impl Outbound<'_> {
             }
             Link::Shared(lease) => {
                 let destination = Destination {
-                    tls: upstream.is_encrypted(endpoint),
-                    authority: &upstream.authority(endpoint),
+                    tls: address.is_encrypted(),
+                    authority: address.authority(),
                 };
                 let request =
                     http2_head::request(self.inbound, &introduction, switch, &destination)
@@ -277,6 +278,29 @@ impl Outbound<'_> {
             .expose_version
             .then(|| config.version(self.role).map(|version| &*version.name))
             .flatten()
+    }
+}
+
+/// What a failure says about the address, if it is the address's own doing. A slow
+/// answer is the version's; so is one stream that ends while its connection lives. And
+/// any upstream may close a connection that was idle.
+fn doing_of_address(failure: HeadFailure, connection: &Connection) -> Option<AddressFailure> {
+    let is_fresh = !connection.reused
+        && connection
+            .shared
+            .as_ref()
+            .is_none_or(|lease| lease.connection.is_gone());
+    match failure {
+        HeadFailure::Malformed => Some(AddressFailure::Broken),
+        HeadFailure::NoAnswer | HeadFailure::Reset if is_fresh => Some(AddressFailure::Broken),
+        HeadFailure::ClientBody
+        | HeadFailure::ClientLeft
+        | HeadFailure::ClientTooSlow
+        | HeadFailure::GoneAway
+        | HeadFailure::NoAnswer
+        | HeadFailure::Refused
+        | HeadFailure::Reset
+        | HeadFailure::Timeout => None,
     }
 }
 

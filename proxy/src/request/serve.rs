@@ -188,7 +188,7 @@ impl Session {
             && flushed.is_ok()
             && delivery == Delivery::UntilClose
         {
-            let socket = socket2::SockRef::from(wire.socket());
+            let socket = wire.socket();
             if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
                 tracing::debug!(%error, "cannot reset a connection");
             }

@@ -21,6 +21,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::live::endpoints::SHOWN_MAX;
 use crate::live::{Live, Route};
 
 mod buckets;
@@ -31,8 +32,8 @@ use buckets::{Buckets, ROLLBACK_BOUNDS, Scratch, Times};
 pub(crate) use exposition::Format;
 use table::{
     BUILD, CONNECTIONS, DURATION, FAILURES, Family, FamilyUnit, GATE_LIMIT, GATE_SAMPLES,
-    GATE_VALUE, GATE_VERDICT, GENERATION, IN_FLIGHT, PHASE, RATIO, REQUESTS, ROLLBACK_TIME,
-    ROLLBACKS, TTFB, WEIGHT,
+    GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY, IN_FLIGHT, PHASE, RATIO, REQUESTS,
+    ROLLBACK_TIME, ROLLBACKS, TTFB, WEIGHT,
 };
 
 /// All metrics of a process.
@@ -71,6 +72,7 @@ impl Collector for Scrape {
         let live = &*self.0;
         let routes = live.routes();
         requests(&mut encoder, &routes)?;
+        addresses(&mut encoder, &routes)?;
         releases(&mut encoder, &routes, live)?;
 
         let mut metric = Metric::open(&mut encoder, &CONNECTIONS)?;
@@ -144,6 +146,33 @@ fn calls(metric: &mut Metric<'_>, arm: &Arm<'_>) -> fmt::Result {
             ("grpc_status", status),
         ];
         metric.counter(&labels, count)?;
+    }
+    Ok(())
+}
+
+/// Which addresses are well. So many that a large or changing name stays bounded.
+fn addresses(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>]) -> fmt::Result {
+    let mut metric = Metric::open(encoder, &HEALTHY)?;
+    for arm in arms(routes) {
+        let Some(endpoints) = arm.route.endpoints(arm.role) else {
+            continue;
+        };
+        let list = endpoints.now();
+        let mut shown = Vec::new();
+        for endpoint in list.iter().take(SHOWN_MAX) {
+            // Two names may stand for one address, under TLS: one series has to do.
+            if shown.contains(&&endpoint.shown) {
+                continue;
+            }
+            shown.push(&endpoint.shown);
+            let healthy = list
+                .iter()
+                .filter(|other| other.shown == endpoint.shown)
+                .all(|other| other.is_healthy());
+            let [route, role, version] = arm.labels();
+            let labels = [route, role, version, ("address", &*endpoint.shown)];
+            metric.gauge(&labels, if healthy { 1.0 } else { 0.0 })?;
+        }
     }
     Ok(())
 }

@@ -1,36 +1,53 @@
-//! Opens connections to an upstream: names, TCP, TLS, and the time they may take.
+//! Opens connections for requests: within their time, and elsewhere where one fails.
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use haldane_config::{UpstreamAddress, UpstreamProtocol};
-use rustls::pki_types::ServerName;
-use tokio::net::{TcpStream, lookup_host};
-use tokio_rustls::TlsConnector;
+use haldane_config::UpstreamProtocol;
 
+use super::choice::choose;
+use super::dial::{is_exhaustion, open};
 use super::http2::Waited;
-use super::{Lease, Link, Opened, Upstream};
-use crate::clock::Micros;
+use super::{Address, Lease, Link, Opened, Upstream};
+use crate::clock::{Micros, micros};
 use crate::deadline::{Guard, Party};
 use crate::h1::transport::{ALPN_HTTP2, Transport};
 use crate::h1::wire::Wire;
+use crate::live::health::AddressFailure;
+
+/// So many addresses are tried for one request. Nothing was sent to those that failed.
+const TRIES_MAX: usize = 3;
 
 /// Why no connection could be opened.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
-    /// The address refused, is unreachable, or the name is not known.
+    /// The address refused, or is unreachable.
     Failed(io::Error),
+    /// Another request has tried, and this one has waited for it.
+    FailedForAnother,
     /// Not within the configured time.
     TimedOut,
+}
+
+impl ConnectError {
+    /// Whether it says anything about the address: not if haldane has run out of what it
+    /// needs to connect anywhere, nor a second time for whoever has only waited.
+    fn is_of_address(&self) -> bool {
+        match self {
+            Self::Failed(error) => !is_exhaustion(error),
+            Self::FailedForAnother => false,
+            Self::TimedOut => true,
+        }
+    }
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(error) => error.fmt(f),
+            Self::FailedForAnother => f.write_str("another request could not connect"),
             Self::TimedOut => f.write_str("not within the configured time"),
         }
     }
@@ -43,27 +60,86 @@ impl From<io::Error> for ConnectError {
 }
 
 impl Upstream {
-    /// Opens a new connection to an address, or shares one that somebody else has
-    /// opened meanwhile.
-    pub(crate) async fn connect(
-        self: &Rc<Self>,
-        endpoint: usize,
+    /// Opens a new connection to `first` or, where that fails, to another address that is
+    /// healthy. Each failure counts for its address; what this returns is the version's.
+    ///
+    /// `timeout` is for all of them: an address that does not answer gets the part of it
+    /// that leaves the others theirs.
+    pub(crate) async fn reach(
+        &self,
+        first: Rc<Address>,
         timeout: Duration,
         watch: &Guard,
     ) -> Result<Opened, ConnectError> {
-        let lease = Lease::new(self, endpoint);
+        let begun = watch.now();
+        let mut tried = Vec::new();
+        let mut address = first;
+        loop {
+            let passed = Duration::from_micros(watch.now().saturating_sub(begun));
+            let left = timeout.saturating_sub(passed);
+            let tries = self.tries_left(&address, &tried);
+            let error = match self.connect(&address, left / tries, watch).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
+            };
+            let now = watch.now();
+            let (version, at) = (&*self.version, &*address.endpoint.shown);
+            tracing::debug!(version, address = at, %error, "cannot connect");
+            if error.is_of_address() {
+                address.failed(AddressFailure::Connect, now, self.manner.ejection.as_ref());
+            }
+            tried.push(address);
+            let is_over = now.saturating_sub(begun) >= micros(timeout);
+            if tries == 1 || is_over {
+                return Err(error);
+            }
+            address = match choose(&self.addresses(), now, &tried) {
+                Some(other) => other,
+                None => return Err(error),
+            };
+        }
+    }
+
+    /// How many addresses can still be tried, the next one included.
+    fn tries_left(&self, next: &Rc<Address>, tried: &[Rc<Address>]) -> u32 {
+        let addresses = self.addresses();
+        let is_other = |address: &&Rc<Address>| {
+            let mut known = tried.iter().chain([next]);
+            address.standing().is_usable() && !known.any(|one| Rc::ptr_eq(one, address))
+        };
+        let most = TRIES_MAX.saturating_sub(tried.len()).max(1);
+        let tries = addresses.iter().filter(is_other).take(most - 1).count() + 1;
+        u32::try_from(tries).unwrap_or(1)
+    }
+
+    /// Opens a new connection to an address, or shares one that somebody else has
+    /// opened meanwhile.
+    async fn connect(
+        &self,
+        address: &Rc<Address>,
+        timeout: Duration,
+        watch: &Guard,
+    ) -> Result<Opened, ConnectError> {
+        let lease = Lease::new(address);
         let now = watch.now();
         let opening = async {
-            match self.protocol {
+            match self.manner.protocol {
                 UpstreamProtocol::Http1 => {
-                    let transport = self.open(&self.addresses[endpoint].address).await?;
+                    let transport = self.open(address).await?;
                     Ok(self.own(transport, lease))
                 }
-                UpstreamProtocol::H2 => self.share(endpoint, lease, now).await,
+                UpstreamProtocol::H2 => self.share(address, lease, now).await,
             }
         };
         let opened = watch.within(Party::Upstream, timeout, opening).await;
         opened.unwrap_or(Err(ConnectError::TimedOut))
+    }
+
+    async fn open(&self, address: &Address) -> io::Result<Transport> {
+        let transport = open(&address.endpoint.place, self.manner.tls.as_deref()).await?;
+        // Proof that it can be reached, whatever becomes of the request.
+        address.endpoint.health.reached();
+        Ok(transport)
     }
 
     fn own(&self, transport: Transport, lease: Lease) -> Opened {
@@ -77,23 +153,21 @@ impl Upstream {
     /// One request connects for all that come meanwhile.
     async fn share(
         &self,
-        endpoint: usize,
+        address: &Address,
         lease: Lease,
         now: Micros,
     ) -> Result<Opened, ConnectError> {
-        let address = &self.addresses[endpoint];
         loop {
             if let Some(connection) = address.shared.find() {
                 return Ok(Opened::shared(lease, connection, true));
             }
             let Some(mut connecting) = address.shared.begin() else {
                 if address.shared.wait().await == Waited::Failed {
-                    let error = io::Error::other("another request could not connect");
-                    return Err(ConnectError::Failed(error));
+                    return Err(ConnectError::FailedForAnother);
                 }
                 continue;
             };
-            let transport = match self.open(&address.address).await {
+            let transport = match self.open(address).await {
                 Ok(transport) => transport,
                 Err(error) => {
                     connecting.fail();
@@ -113,38 +187,4 @@ impl Upstream {
             };
         }
     }
-
-    async fn open(&self, address: &UpstreamAddress) -> io::Result<Transport> {
-        let socket = open_any(address).await?;
-        let Some(tls) = self.tls.as_ref().filter(|_| address.tls) else {
-            return Ok(Transport::Plain(socket));
-        };
-        let name = ServerName::try_from(address.host.to_string()).map_err(io::Error::other)?;
-        let stream = TlsConnector::from(tls.current())
-            .connect(name, socket)
-            .await?;
-        Ok(Transport::Tls(Box::new(stream.into())))
-    }
-}
-
-/// Tries the addresses of a name in turn. Names are resolved for each new
-/// connection, so a change is followed as soon as connections are replaced.
-async fn open_any(address: &UpstreamAddress) -> io::Result<TcpStream> {
-    if let Ok(ip) = address.host.parse::<IpAddr>() {
-        return open_at(SocketAddr::new(ip, address.port)).await;
-    }
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for resolved in lookup_host((&*address.host, address.port)).await? {
-        match open_at(resolved).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-async fn open_at(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }

@@ -13,12 +13,8 @@ use crate::telemetry::metrics::Format;
 pub(super) type Reply = Response<Full<Bytes>>;
 
 /// For people and probes.
-pub(super) fn text(status: StatusCode, text: &'static str) -> Reply {
-    reply(
-        status,
-        "text/plain; charset=utf-8",
-        Bytes::from_static(text.as_bytes()),
-    )
+pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Reply {
+    reply(status, "text/plain; charset=utf-8", text.into())
 }
 
 /// For scrapers.

@@ -10,6 +10,7 @@ use haldane_decide::status::Status;
 use hyper::header::ETAG;
 use serde::Serialize;
 
+use super::health::AddressView;
 use super::problem::Problem;
 use super::reply::{Reply, json, with};
 use crate::live::events::Event;
@@ -62,6 +63,7 @@ struct VersionView {
     in_flight: u64,
     failures: u64,
     ttfb_seconds: QuantilesView,
+    addresses: Vec<AddressView>,
 }
 
 /// Absent without responses.
@@ -196,15 +198,15 @@ impl RouteView {
             route: Arc::clone(&route.config.name),
             status: route.status(live),
             versions: VersionsView {
-                stable: VersionView::of(route, Role::Stable),
-                canary: VersionView::of(route, Role::Canary),
+                stable: VersionView::of(route, Role::Stable, live),
+                canary: VersionView::of(route, Role::Canary, live),
             },
         }
     }
 }
 
 impl VersionView {
-    fn of(route: &Route, role: Role) -> Option<Self> {
+    fn of(route: &Route, role: Role, live: &Live) -> Option<Self> {
         let version = Arc::clone(&route.config.version(role)?.name);
         let (requests, in_flight) = route.requests(role);
         let mut times = empty_histogram();
@@ -228,6 +230,7 @@ impl VersionView {
                 p95: quantile(0.95),
                 p99: quantile(0.99),
             },
+            addresses: AddressView::of(route, role, live),
         })
     }
 }

@@ -107,6 +107,12 @@ pub(super) const GENERATION: Family = Family {
     unit: FamilyUnit::None,
     help: "Which attempt at the rollout this is.",
 };
+pub(super) const HEALTHY: Family = Family {
+    name: "haldane_upstream_healthy",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Whether requests are sent to an address of a version: 1, or 0 if it is unhealthy.",
+};
 pub(super) const CONNECTIONS: Family = Family {
     name: "haldane_connections_open",
     kind: MetricType::Gauge,

@@ -1,0 +1,154 @@
+//! Asks an address whether it is well, again and again.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use haldane_config::HealthCheck;
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use tokio::time::{sleep, timeout};
+
+use super::Target;
+use crate::live::Live;
+use crate::live::health::{AddressFailure, Standing};
+use crate::upstream::dial::open;
+
+/// One that is not well is asked this often, if not more often anyway: recovery should
+/// not wait for an interval that is meant for good times.
+const UNWELL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How haldane calls itself.
+const USER_AGENT: &str = "haldane-health";
+
+/// Asks for as long as this runs. The first answer decides nothing alone, so an address
+/// counts as well until it has been asked often enough.
+pub(super) async fn keep_checking(target: Target, check: HealthCheck, live: Arc<Live>) {
+    let health = &target.endpoint.health;
+    let mut run = Run::new(health.standing() != Standing::Failing);
+    loop {
+        let asked = timeout(check.timeout, ask(&target, &check.path)).await;
+        let problem = match asked {
+            Ok(Ok(status)) if is_good(status) => None,
+            Ok(Ok(status)) => Some(status.to_string()),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("no answer in time".to_owned()),
+        };
+        if let Some(problem) = &problem {
+            health.note(AddressFailure::Check, live.clock.micros());
+            let (route, address) = (&*target.route.config.name, &*target.endpoint.shown);
+            tracing::debug!(route, address, problem, "a bad check");
+        }
+        run.see(problem.is_none(), &check);
+        health.checked(run.is_well);
+        let interval = if run.is_well {
+            check.interval
+        } else {
+            check.interval.min(UNWELL_INTERVAL)
+        };
+        // Not all addresses at the same moment.
+        sleep(interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+    }
+}
+
+fn is_good(status: StatusCode) -> bool {
+    status.is_success() || status.is_redirection()
+}
+
+/// Sends one check over a connection of its own, and waits for the head of the answer.
+async fn ask(target: &Target, path: &str) -> io::Result<StatusCode> {
+    let endpoint = &target.endpoint;
+    let tls = target.route.tls[target.role.index()].as_deref();
+    let transport = open(&endpoint.place, tls).await?;
+    let request = Request::get(path)
+        .header(header::HOST, &*endpoint.authority)
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(io::Error::other)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(transport))
+        .await
+        .map_err(io::Error::other)?;
+    let mut connection = pin!(connection);
+    let mut answer = pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        // What came before its end is there to be taken.
+        _ = &mut connection => answer.await,
+    };
+    answer
+        .map(|answer| answer.status())
+        .map_err(io::Error::other)
+}
+
+/// Answers of the same kind in a row.
+struct Run {
+    is_well: bool,
+    /// How many in a row said otherwise.
+    against: u32,
+}
+
+impl Run {
+    const fn new(is_well: bool) -> Self {
+        Self {
+            is_well,
+            against: 0,
+        }
+    }
+
+    fn see(&mut self, is_good: bool, check: &HealthCheck) {
+        if is_good == self.is_well {
+            self.against = 0;
+            return;
+        }
+        self.against += 1;
+        let enough = if is_good {
+            check.healthy_after
+        } else {
+            check.unhealthy_after
+        };
+        if self.against >= enough {
+            *self = Self::new(is_good);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_some_in_a_row_to_change() {
+        let check = HealthCheck {
+            path: "/".into(),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            unhealthy_after: 3,
+            healthy_after: 2,
+        };
+        let mut run = Run::new(true);
+        let seen = "bb.bb.bbb.b..bbb..".chars().map(|answer| {
+            run.see(answer == '.', &check);
+            if run.is_well { '.' } else { 'b' }
+        });
+        assert_eq!(seen.collect::<String>(), "........bbbb...bb.");
+    }
+
+    #[test]
+    fn redirections_are_good_and_nothing_else_beside_success() {
+        for (status, good) in [
+            (200, true),
+            (204, true),
+            (302, true),
+            (404, false),
+            (503, false),
+        ] {
+            assert_eq!(is_good(StatusCode::from_u16(status).unwrap()), good);
+        }
+    }
+}

@@ -38,3 +38,5 @@ mod tidy;
 mod timeouts;
 /// Certificates, handshakes, and both sides encrypted.
 mod tls;
+/// The addresses of a version: which of them get requests, and when they are left alone.
+mod upstreams;

@@ -286,3 +286,54 @@ impl Drop for Lease {
         in_use.set(in_use.get().saturating_sub(1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use haldane_config::UpstreamAddress;
+
+    use super::*;
+
+    fn shown(upstream: &Upstream) -> Vec<String> {
+        let addresses = upstream.addresses();
+        addresses
+            .iter()
+            .map(|address| address.endpoint.shown.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn a_worker_follows_the_list_and_keeps_what_stays() {
+        let name = UpstreamAddress::Tcp {
+            host: "app.test".into(),
+            port: 80,
+            tls: false,
+        };
+        let endpoints = Endpoints::new(&[name], None);
+        let resolve = |ips: &[[u8; 4]]| {
+            let sockets = ips.iter().map(|ip| SocketAddr::from((*ip, 80)));
+            endpoints.resolved(0, sockets.collect());
+        };
+        let buffers = Rc::new(Buffers::default());
+        let upstream = Upstream::new(&"v1".into(), &endpoints, Manner::default(), buffers);
+        assert!(upstream.choose(1).is_none());
+        resolve(&[[10, 0, 0, 1], [10, 0, 0, 2]]);
+        assert_eq!(shown(&upstream), ["10.0.0.1:80", "10.0.0.2:80"]);
+        let before = upstream.addresses();
+        let in_use = Lease::new(&before[0]);
+        resolve(&[[10, 0, 0, 2], [10, 0, 0, 3]]);
+        assert_eq!(shown(&upstream), ["10.0.0.2:80", "10.0.0.3:80"]);
+        let after = upstream.addresses();
+        assert!(
+            Rc::ptr_eq(&before[1], &after[0]),
+            "its connections are kept"
+        );
+        // One that is gone lives until the last exchange with it has ended.
+        let gone = Rc::downgrade(&before[0]);
+        drop(before);
+        assert!(gone.upgrade().is_some());
+        drop(in_use);
+        assert!(gone.upgrade().is_none(), "and its connections with it");
+    }
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::eventually::now;
+use super::eventually::{now, some};
 use super::wire::{Body, Broken, Framing, Head, Wire};
 
 /// An upstream on a port of its own.
@@ -17,7 +17,7 @@ pub(crate) struct Upstream {
     behaviour: Arc<Mutex<Behaviour>>,
     stopped: Arc<AtomicBool>,
     /// Bound and never accepted from, where that is what the test needs.
-    _held: Vec<Socket>,
+    held: Vec<Socket>,
     _waiting: Vec<TcpStream>,
 }
 
@@ -129,9 +129,40 @@ impl Upstream {
             log: Arc::default(),
             behaviour: Arc::new(Mutex::new(Behaviour::Good)),
             stopped: Arc::default(),
-            _held: held,
+            held,
             _waiting: waiting,
         }
+    }
+
+    /// Refuses connections from now on, on the same port. Those that are open stay.
+    #[track_caller]
+    pub(crate) fn die(&mut self) {
+        self.stop();
+        self.held = vec![some("the port is free", || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("opens a socket");
+            socket.set_reuse_address(true).expect("sets SO_REUSEADDR");
+            socket.bind(&self.address.into()).ok().map(|()| socket)
+        })];
+    }
+
+    /// Answers every request with 200 and this name, after it refused connections.
+    pub(crate) fn revive(&mut self, name: &str) {
+        let socket = self.held.pop().expect("refuses connections");
+        socket.listen(128).expect("listens");
+        self.stopped = Arc::default();
+        let name = name.to_owned();
+        accept(
+            socket.into(),
+            &self.log,
+            &self.stopped,
+            move |mut connection| {
+                while let Some(head) = connection.request() {
+                    if !connection.behave(Behaviour::Good, &name, head.word(0)) {
+                        return;
+                    }
+                }
+            },
+        );
     }
 
     fn start(
@@ -141,35 +172,28 @@ impl Upstream {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("binds");
         let address = listener.local_addr().expect("has an address");
         let (log, stopped) = (Arc::<Log>::default(), Arc::<AtomicBool>::default());
-        let (kept, until, script) = (Arc::clone(&log), Arc::clone(&stopped), Arc::new(script));
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if until.load(Ordering::Relaxed) {
-                    return;
-                }
-                let Ok(stream) = stream else { continue };
-                let connection = Connection {
-                    wire: Wire::new(stream),
-                    number: kept.connections.fetch_add(1, Ordering::Relaxed),
-                    log: Arc::clone(&kept),
-                };
-                let script = Arc::clone(&script);
-                std::thread::spawn(move || script(connection));
-            }
-        });
+        accept(listener, &log, &stopped, script);
         Self {
             address,
             log,
             behaviour,
             stopped,
-            _held: Vec::new(),
+            held: Vec::new(),
             _waiting: Vec::new(),
         }
     }
-
     /// How the next requests are answered.
     pub(crate) fn behave(&self, behaviour: Behaviour) {
         *self.behaviour.lock().unwrap() = behaviour;
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        // Wakes the thread that accepts; if that fails there is none.
+        drop(TcpStream::connect_timeout(
+            &self.address,
+            Duration::from_millis(100),
+        ));
     }
 
     /// Its address as the configuration wants it.
@@ -180,13 +204,32 @@ impl Upstream {
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts; if that fails there is none.
-        drop(TcpStream::connect_timeout(
-            &self.address,
-            Duration::from_millis(100),
-        ));
+        self.stop();
     }
+}
+
+fn accept(
+    listener: TcpListener,
+    log: &Arc<Log>,
+    stopped: &Arc<AtomicBool>,
+    script: impl Fn(Connection) + Send + Sync + 'static,
+) {
+    let (kept, until, script) = (Arc::clone(log), Arc::clone(stopped), Arc::new(script));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            if until.load(Ordering::Relaxed) {
+                return;
+            }
+            let Ok(stream) = stream else { continue };
+            let connection = Connection {
+                wire: Wire::new(stream),
+                number: kept.connections.fetch_add(1, Ordering::Relaxed),
+                log: Arc::clone(&kept),
+            };
+            let script = Arc::clone(&script);
+            std::thread::spawn(move || script(connection));
+        }
+    });
 }
 
 impl Connection {

@@ -155,7 +155,19 @@ pub(crate) fn screen(route: &RouteView, style: Style, admin: &str) -> String {
             format_args!("rolled back{ago} by {}", style.bad(cause)),
         );
     }
+    if let Some(refused) = &route.rollback_refused {
+        push(
+            &mut text,
+            format_args!("not rolled back: {}", style.bad(refused)),
+        );
+    }
     push(&mut text, format_args!("\n{}", table(route)));
+    for (role, version) in versions(route) {
+        for unhealthy in version.addresses.iter().filter(|one| !one.healthy) {
+            let address = style.bad(&unhealthy.address);
+            push(&mut text, format_args!("  {role}: {address} is unhealthy"));
+        }
+    }
     if !route.gates.is_empty() && route.versions.canary.is_some() {
         let verdict = style.verdict(&route.verdict, &route.verdict);
         push(&mut text, format_args!("\ngates: {verdict}"));
@@ -198,9 +210,7 @@ fn table(route: &RouteView) -> String {
         .map(str::to_owned)
         .to_vec(),
     ];
-    let versions = &route.versions;
-    rows.push(row("stable", &versions.stable));
-    rows.extend(versions.canary.iter().map(|version| row("canary", version)));
+    rows.extend(versions(route).map(|(role, version)| row(role, version)));
     let widths: Vec<usize> = (0..rows[0].len())
         .map(|column| widest(rows.iter().map(|row| row[column].as_str())))
         .collect();
@@ -220,6 +230,12 @@ fn table(route: &RouteView) -> String {
         })
         .collect();
     lines.join("\n")
+}
+
+fn versions(route: &RouteView) -> impl Iterator<Item = (&'static str, &VersionView)> {
+    let canary = route.versions.canary.iter();
+    std::iter::once(("stable", &route.versions.stable))
+        .chain(canary.map(|version| ("canary", version)))
 }
 
 fn row(role: &str, version: &VersionView) -> Vec<String> {

@@ -23,6 +23,9 @@ pub(crate) struct RouteView {
     pub(crate) rolled_back_at: Option<u64>,
     /// Why it was rolled back.
     pub(crate) cause: Option<String>,
+    /// Why it was not, although a gate fails.
+    #[serde(default)]
+    pub(crate) rollback_refused: Option<String>,
     pub(crate) generation: u32,
     pub(crate) weight: String,
     pub(crate) configured_weight: String,
@@ -59,6 +62,15 @@ pub(crate) struct VersionView {
     pub(crate) in_flight: u64,
     pub(crate) failures: u64,
     pub(crate) ttfb_seconds: Quantiles,
+    #[serde(default)]
+    pub(crate) addresses: Vec<AddressView>,
+}
+
+/// One address of a version.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct AddressView {
+    pub(crate) address: String,
+    pub(crate) healthy: bool,
 }
 
 /// Times until the first byte, in seconds; nothing before the first response.

@@ -17,7 +17,7 @@ use crate::clock::{Micros, micros};
 use crate::live::endpoints::{Endpoint, EndpointList, Endpoints};
 use crate::live::health::{AddressFailure, Standing};
 use crate::live::{Live, Route, Routes};
-use crate::upstream::dial::open;
+use crate::upstream::dial::{is_exhaustion, open};
 
 mod check;
 pub(crate) mod resolve;
@@ -233,6 +233,7 @@ async fn probe(target: Target, live: Arc<Live>) {
         // Whether it answers as well, only a request finds out.
         (Ok(Ok(_)), Standing::Healthy) => health.succeeded(),
         (Ok(Ok(_)), _) => health.reached(),
+        (Ok(Err(error)), _) if is_exhaustion(&error) => {}
         (Ok(Err(_)) | Err(_), _) => {
             let rule = config.ejection.as_ref();
             health.failed(AddressFailure::Connect, live.clock.micros(), rule);

@@ -165,10 +165,11 @@ pub(super) fn verdict(route: &Route, live: &Live) -> VerdictView {
         let mut gates = gates.iter().filter(move |gate| gate.verdict == kind);
         gates.next().map(|gate| gate.sentence.clone())
     };
-    let sentence = match (unproved, status.cause) {
+    let sentence = match (unproved, status.rollback_refused.or(status.cause)) {
         (Some(sentence), _) => sentence.to_owned(),
-        (None, Some(cause)) if rolled_back => format!("rolled back: {cause}"),
-        (None, _) => of_kind(verdict)
+        (None, Some(refused)) if !rolled_back => format!("not rolled back: {refused}"),
+        (None, Some(cause)) => format!("rolled back: {cause}"),
+        (None, None) => of_kind(verdict)
             .filter(|_| verdict != VerdictKind::Pass)
             .unwrap_or_else(|| "every gate passes".to_owned()),
     };

@@ -18,6 +18,8 @@ mod drain;
 mod framing;
 /// What is passed on, in both directions, and what is not.
 mod headers;
+/// Memory depends on what is under way, not on sizes.
+mod memory;
 /// The metrics: their form, and that their numbers are those of what was sent.
 mod metrics;
 /// What counts against a version, what does not, and that it is counted once.

@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod eventually;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod tls;
 pub(crate) mod upstream;

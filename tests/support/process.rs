@@ -1,0 +1,74 @@
+//! `haldane run` as a process of its own, to be measured and killed.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use super::tls::Directory;
+
+/// A haldane in a process of its own. Killed when this is dropped.
+pub(crate) struct Process {
+    child: Child,
+    /// Where clients connect.
+    pub(crate) data: SocketAddr,
+    _directory: Directory,
+}
+
+impl Process {
+    /// Starts haldane with this configuration. `name` is the test's.
+    #[track_caller]
+    pub(crate) fn start(name: &str, configuration: &str) -> Self {
+        let directory = Directory::new(name);
+        let path = directory.path("haldane.toml");
+        std::fs::write(&path, configuration).expect("can be written");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_haldane"))
+            .args(["run", "-c", &path])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let stderr = child.stderr.take().expect("is piped");
+        let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
+        let listening = lines
+            .by_ref()
+            .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+            .find(|line| line["message"] == "listening")
+            .expect("says where it listens");
+        // What it says later must not fill the pipe up.
+        std::thread::spawn(move || lines.for_each(drop));
+        let data = listening["data"].as_str().unwrap_or_default();
+        Self {
+            data: data.parse().unwrap_or_else(|_| panic!("{listening}")),
+            child,
+            _directory: directory,
+        }
+    }
+
+    /// The memory that is resident, and the most that ever was, in KiB.
+    pub(crate) fn resident(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the process lives");
+        let of = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name));
+            let number = line.and_then(|line| line.split_whitespace().nth(1));
+            number.and_then(|number| number.parse().ok()).expect(name)
+        };
+        (of("VmRSS:"), of("VmHWM:"))
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        entries.expect("the process lives").count()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

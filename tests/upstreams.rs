@@ -15,6 +15,8 @@ mod checks;
 mod releases;
 /// Unix sockets.
 mod sockets;
+/// HTTP/2.
+mod streams;
 
 /// haldane with one worker and these upstreams as its stable, and these lines in the route.
 fn stable(upstreams: &[String], lines: &str) -> Proxy {

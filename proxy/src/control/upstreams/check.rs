@@ -1,20 +1,23 @@
 //! Asks an address whether it is well, again and again.
 
+use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use haldane_config::HealthCheck;
+use haldane_config::{HealthCheck, UpstreamProtocol};
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
+use hyper::{Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
 use tokio::time::{sleep, timeout};
 
 use super::Target;
+use crate::h1::transport::{ALPN_HTTP2, Transport};
 use crate::live::Live;
+use crate::live::endpoints::Endpoint;
 use crate::live::health::{AddressFailure, Standing};
 use crate::upstream::dial::open;
 
@@ -59,11 +62,27 @@ fn is_good(status: StatusCode) -> bool {
     status.is_success() || status.is_redirection()
 }
 
-/// Sends one check over a connection of its own, and waits for the head of the answer.
+/// Sends one check over a connection of its own, in the protocol of requests, and waits
+/// for the head of the answer.
 async fn ask(target: &Target, path: &str) -> io::Result<StatusCode> {
     let endpoint = &target.endpoint;
     let tls = target.route.tls[target.role.index()].as_deref();
     let transport = open(&endpoint.place, tls).await?;
+    // Over TLS the other end has the last word.
+    let takes_http2 = !transport.is_encrypted() || transport.alpn() == Some(ALPN_HTTP2);
+    match target.route.config.upstream_protocol {
+        UpstreamProtocol::H2 if takes_http2 => ask_http2(transport, endpoint, path).await,
+        UpstreamProtocol::H2 | UpstreamProtocol::Http1 => {
+            ask_http1(transport, endpoint, path).await
+        }
+    }
+}
+
+async fn ask_http1(
+    transport: Transport,
+    endpoint: &Endpoint,
+    path: &str,
+) -> io::Result<StatusCode> {
     let request = Request::get(path)
         .header(header::HOST, &*endpoint.authority)
         .header(header::USER_AGENT, USER_AGENT)
@@ -73,17 +92,58 @@ async fn ask(target: &Target, path: &str) -> io::Result<StatusCode> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(transport))
         .await
         .map_err(io::Error::other)?;
-    let mut connection = pin!(connection);
-    let mut answer = pin!(sender.send_request(request));
-    let answer = tokio::select! {
-        biased;
-        answer = &mut answer => answer,
-        // What came before its end is there to be taken.
-        _ = &mut connection => answer.await,
+    let asked = async {
+        let answer = sender.send_request(request).await;
+        answer
+            .map(|answer| answer.status())
+            .map_err(io::Error::other)
     };
-    answer
-        .map(|answer| answer.status())
-        .map_err(io::Error::other)
+    while_driven(asked, connection).await
+}
+
+async fn ask_http2(
+    transport: Transport,
+    endpoint: &Endpoint,
+    path: &str,
+) -> io::Result<StatusCode> {
+    let uri = Uri::builder()
+        .scheme(if transport.is_encrypted() {
+            "https"
+        } else {
+            "http"
+        })
+        .authority(&*endpoint.authority)
+        .path_and_query(path)
+        .build()
+        .map_err(io::Error::other)?;
+    let request = Request::get(uri)
+        .header(header::USER_AGENT, USER_AGENT)
+        .body(())
+        .map_err(io::Error::other)?;
+    let (sender, connection) = h2::client::handshake(transport)
+        .await
+        .map_err(io::Error::other)?;
+    let asked = async {
+        let mut sender = sender.ready().await.map_err(io::Error::other)?;
+        let sent = sender.send_request(request, true);
+        let (answer, _) = sent.map_err(io::Error::other)?;
+        answer
+            .await
+            .map(|answer| answer.status())
+            .map_err(io::Error::other)
+    };
+    while_driven(asked, connection).await
+}
+
+/// What `asked` gives while `connection` is driven beside it.
+async fn while_driven<T>(asked: impl Future<Output = T>, connection: impl Future) -> T {
+    let (mut asked, connection) = (pin!(asked), pin!(connection));
+    tokio::select! {
+        biased;
+        answer = &mut asked => answer,
+        // What came before its end is there to be taken.
+        _ = connection => asked.await,
+    }
 }
 
 /// Answers of the same kind in a row.

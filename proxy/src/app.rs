@@ -10,16 +10,17 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use haldane_config::Config;
+use haldane_config::{Config, Drain};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
-use crate::control;
 use crate::control::upstreams::resolve::resolve_first;
+use crate::control::{self, Bound};
+use crate::doors::Doors;
 use crate::listeners::{self, Listener};
 use crate::live::Live;
-use crate::request::accept::{Entrance, accept};
+use crate::origin::Origin;
 use crate::tls::{Tls, TlsError};
 use crate::worker::Worker;
 
@@ -30,7 +31,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct App {
     config: Config,
     live: Arc<Live>,
-    workers: usize,
+    origin: Option<Origin>,
     listeners: Vec<Arc<Listener>>,
     data_addrs: Vec<SocketAddr>,
     admin: std::net::TcpListener,
@@ -84,7 +85,7 @@ impl App {
     ///
     /// [`StartError::Listen`] with the address that cannot be listened on.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        let tls = Tls::load(&config).map_err(StartError::Tls)?;
+        let tls = Tls::load(&config, None).map_err(StartError::Tls)?;
         let workers = config
             .workers
             .or_else(|| std::thread::available_parallelism().ok());
@@ -107,12 +108,20 @@ impl App {
         Ok(Self {
             config,
             live,
-            workers,
+            origin: None,
             listeners,
             data_addrs,
             admin,
             ops,
         })
+    }
+
+    /// Reads the configuration from here again whenever that is asked for, or when its
+    /// content changes.
+    #[must_use]
+    pub fn reloading(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
     }
 
     /// Where clients connect, in the order of the configuration.
@@ -149,28 +158,38 @@ impl App {
     ///
     /// [`StartError::Runtime`] if a worker cannot be started.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
-        resolve_first(&self.live.routes()).await;
+        let routes = self.live.routes();
+        resolve_first(routes.iter().flat_map(|route| route.all_endpoints())).await;
         let (stage, _) = watch::channel(Stage::Serving);
         let (running, mut all_ended) = mpsc::channel::<()>(1);
         let mut threads = Vec::new();
-        for id in 0..self.workers {
-            let listeners = self.listeners.clone();
-            let (live, config) = (Arc::clone(&self.live), self.config.clone());
+        // Kept until all workers have ended: a reload may change it until then.
+        let (listeners, _) = watch::channel(self.listeners);
+        for id in 0..self.live.workers {
+            let live = Arc::clone(&self.live);
+            let listeners = listeners.subscribe();
             let (stage, running) = (stage.subscribe(), running.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{id}"))
                 .spawn(move || {
-                    let result = run_worker(id, &listeners, &live, &config, stage);
+                    let result = run_worker(id, &live, listeners, stage);
                     drop(running);
                     result
                 });
             threads.push(thread.map_err(StartError::Runtime)?);
         }
         drop(running);
-        let control = control::run(&self.live, &self.config, self.admin, self.ops);
+        let control = control::run(Bound {
+            live: Arc::clone(&self.live),
+            origin: self.origin,
+            config: self.config,
+            listeners: listeners.clone(),
+            admin: self.admin,
+            ops: self.ops,
+        });
         tokio::select! {
             () = control => {}
-            () = drain(&self.live, &self.config, &stage, shutdown) => {}
+            () = drain(&self.live, &stage, shutdown) => {}
             // Workers end by themselves only if they could not start.
             _ = all_ended.recv() => {}
         }
@@ -180,18 +199,14 @@ impl App {
 
 /// After `shutdown`: readiness says no, new connections are still accepted for a
 /// while, then what runs is finished.
-async fn drain(
-    live: &Live,
-    config: &Config,
-    stage: &watch::Sender<Stage>,
-    shutdown: impl Future<Output = ()>,
-) {
+async fn drain(live: &Live, stage: &watch::Sender<Stage>, shutdown: impl Future<Output = ()>) {
     shutdown.await;
     live.draining.store(true, Ordering::Relaxed);
-    tracing::info!(linger = ?config.drain.linger, timeout = ?config.drain.timeout, "draining");
-    tokio::time::sleep(config.drain.linger).await;
+    let Drain { linger, timeout } = live.settings.load().drain;
+    tracing::info!(?linger, ?timeout, "draining");
+    tokio::time::sleep(linger).await;
     stage.send_replace(Stage::Draining);
-    tokio::time::sleep(config.drain.timeout).await;
+    tokio::time::sleep(timeout).await;
     let left = live.connections.load(Ordering::Relaxed);
     tracing::warn!(connections = left, "the drain timed out");
 }
@@ -219,9 +234,8 @@ async fn stop(
 
 fn run_worker(
     id: usize,
-    listeners: &[Arc<Listener>],
     live: &Arc<Live>,
-    config: &Config,
+    mut listeners: watch::Receiver<Vec<Arc<Listener>>>,
     mut stage: watch::Receiver<Stage>,
 ) -> Result<(), StartError> {
     let runtime = Builder::new_current_thread()
@@ -229,36 +243,28 @@ fn run_worker(
         .build_local(LocalOptions::default())
         .map_err(StartError::Runtime)?;
     runtime.block_on(async {
-        let worker = Worker::new(id, live, config);
+        let worker = Worker::new(id, live);
         drop(tokio::task::spawn_local(Rc::clone(&worker).keep_time()));
-        let (stop, stopped) = watch::channel(false);
-        let (open, mut all_closed) = mpsc::channel(1);
-        for listener in listeners {
-            for socket in listener.take(id) {
-                let socket =
-                    tokio::net::TcpListener::from_std(socket).map_err(StartError::Runtime)?;
-                let entrance = Entrance {
-                    worker: Rc::clone(&worker),
-                    listener: Arc::clone(listener),
-                    open: open.clone(),
-                };
-                drop(tokio::task::spawn_local(accept(
-                    entrance,
-                    socket,
-                    stopped.clone(),
-                )));
+        let (connections, mut all_closed) = mpsc::channel(1);
+        let mut doors = Doors::new(Rc::clone(&worker), connections);
+        let wanted = listeners.borrow_and_update().clone();
+        doors.follow(&wanted).map_err(StartError::Runtime)?;
+        loop {
+            tokio::select! {
+                // An error means that the sender is gone: the process is ending.
+                left = stage.wait_for(|stage| *stage != Stage::Serving) => match left {
+                    Ok(_) => break,
+                    Err(_) => return Ok(()),
+                },
+                Ok(()) = listeners.changed() => {
+                    let wanted = listeners.borrow_and_update().clone();
+                    if let Err(error) = doors.follow(&wanted) {
+                        tracing::error!(%error, "a worker cannot accept on a new listener");
+                    }
+                }
             }
         }
-        drop(open);
-        // An error means that the sender is gone: the process is ending.
-        if stage
-            .wait_for(|stage| *stage != Stage::Serving)
-            .await
-            .is_err()
-        {
-            return Ok(());
-        }
-        stop.send_replace(true);
+        drop(doors);
         worker.begin_drain();
         tokio::select! {
             _ = all_closed.recv() => {}

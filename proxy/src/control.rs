@@ -2,6 +2,8 @@
 
 pub(crate) mod admin;
 pub(crate) mod driver;
+mod reload;
+mod surfaces;
 pub(crate) mod upstreams;
 
 use std::net::TcpListener;
@@ -9,31 +11,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use haldane_config::Config;
+use tokio::sync::watch;
 
+use crate::listeners::Listener;
 use crate::live::Live;
-use admin::{Plane, Surface, listen};
+use crate::origin::Origin;
+use reload::Reloader;
 
 /// A driver that breaks at once must not spin.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
+/// A process that has what it listens on, as the control plane needs it.
+pub(crate) struct Bound {
+    pub(crate) live: Arc<Live>,
+    /// Where the configuration is read again, if anywhere.
+    pub(crate) origin: Option<Origin>,
+    /// What is in force.
+    pub(crate) config: Config,
+    /// What workers listen on.
+    pub(crate) listeners: watch::Sender<Vec<Arc<Listener>>>,
+    pub(crate) admin: TcpListener,
+    pub(crate) ops: Option<TcpListener>,
+}
+
 /// Runs the control plane for as long as the process serves.
-pub(crate) async fn run(
-    live: &Arc<Live>,
-    config: &Config,
-    admin: TcpListener,
-    ops: Option<TcpListener>,
-) {
-    let plane = Arc::new(Plane::new(live, config, &admin));
-    let serve_ops = async {
-        if let Some(ops) = ops {
-            listen::serve(ops, Arc::clone(&plane), Surface::Ops).await;
-        }
-    };
+pub(crate) async fn run(bound: Bound) {
+    let live = Arc::clone(&bound.live);
+    // The admin and ops listeners are closed with it.
+    let reloader = Reloader::start(bound);
     tokio::join!(
-        keep_driving(live),
-        keep_looking_after(live),
-        listen::serve(admin, Arc::clone(&plane), Surface::Admin),
-        serve_ops,
+        keep_driving(&live),
+        keep_looking_after(&live),
+        reloader.watch()
     );
 }
 

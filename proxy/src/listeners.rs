@@ -20,7 +20,6 @@ const BACKLOG: i32 = 4096;
 /// Where clients connect: one address, its sockets, and what is spoken there.
 pub(crate) struct Listener {
     /// As the configuration says it; its port may be 0.
-    #[cfg_attr(not(test), expect(dead_code, reason = "how a listener is found again"))]
     pub(crate) configured: SocketAddr,
     /// As it is.
     pub(crate) address: SocketAddr,

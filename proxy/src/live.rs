@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use haldane_config::{Config, RouteConfig, SaltSource};
+use haldane_config::{Config, RouteConfig, SaltSource, Version};
 use haldane_decide::gate::{Breach, StableLatency};
 use haldane_decide::outcome::Outcome;
 use haldane_decide::refusal::StableReach;
@@ -26,15 +26,23 @@ pub mod events;
 pub(crate) mod health;
 pub(crate) mod histogram;
 mod limits;
+mod reconfigure;
+pub(crate) mod reloads;
 mod rollback;
+pub(crate) mod series;
+pub(crate) mod settings;
 pub(crate) mod shard;
+mod trial;
 pub mod weight;
 
-use endpoints::Endpoints;
-use events::{Event, EventLog};
+use endpoints::{Endpoints, RouteEndpoints};
+use events::{EventLog, Happening, ReleaseEvent};
 use histogram::empty_histogram;
-use limits::LatencyBoard;
+use reloads::Reloads;
+use series::Series;
+use settings::Settings;
 use shard::{RoleShard, Shard};
+use trial::Trial;
 use weight::{LiveWeight, Routed, Setting};
 
 /// Everything that workers and the control plane share.
@@ -45,8 +53,16 @@ pub struct Live {
     pub events: EventLog,
     /// The routes in the order of the configuration. Replaced as a whole.
     pub(crate) routes: Arc<ArcSwap<Routes>>,
-    /// Certificates of listeners and versions.
-    pub(crate) tls: Tls,
+    /// Routes that are gone.
+    remembered: Mutex<Routes>,
+    /// What holds for every connection. Replaced as a whole.
+    pub(crate) settings: Arc<ArcSwap<Settings>>,
+    /// Certificates of listeners and versions. Replaced as a whole.
+    pub(crate) tls: ArcSwap<Tls>,
+    /// How the last reload went.
+    pub(crate) reloads: Reloads,
+    /// How many workers there are.
+    pub(crate) workers: usize,
     /// Told whenever an effect was carried out.
     pub(crate) changed: Notify,
     /// Client connections that are open on all workers.
@@ -61,17 +77,20 @@ impl Live {
     /// The state of a process that starts with `config` and this many workers.
     #[must_use]
     pub(crate) fn new(config: &Config, tls: Tls, workers: usize, clock: Clock) -> Arc<Self> {
-        let routes = config
-            .routes
-            .iter()
-            .zip(&tls.versions)
-            .map(|(route, tls)| Arc::new(Route::new(route, tls.clone(), workers, clock)));
+        let routes = config.routes.iter().zip(&tls.versions).map(|(route, tls)| {
+            let reach = (tls.clone(), endpoints::of_route(route, None));
+            Arc::new(Route::new(route, reach, workers, clock))
+        });
         let routes = routes.collect();
         Arc::new(Self {
             clock,
             events: EventLog::default(),
             routes: Arc::new(ArcSwap::from_pointee(routes)),
-            tls,
+            remembered: Mutex::default(),
+            settings: Arc::new(ArcSwap::from_pointee(Settings::of(config))),
+            tls: ArcSwap::from_pointee(tls),
+            reloads: Reloads::new(clock.now()),
+            workers,
             changed: Notify::new(),
             connections: AtomicUsize::new(0),
             dns_refresh: AtomicU64::new(micros(config.dns_refresh)),
@@ -97,18 +116,28 @@ impl Live {
 /// The routes in the order of the configuration.
 pub(crate) type Routes = Vec<Arc<Route>>;
 
-/// One route at run time.
+/// One route at run time: what is configured, and shared with the routes of the same name
+/// before and after it, what lasts.
 pub(crate) struct Route {
     pub(crate) config: RouteConfig,
     /// By role, for versions that are reached over TLS.
     pub(crate) tls: VersionTls,
     /// By role: where the versions answer.
-    endpoints: [Option<Arc<Endpoints>>; 2],
+    endpoints: RouteEndpoints,
     salt: RouteSalt,
-    word: LiveWeight,
     /// One for each worker.
     shards: Box<[Shard]>,
-    limits: LatencyBoard,
+    /// The same counts by version, with those of versions that were replaced.
+    series: Vec<Series>,
+    trial: Arc<Trial>,
+    lasting: Arc<Lasting>,
+}
+
+/// What of a route outlives its configuration.
+struct Lasting {
+    word: LiveWeight,
+    /// What the salts of generations are derived from.
+    secret: Salt,
     /// Taken for failures, for slow responses, by the driver and for commands; never across an await.
     judge: Mutex<Judge>,
 }
@@ -116,6 +145,8 @@ pub(crate) struct Route {
 /// The decisions of a route, and how long its rollbacks took.
 struct Judge {
     release: Release,
+    /// What the release is about: the canary that there is, or the last one that was.
+    canary: Option<Version>,
     rollback_times: Histogram<u64>,
     rollbacks_by_gate: Vec<(Arc<str>, u64)>,
 }
@@ -127,7 +158,12 @@ enum RouteSalt {
 }
 
 impl Route {
-    fn new(config: &RouteConfig, tls: VersionTls, workers: usize, clock: Clock) -> Self {
+    fn new(
+        config: &RouteConfig,
+        (tls, endpoints): (VersionTls, RouteEndpoints),
+        workers: usize,
+        clock: Clock,
+    ) -> Self {
         let spec = ReleaseSpec {
             weight: config.weight,
             gates: config.gates.clone(),
@@ -137,31 +173,39 @@ impl Route {
             generation: release.generation().0,
             weight: release.weight(),
         };
-        let limits = LatencyBoard::new(&config.gates);
-        limits.publish(&release);
+        let trial = Trial::new(&config.gates);
+        trial.limits.publish(&release);
+        let secret = Salt::from_bits(random_bits());
+        let series = Series::of(config, &[], workers);
         Self {
             config: config.clone(),
             tls,
-            endpoints: Role::ALL.map(|role| {
-                let version = config.version(role)?;
-                Some(Arc::new(Endpoints::new(&version.upstream, None)))
-            }),
-            salt: RouteSalt::new(&config.sticky.salt),
-            word: LiveWeight::new(setting),
-            shards: (0..workers).map(|_| Shard::default()).collect(),
-            limits,
-            judge: Mutex::new(Judge {
-                release,
-                rollback_times: empty_histogram(),
-                rollbacks_by_gate: Vec::new(),
+            endpoints,
+            salt: RouteSalt::new(&config.sticky.salt, secret),
+            shards: series::shards_of(&series, config, workers),
+            series,
+            trial: Arc::new(trial),
+            lasting: Arc::new(Lasting {
+                word: LiveWeight::new(setting),
+                secret,
+                judge: Mutex::new(Judge {
+                    release,
+                    canary: config.canary.clone(),
+                    rollback_times: empty_histogram(),
+                    rollbacks_by_gate: Vec::new(),
+                }),
             }),
         }
     }
 
     /// Picks a role under the current setting and counts the request as started.
     pub(crate) fn pick(&self, worker: usize, choose: impl Fn(Salt, Setting) -> Role) -> Routed {
-        self.word.pick(&self.shards[worker], |setting| {
-            choose(self.salt(setting.generation), setting)
+        self.lasting.word.pick(&self.shards[worker], |setting| {
+            if self.trial.includes(setting.generation) {
+                choose(self.salt(setting.generation), setting)
+            } else {
+                Role::Stable
+            }
         })
     }
 
@@ -194,12 +238,24 @@ impl Route {
         ttfb: Micros,
         duration: Micros,
     ) -> impl Iterator<Item = usize> {
-        self.limits.exceeded(ttfb, duration)
+        self.trial.limits.exceeded(ttfb, duration)
     }
 
     /// The generation and weight that requests are split by.
     pub(crate) fn setting(&self) -> Setting {
-        self.word.load()
+        self.lasting.word.load()
+    }
+
+    /// Whether the outcome of a request that was routed in this generation is evidence.
+    /// What an earlier generation left behind is none about the current one, nor what
+    /// was sent to a version that has been replaced since, or judged by other gates.
+    pub(crate) fn is_evidence(&self, generation: u32) -> bool {
+        !self.trial.is_over() && self.setting().generation == generation
+    }
+
+    /// Whether both routes are judged together: same versions, same gates.
+    pub(crate) fn shares_trial_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.trial, &other.trial)
     }
 
     /// The salt of a generation.
@@ -214,6 +270,9 @@ impl Route {
     /// returns, a breach has made the weight zero. `seen` is when the outcome was known.
     pub(crate) fn observe(&self, outcome: &Outcome, seen: Micros, live: &Live) {
         let mut judge = self.lock();
+        if self.trial.is_over() {
+            return;
+        }
         let tally = self.tally();
         judge.release.tell_stable(self.stable_reach());
         let effects = judge.release.observe(outcome, &tally, live.clock.at(seen));
@@ -224,10 +283,13 @@ impl Route {
     pub(crate) fn absorb(&self, latency: &StableLatency<'_>, live: &Live) {
         let seen = live.clock.micros();
         let mut judge = self.lock();
+        if self.trial.is_over() {
+            return;
+        }
         let tally = self.tally();
         judge.release.tell_stable(self.stable_reach());
         let effects = judge.release.absorb(&tally, latency, live.clock.at(seen));
-        self.limits.publish(&judge.release);
+        self.trial.limits.publish(&judge.release);
         self.carry_out(&mut judge, effects, Some(seen), live);
     }
 
@@ -269,12 +331,14 @@ impl Route {
         self.shards.iter().map(move |shard| shard.of(role))
     }
 
+    /// The counts by version: those of its versions, then those that were replaced last.
+    pub(crate) fn series(&self) -> &[Series] {
+        &self.series
+    }
+
     /// Requests of a role: how many were routed, and how many have not ended.
     pub(crate) fn requests(&self, role: Role) -> (u64, u64) {
-        // Ended first: a request that ends in between is then still counted as running.
-        let finished: u64 = self.shards_of(role).map(RoleShard::finished).sum();
-        let started: u64 = self.shards_of(role).map(RoleShard::started).sum();
-        (started, started.saturating_sub(finished))
+        series::requests(|| self.shards_of(role))
     }
 
     fn carry_out(
@@ -290,7 +354,7 @@ impl Route {
         // The weight first: it is what the next request on any thread reads.
         for effect in &effects {
             if let Effect::Reweigh { generation, weight } = effect {
-                self.word.store(Setting {
+                self.lasting.word.store(Setting {
                     generation: generation.0,
                     weight: *weight,
                 });
@@ -298,27 +362,29 @@ impl Route {
         }
         let (canary_requests, canary_in_flight) = self.requests(Role::Canary);
         let done = live.clock.micros();
-        self.limits.publish(&judge.release);
+        self.trial.limits.publish(&judge.release);
         for effect in effects {
             let Effect::Announce(notice) = effect else {
                 continue;
             };
             let rollback_micros = judge.note_breach(&notice, seen, done);
-            live.events.push(Event {
-                seq: 0,
+            live.events.push(Happening::Release(ReleaseEvent {
                 route: Arc::clone(&self.config.name),
                 notice,
                 canary_requests,
                 canary_in_flight,
                 rollback_micros,
-            });
+            }));
         }
         live.changed.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, Judge> {
         // A panic under the lock leaves counts and a phase, both valid in any state.
-        self.judge.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lasting
+            .judge
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -352,9 +418,9 @@ impl Judge {
 }
 
 impl RouteSalt {
-    fn new(source: &SaltSource) -> Self {
+    fn new(source: &SaltSource, secret: Salt) -> Self {
         match source {
-            SaltSource::Auto => Self::PerGeneration(Salt::from_bits(random_bits())),
+            SaltSource::Auto => Self::PerGeneration(secret),
             SaltSource::Fixed(text) => Self::Fixed(Salt::from_text(text)),
         }
     }

@@ -38,12 +38,22 @@ pub(crate) type VersionTls = [Option<Arc<Reloaded<ClientConfig>>>; 2];
 
 /// Something built from files, and what it was built from.
 pub(crate) struct Reloaded<C> {
-    what: String,
-    files: Vec<PathBuf>,
-    build: Build<C>,
+    recipe: Recipe<C>,
     current: ArcSwap<C>,
     /// The hash of the contents that were last looked at, or [`UNREADABLE`].
     seen: AtomicU64,
+    /// The hash of the contents that `current` was built from.
+    built: AtomicU64,
+}
+
+/// How something is built, and of what.
+struct Recipe<C> {
+    /// What it is for.
+    what: String,
+    files: Vec<PathBuf>,
+    /// What is spoken over it, where that is for haldane to say.
+    protocol: Option<UpstreamProtocol>,
+    build: Build<C>,
 }
 
 /// Makes something of the contents of files.
@@ -90,12 +100,25 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 impl Tls {
-    /// Reads and checks everything that `config` names.
+    /// Reads and checks everything that `config` names. What is made of the same files
+    /// as `before` is the same, so that connections under it are used again.
     ///
     /// # Errors
     ///
     /// The first thing that cannot be used.
-    pub(crate) fn load(config: &Config) -> Result<Self, TlsError> {
+    pub(crate) fn load(config: &Config, before: Option<&Self>) -> Result<Self, TlsError> {
+        let known_servers: Vec<_> = before.map_or_else(Vec::new, |before| {
+            before.listeners.iter().flatten().cloned().collect()
+        });
+        let known_clients: Vec<_> = before.map_or_else(Vec::new, |before| {
+            before
+                .versions
+                .iter()
+                .flatten()
+                .flatten()
+                .cloned()
+                .collect()
+        });
         let mut named: Vec<(Arc<ServerTls>, Arc<Reloaded<ServerConfig>>)> = Vec::new();
         let mut listeners = Vec::new();
         for listen in &config.listen {
@@ -107,7 +130,7 @@ impl Tls {
             let known = named.iter().find(|(known, _)| known.name == tls.name);
             let reloaded = match known {
                 Some((_, reloaded)) => Arc::clone(reloaded),
-                None => Arc::new(Reloaded::server(tls)?),
+                None => Reloaded::server(tls).build_or_keep(&known_servers)?,
             };
             named.push((Arc::clone(tls), Arc::clone(&reloaded)));
             listeners.push(Some(reloaded));
@@ -117,8 +140,8 @@ impl Tls {
                 Some(version) if is_encrypted(version) => {
                     let what = format!("version {} of route {}", version.name, route.name);
                     let protocol = route.upstream_protocol;
-                    Reloaded::client(what, &version.tls, protocol)
-                        .map(|client| Some(Arc::new(client)))
+                    let recipe = Reloaded::client(what, &version.tls, protocol);
+                    recipe.build_or_keep(&known_clients).map(Some)
                 }
                 Some(_) | None => Ok(None),
             });
@@ -141,21 +164,12 @@ impl Tls {
     }
 }
 
-/// Whether the certificates and keys that `config` names can be used.
-///
-/// # Errors
-///
-/// The first thing that cannot be used.
-pub fn check(config: &Config) -> Result<(), TlsError> {
-    Tls::load(config).map(drop)
-}
-
 fn is_encrypted(version: &Version) -> bool {
     version.upstream.iter().any(UpstreamAddress::is_tls)
 }
 
 impl Reloaded<ServerConfig> {
-    fn server(tls: &Arc<ServerTls>) -> Result<Self, TlsError> {
+    fn server(tls: &Arc<ServerTls>) -> Recipe<ServerConfig> {
         let pairs = tls
             .pairs
             .iter()
@@ -163,43 +177,65 @@ impl Reloaded<ServerConfig> {
         let files = pairs.chain(tls.client_ca.clone()).collect();
         let tls = Arc::clone(tls);
         let what = format!("tls.{}", tls.name);
-        Self::new(
+        Recipe {
             what,
             files,
-            Box::new(move |contents| server::build(&tls, contents)),
-        )
+            protocol: None,
+            build: Box::new(move |contents| server::build(&tls, contents)),
+        }
     }
 }
 
 impl Reloaded<ClientConfig> {
-    fn client(what: String, tls: &ClientTls, protocol: UpstreamProtocol) -> Result<Self, TlsError> {
+    fn client(what: String, tls: &ClientTls, protocol: UpstreamProtocol) -> Recipe<ClientConfig> {
         let pair = tls
             .pair
             .iter()
             .flat_map(|pair| [pair.cert.clone(), pair.key.clone()]);
         let files = tls.ca.iter().cloned().chain(pair).collect();
         let tls = tls.clone();
-        Self::new(
+        Recipe {
             what,
             files,
-            Box::new(move |contents| client::build(&tls, protocol, contents)),
-        )
+            protocol: Some(protocol),
+            build: Box::new(move |contents| client::build(&tls, protocol, contents)),
+        }
+    }
+}
+
+impl<C> Recipe<C> {
+    /// Whether both make the same of the same contents.
+    fn is_like(&self, other: &Self) -> bool {
+        // The order of the files tells which is for what.
+        let same_files = self.what == other.what && self.files == other.files;
+        same_files && self.protocol == other.protocol
+    }
+
+    /// What was built by the same recipe before, or else something new.
+    fn build_or_keep(self, known: &[Arc<Reloaded<C>>]) -> Result<Arc<Reloaded<C>>, TlsError> {
+        let contents = Contents::read(&self.files)?;
+        let hash = contents.hash();
+        let same = known.iter().find(|known| known.recipe.is_like(&self));
+        if let Some(same) = same {
+            // It follows its files by itself. But a configuration that names files which
+            // cannot be used is none that can.
+            if same.built.load(Ordering::Relaxed) != hash {
+                (self.build)(&contents).map(drop)?;
+            }
+            return Ok(Arc::clone(same));
+        }
+        let current = ArcSwap::from_pointee((self.build)(&contents)?);
+        drop(contents);
+        Ok(Arc::new(Reloaded {
+            recipe: self,
+            current,
+            seen: AtomicU64::new(hash),
+            built: AtomicU64::new(hash),
+        }))
     }
 }
 
 impl<C> Reloaded<C> {
-    fn new(what: String, files: Vec<PathBuf>, build: Build<C>) -> Result<Self, TlsError> {
-        let contents = Contents::read(&files)?;
-        let (seen, current) = (contents.hash(), ArcSwap::from_pointee(build(&contents)?));
-        Ok(Self {
-            what,
-            build,
-            current,
-            seen: AtomicU64::new(seen),
-            files,
-        })
-    }
-
     /// What is to be used for the next connection.
     pub(crate) fn current(&self) -> Arc<C> {
         self.current.load_full()
@@ -208,18 +244,22 @@ impl<C> Reloaded<C> {
     /// Builds anew if the contents have changed; connections that are open keep what
     /// they have. Bad contents are reported once.
     fn refresh(&self) {
-        let contents = Contents::read(&self.files);
+        let Recipe {
+            what, files, build, ..
+        } = &self.recipe;
+        let contents = Contents::read(files);
         let hash = contents.as_ref().map_or(UNREADABLE, Contents::hash);
         if self.seen.swap(hash, Ordering::Relaxed) == hash {
             return;
         }
-        match contents.and_then(|contents| (self.build)(&contents)) {
+        match contents.and_then(|contents| build(&contents)) {
             Ok(new) => {
                 self.current.store(Arc::new(new));
-                tracing::info!(what = self.what, "certificates replaced");
+                self.built.store(hash, Ordering::Relaxed);
+                tracing::info!(what, "certificates replaced");
             }
             Err(error) => {
-                tracing::error!(what = self.what, %error, "certificates kept as they were");
+                tracing::error!(what, %error, "certificates kept as they were");
             }
         }
     }

@@ -1,18 +1,20 @@
 //! One data-plane thread: what its connections share, without locks.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
-use haldane_config::{Config, Drain, Limits, Networks};
+use haldane_config::Limits;
 use haldane_decide::role::Role;
 
 use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::deadline::{Deadlines, TICK};
 use crate::h1::head::{Head, HeadLimits};
+use crate::live::settings::Settings;
 use crate::live::{Live, Route, Routes};
 use crate::request::route::Table;
 use crate::upstream::{Manner, Upstream};
@@ -29,13 +31,10 @@ pub(crate) struct Worker {
     pub(crate) id: usize,
     pub(crate) live: Arc<Live>,
     pub(crate) clock: Clock,
-    pub(crate) limits: Limits,
-    /// How the process ends.
-    pub(crate) drain: Drain,
-    pub(crate) trusted_proxies: Networks,
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) deadlines: Rc<Deadlines>,
     table: RefCell<Snapshot>,
+    settings: RefCell<CurrentSettings>,
     heads: RefCell<Vec<Head>>,
     /// The second of wall time that `date` says.
     second: Cell<u64>,
@@ -51,6 +50,15 @@ struct Snapshot {
     table: Rc<Table<LocalRoute>>,
 }
 
+/// The settings as this worker last saw them: a copy of its own, so that counting who
+/// uses them concerns nobody else.
+struct CurrentSettings {
+    cache: arc_swap::Cache<Arc<ArcSwap<Settings>>, Arc<Settings>>,
+    /// What `current` is a copy of.
+    seen: Arc<Settings>,
+    current: Rc<Settings>,
+}
+
 /// A route with this worker's connections to its upstreams.
 pub(crate) struct LocalRoute {
     pub(crate) route: Arc<Route>,
@@ -58,21 +66,25 @@ pub(crate) struct LocalRoute {
 }
 
 impl Worker {
-    pub(crate) fn new(id: usize, live: &Arc<Live>, config: &Config) -> Rc<Self> {
+    pub(crate) fn new(id: usize, live: &Arc<Live>) -> Rc<Self> {
         let buffers = Rc::new(Buffers::default());
         let mut cache = arc_swap::Cache::new(Arc::clone(&live.routes));
         let seen = Arc::clone(cache.load());
-        let table = Rc::new(local_table(&seen, &buffers));
+        let table = Rc::new(local_table(&seen, None, &buffers));
+        let mut settings = arc_swap::Cache::new(Arc::clone(&live.settings));
+        let current = Rc::new(Settings::clone(settings.load()));
         let worker = Self {
             id,
             live: Arc::clone(live),
             clock: live.clock,
-            limits: config.limits,
-            drain: config.drain,
-            trusted_proxies: config.trusted_proxies.clone(),
             buffers,
             deadlines: Rc::new(Deadlines::default()),
             table: RefCell::new(Snapshot { cache, seen, table }),
+            settings: RefCell::new(CurrentSettings {
+                seen: Arc::clone(settings.load()),
+                cache: settings,
+                current,
+            }),
             heads: RefCell::new(Vec::new()),
             second: Cell::new(0),
             date: Cell::new([b' '; DATE_BYTES]),
@@ -89,16 +101,38 @@ impl Worker {
         let now = cache.load();
         if !Arc::ptr_eq(now, seen) {
             *seen = Arc::clone(now);
-            *table = Rc::new(local_table(seen, &self.buffers));
+            *table = Rc::new(local_table(seen, Some(table), &self.buffers));
         }
         Rc::clone(table)
     }
 
+    /// What holds for every connection, as it is now.
+    pub(crate) fn settings(&self) -> Rc<Settings> {
+        let mut settings = self.settings.borrow_mut();
+        let CurrentSettings {
+            cache,
+            seen,
+            current,
+        } = &mut *settings;
+        let now = cache.load();
+        if !Arc::ptr_eq(now, seen) {
+            *seen = Arc::clone(now);
+            *current = Rc::new(Settings::clone(now));
+        }
+        Rc::clone(current)
+    }
+
+    /// What a client may use, as it is now.
+    pub(crate) fn limits(&self) -> Limits {
+        self.settings().limits
+    }
+
     /// How much of a head is accepted.
     pub(crate) fn head_limits(&self) -> HeadLimits {
+        let limits = self.limits();
         HeadLimits {
-            bytes: self.limits.header_bytes,
-            fields: self.limits.headers,
+            bytes: limits.header_bytes,
+            fields: limits.headers,
         }
     }
 
@@ -156,7 +190,8 @@ impl Worker {
             return;
         }
         self.date.set(http_date(second));
-        let table = Rc::clone(&self.table.borrow().table);
+        // Also where no request asks for it: what the old one holds is to be let go.
+        let table = self.table();
         for local in table.routes() {
             for upstream in local.upstreams.iter().flatten() {
                 upstream.close_idle(now);
@@ -166,8 +201,13 @@ impl Worker {
 }
 
 impl LocalRoute {
-    fn new(route: &Arc<Route>, buffers: &Rc<Buffers>) -> Self {
+    /// With the connections of `before` to versions that have not changed.
+    fn new(route: &Arc<Route>, before: Option<&Self>, buffers: &Rc<Buffers>) -> Self {
         let upstreams = Role::ALL.map(|role| {
+            let known = before.filter(|before| before.route.reaches_like(route, role));
+            if let Some(known) = known.and_then(|before| before.upstream(role)) {
+                return Some(Rc::clone(known));
+            }
             let version = route.config.version(role)?;
             let manner = Manner {
                 ejection: route.config.ejection,
@@ -191,10 +231,20 @@ impl LocalRoute {
     }
 }
 
-fn local_table(routes: &[Arc<Route>], buffers: &Rc<Buffers>) -> Table<LocalRoute> {
+fn local_table(
+    routes: &[Arc<Route>],
+    before: Option<&Table<LocalRoute>>,
+    buffers: &Rc<Buffers>,
+) -> Table<LocalRoute> {
+    let known: HashMap<&str, &LocalRoute> = before
+        .iter()
+        .flat_map(|table| table.routes())
+        .map(|local| (&*local.route.config.name, &**local))
+        .collect();
     let locals = routes.iter().map(|route| {
         let matches = route.config.matches.clone();
-        (matches, Rc::new(LocalRoute::new(route, buffers)))
+        let before = known.get(&*route.config.name).copied();
+        (matches, Rc::new(LocalRoute::new(route, before, buffers)))
     });
     Table::new(locals.collect())
 }

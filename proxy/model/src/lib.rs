@@ -28,10 +28,15 @@ mod sync {
 }
 
 use shard::Shard;
-use weight::{LiveWeight, Setting};
+use weight::{LiveWeight, Setting, Tenure};
 
 const BEFORE: Setting = Setting {
     generation: 1,
+    weight: Weight::FULL,
+};
+/// What a reload with another canary begins after [`AFTER`].
+const NEXT: Setting = Setting {
+    generation: 2,
     weight: Weight::FULL,
 };
 const AFTER: Setting = Setting {
@@ -86,6 +91,49 @@ pub fn a_rollback_counts_every_request_that_reaches_the_canary() {
     let (word, shard) = &*shared;
     assert_eq!(shard.of(Role::Canary).started(), reached);
     assert_eq!(word.pick(shard, choose).role, Role::Stable);
+}
+
+/// A worker that still holds the old routes splits a request while a reload begins the
+/// next generation with another canary: the old canary, which is rolled back, gets none.
+///
+/// # Panics
+///
+/// If it does not hold.
+pub fn a_canary_that_was_replaced_gets_no_request_of_the_next_generation() {
+    let shared = Arc::new((LiveWeight::new(BEFORE), Shard::default(), Tenure::default()));
+    let worker = {
+        let shared = Arc::clone(&shared);
+        thread::spawn(move || {
+            let (word, shard, tenure) = &*shared;
+            let routed = word.pick(shard, |setting| {
+                if tenure.includes(setting.generation) {
+                    choose(setting)
+                } else {
+                    Role::Stable
+                }
+            });
+            assert!(
+                routed.role == Role::Stable || routed.generation == BEFORE.generation,
+                "the old canary came back"
+            );
+            assert!(routed.generation == BEFORE.generation || tenure.is_over());
+            u64::from(routed.role == Role::Canary)
+        })
+    };
+    let decider = {
+        let shared = Arc::clone(&shared);
+        thread::spawn(move || {
+            let (word, shard, tenure) = &*shared;
+            word.store(AFTER);
+            let counted = shard.of(Role::Canary).started();
+            tenure.end(BEFORE.generation);
+            word.store(NEXT);
+            counted
+        })
+    };
+    let counted = decider.join().unwrap_or(0);
+    let reached = worker.join().unwrap_or(u64::MAX);
+    assert!(reached <= counted, "a request that nobody counted");
 }
 
 /// A reader that sees a later count sees the earlier ones: a success that came before

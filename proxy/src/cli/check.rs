@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Exit;
 use super::output::{complain, say};
 use super::settings::{Flags, show};
-use crate::tls;
+use crate::origin::Refusal;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
@@ -17,24 +17,26 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn check(args: &Args, token_file: Option<&std::path::Path>) -> Exit {
-    let settings = match args.flags.load(args.file.as_deref(), token_file) {
-        Ok(settings) => settings,
-        Err(diagnostics) => {
-            args.flags.explain(&diagnostics, args.file.as_deref());
+    let file = args.file.as_deref();
+    let origin = args.flags.origin(file, token_file);
+    let loaded = match origin.candidate(None) {
+        Ok(candidate) => candidate.loaded,
+        Err(Refusal::Configuration(diagnostics)) => {
+            args.flags.explain(&diagnostics, file);
+            return Exit::Configuration;
+        }
+        Err(refusal) => {
+            complain(&refusal);
             return Exit::Configuration;
         }
     };
-    show(&settings.loaded.warnings);
-    let config = &settings.loaded.config;
-    if let Err(error) = tls::check(config) {
-        complain(&error);
-        return Exit::Configuration;
-    }
+    show(&loaded.warnings);
+    let config = &loaded.config;
     let names: Vec<&str> = config.routes.iter().map(|route| &*route.name).collect();
     let routes = if names.len() == 1 { "route" } else { "routes" };
     say(format_args!(
         "{} is valid: {} {routes} ({})",
-        settings.origin,
+        origin.name(),
         names.len(),
         names.join(", ")
     ));

@@ -4,15 +4,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use haldane_config::Config;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::Exit;
 use super::output::complain;
-use super::settings::{Flags, Settings, show};
+use super::settings::{Flags, show};
 use crate::app::{App, StartError};
 use crate::live::Live;
+use crate::origin::Origin;
 use crate::telemetry::log::{self, Form};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -25,23 +27,24 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, token_file: Option<&Path>) -> Exit {
-    let settings = match args.flags.load(args.config.as_deref(), token_file) {
-        Ok(settings) => settings,
+    let origin = args.flags.origin(args.config.as_deref(), token_file);
+    let loaded = match origin.load() {
+        Ok(loaded) => loaded,
         Err(diagnostics) => {
             args.flags.explain(&diagnostics, args.config.as_deref());
             return Exit::Configuration;
         }
     };
-    let form = log::start(settings.loaded.config.log.format);
+    let form = log::start(loaded.config.log.format);
     match form {
-        Form::Text => show(&settings.loaded.warnings),
+        Form::Text => show(&loaded.warnings),
         Form::Json => {
-            for warning in &settings.loaded.warnings.0 {
+            for warning in &loaded.warnings.0 {
                 tracing::warn!("{warning}");
             }
         }
     }
-    match serve(settings) {
+    match serve(loaded.config, origin) {
         Ok(End::Drained) => Exit::Done,
         Ok(End::CutShort) => Exit::Runtime,
         Err(error) => {
@@ -60,7 +63,7 @@ enum End {
     Drained,
 }
 
-fn serve(settings: Settings) -> Result<End, StartError> {
+fn serve(config: Config, origin: Origin) -> Result<End, StartError> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -68,8 +71,9 @@ fn serve(settings: Settings) -> Result<End, StartError> {
     runtime.block_on(async {
         // Before anything is bound: a signal during the start ends it in order.
         let signals = Signals::new().map_err(StartError::Runtime)?;
-        let app = App::bind(settings.loaded.config)?;
-        announce(&app, &settings.origin);
+        let app = App::bind(config)?;
+        announce(&app, &origin.name());
+        let app = app.reloading(origin);
         let live = Arc::clone(app.live());
         let (begin_drain, drain_begun) = oneshot::channel::<()>();
         let drained = app.run(async {
@@ -103,6 +107,7 @@ fn announce(app: &App, origin: &str) {
 struct Signals {
     interrupt: Signal,
     kill_switch: Signal,
+    reload: Signal,
     terminate: Signal,
 }
 
@@ -111,11 +116,12 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             kill_switch: signal(SignalKind::user_defined1())?,
+            reload: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
         })
     }
 
-    /// Rolls every route back on `SIGUSR1` and begins the drain on the first `SIGTERM`
+    /// Rolls every route back on `SIGUSR1`, reloads on `SIGHUP`, and begins the drain on the first `SIGTERM`
     /// or `SIGINT`. Returns on the second.
     async fn obey(mut self, live: &Live, begin_drain: oneshot::Sender<()>) {
         let mut begin_drain = Some(begin_drain);
@@ -124,6 +130,10 @@ impl Signals {
                 _ = self.kill_switch.recv() => {
                     let changed = live.rollback_all("SIGUSR1", None);
                     tracing::warn!(changed, "told to roll every route back");
+                    continue;
+                }
+                _ = self.reload.recv() => {
+                    live.reloads.asked.notify_one();
                     continue;
                 }
                 _ = self.interrupt.recv() => {}

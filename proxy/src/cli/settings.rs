@@ -3,9 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use haldane_config::{Diagnostics, Loaded, Overrides, Source, load};
+use haldane_config::{Diagnostics, Overrides};
 
 use super::output::{Style, tell};
+use crate::origin::Origin;
 
 /// The file that is read when nothing else is said.
 const DEFAULT_FILE: &str = "haldane.toml";
@@ -40,20 +41,9 @@ pub(crate) struct Flags {
     log_format: Option<String>,
 }
 
-/// A configuration that can be used, and where it came from.
-pub(crate) struct Settings {
-    pub(crate) loaded: Loaded,
-    /// For people: the path of the file, or `the command line`.
-    pub(crate) origin: String,
-}
-
 impl Flags {
-    /// Loads `file`; without one the default file, unless the flags name a stable version.
-    pub(crate) fn load(
-        &self,
-        file: Option<&Path>,
-        token_file: Option<&Path>,
-    ) -> Result<Settings, Diagnostics> {
+    /// Reads `file`; without one the default file, unless the flags name a stable version.
+    pub(crate) fn origin(&self, file: Option<&Path>, token_file: Option<&Path>) -> Origin {
         let overrides = Overrides {
             listen: self.listen.clone(),
             workers: self.workers.clone(),
@@ -70,14 +60,7 @@ impl Flags {
             None if self.stable.is_some() => None,
             None => Some(PathBuf::from(DEFAULT_FILE)),
         };
-        let source = match &file {
-            Some(file) => Some(Source::read(file)?),
-            None => None,
-        };
-        Ok(Settings {
-            loaded: load(source.as_ref(), &overrides)?,
-            origin: source.map_or_else(|| "the command line".to_owned(), |source| source.name),
-        })
+        Origin { file, overrides }
     }
 
     /// Shows why a configuration cannot be used.

@@ -1,26 +1,30 @@
 //! The admin and ops listeners: requests to handlers, nothing more.
 //!
 //! Everything here runs on the control thread, one handler at a time between two
-//! awaits, and a handler awaits nothing but the body of its request. So what a
-//! handler reads and what it then changes cannot be separated by another command;
-//! only a gate can act in between, and it only ever takes weight away.
+//! awaits, and a handler awaits nothing but the body of its request, or that the
+//! configuration was read. So what a handler reads and what it then changes cannot be
+//! separated by another command or a reload; only a gate can act in between, and it only
+//! ever takes weight away.
 
-use std::net::TcpListener;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
-use haldane_config::Config;
+use arc_swap::ArcSwapOption;
+use haldane_config::Secret;
 use haldane_decide::rollout::Command;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode, header};
 
+use super::reload::Reloader;
 use crate::live::{Live, Route};
 use crate::telemetry::metrics::{Format, Metrics};
 
 mod access;
 mod body;
 mod command;
+mod config;
 mod explain;
 mod health;
 pub(super) mod listen;
@@ -32,10 +36,16 @@ use access::Access;
 use problem::Problem;
 use reply::{Reply, json, text};
 
-/// What the handlers share.
-pub(super) struct Plane {
+/// What all listeners share.
+pub(super) struct Hub {
     live: Arc<Live>,
     metrics: Metrics,
+    reloader: Weak<Reloader>,
+}
+
+/// What the handlers of one listener share.
+pub(super) struct Plane {
+    hub: Arc<Hub>,
     access: Access,
 }
 
@@ -48,14 +58,12 @@ pub(super) enum Surface {
     Ops,
 }
 
-impl Plane {
-    pub(super) fn new(live: &Arc<Live>, config: &Config, admin: &TcpListener) -> Self {
-        // The port that was given, where the configuration says 0.
-        let address = admin.local_addr().unwrap_or(config.admin.listen);
+impl Hub {
+    pub(super) fn new(live: &Arc<Live>, reloader: Weak<Reloader>) -> Self {
         Self {
             live: Arc::clone(live),
             metrics: Metrics::new(live),
-            access: Access::new(address, config.admin.token.clone()),
+            reloader,
         }
     }
 
@@ -66,9 +74,25 @@ impl Plane {
     }
 }
 
+impl Plane {
+    /// For the listener at `address`.
+    pub(super) const fn new(
+        hub: Arc<Hub>,
+        address: SocketAddr,
+        token: Arc<ArcSwapOption<Secret>>,
+    ) -> Self {
+        Self {
+            hub,
+            access: Access::new(address, token),
+        }
+    }
+}
+
 /// What is there, by path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Resource<'a> {
+    ConfigCheck,
+    ConfigReload,
     Events,
     Explain,
     Index,
@@ -96,6 +120,8 @@ POST /v1/routes/{route}/retry, \
 GET /v1/routes/{route}/verdict, \
 POST /v1/rollback, \
 POST /v1/explain, \
+POST /v1/config/check, \
+POST /v1/config/reload, \
 GET /v1/events, \
 GET /metrics, \
 GET /livez, \
@@ -112,6 +138,8 @@ impl<'a> Resource<'a> {
             ["startupz"] => Self::Startup,
             _ if surface == Surface::Ops => return None,
             [""] => Self::Index,
+            ["v1", "config", "check"] => Self::ConfigCheck,
+            ["v1", "config", "reload"] => Self::ConfigReload,
             ["v1", "events"] => Self::Events,
             ["v1", "explain"] => Self::Explain,
             ["v1", "rollback"] => Self::RollbackAll,
@@ -129,7 +157,12 @@ impl<'a> Resource<'a> {
     /// The value of `Allow`; its first method is the one that does something.
     const fn allow(self) -> &'static str {
         match self {
-            Self::Explain | Self::Retry(_) | Self::Rollback(_) | Self::RollbackAll => "POST",
+            Self::ConfigCheck
+            | Self::ConfigReload
+            | Self::Explain
+            | Self::Retry(_)
+            | Self::Rollback(_)
+            | Self::RollbackAll => "POST",
             Self::Weight(_) => "PUT",
             Self::Events
             | Self::Index
@@ -171,17 +204,30 @@ async fn handle(
         return Err(Problem::wrong_method(&head.method, resource.allow()));
     }
     if matches!(head.method, Method::GET | Method::HEAD) {
-        return read(plane, resource, &head);
+        return read(&plane.hub, resource, &head);
     }
     plane.access.check_token(&head)?;
-    body::check_content_type(&head)?;
-    let body = body::read(&head, body).await?;
-    act(plane, resource, &head, &body)
+    let is_check = resource == Resource::ConfigCheck;
+    if !(is_check && config::is_toml(&head)) {
+        body::check_content_type(&head)?;
+    }
+    let most = if is_check {
+        body::CONFIG_BYTES_MAX
+    } else {
+        body::BODY_BYTES_MAX
+    };
+    let body = body::read(&head, body, most).await?;
+    no_query(&head)?;
+    match resource {
+        Resource::ConfigCheck => config::check(&plane.hub, &head, &body).await,
+        Resource::ConfigReload => config::reload(&plane.hub, &body).await,
+        _ => act(&plane.hub, resource, &head, &body),
+    }
 }
 
 /// Changes nothing.
-fn read(plane: &Plane, resource: Resource<'_>, head: &Parts) -> Result<Reply, Problem> {
-    let live = &*plane.live;
+fn read(hub: &Hub, resource: Resource<'_>, head: &Parts) -> Result<Reply, Problem> {
+    let live = &*hub.live;
     match resource {
         Resource::Index => Ok(text(StatusCode::OK, ENDPOINTS)),
         // Whoever is asked these questions answers them by answering.
@@ -197,10 +243,8 @@ fn read(plane: &Plane, resource: Resource<'_>, head: &Parts) -> Result<Reply, Pr
             let accept = head.headers.get_all(header::ACCEPT).iter();
             let accept: Vec<&str> = accept.filter_map(|value| value.to_str().ok()).collect();
             let format = Format::accepted(&accept.join(","));
-            let metrics = plane
-                .metrics
-                .render(format)
-                .map_err(|_| Problem::internal())?;
+            let metrics = hub.metrics.render(format);
+            let metrics = metrics.map_err(|_| Problem::internal())?;
             Ok(reply::metrics(format, metrics))
         }
         Resource::Routes => {
@@ -209,15 +253,17 @@ fn read(plane: &Plane, resource: Resource<'_>, head: &Parts) -> Result<Reply, Pr
         }
         Resource::Route(name) => {
             no_query(head)?;
-            view::route(&*plane.route(name)?, live)
+            view::route(&*hub.route(name)?, live)
         }
         Resource::Verdict(name) => {
             no_query(head)?;
-            json(&view::verdict(&*plane.route(name)?, live))
+            json(&view::verdict(&*hub.route(name)?, live))
         }
         Resource::Events => json(&view::events(since(head)?, live)),
         // Not reached: these are not asked with GET.
-        Resource::Explain
+        Resource::ConfigCheck
+        | Resource::ConfigReload
+        | Resource::Explain
         | Resource::Retry(_)
         | Resource::Rollback(_)
         | Resource::RollbackAll
@@ -226,29 +272,30 @@ fn read(plane: &Plane, resource: Resource<'_>, head: &Parts) -> Result<Reply, Pr
 }
 
 /// Carries out a command, or answers a question that has a body.
-fn act(plane: &Plane, resource: Resource<'_>, head: &Parts, body: &[u8]) -> Result<Reply, Problem> {
-    no_query(head)?;
-    let live = &*plane.live;
+fn act(hub: &Hub, resource: Resource<'_>, head: &Parts, body: &[u8]) -> Result<Reply, Problem> {
+    let live = &*hub.live;
     match resource {
-        Resource::Explain => explain::explain(plane, body),
+        Resource::Explain => explain::explain(hub, body),
         Resource::Retry(name) => {
             let who = body::parse_or_default(body)?;
-            let route = plane.route(name)?;
+            let route = hub.route(name)?;
             command::give(&route, Command::Retry, who, head, live)
         }
         Resource::Rollback(name) => {
             let who = body::parse_or_default(body)?;
-            let route = plane.route(name)?;
+            let route = hub.route(name)?;
             command::give(&route, Command::Rollback, who, head, live)
         }
         Resource::RollbackAll => command::rollback_all(&body::parse_or_default(body)?, live),
         Resource::Weight(name) => {
             let (weight, who) = command::weight(body)?;
-            let route = plane.route(name)?;
+            let route = hub.route(name)?;
             command::give(&route, Command::SetWeight(weight), who, head, live)
         }
-        // Not reached: these are asked with GET.
-        Resource::Events
+        // Not reached: these are asked with GET, or wait for something.
+        Resource::ConfigCheck
+        | Resource::ConfigReload
+        | Resource::Events
         | Resource::Index
         | Resource::Liveness
         | Resource::Metrics

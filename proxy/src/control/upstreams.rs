@@ -62,7 +62,7 @@ fn renewed(mut before: Vec<Care>, routes: &Routes, live: &Arc<Live>) -> Vec<Care
         let Some(endpoints) = route.endpoints(role) else {
             continue;
         };
-        let is_same = |care: &Care| Arc::ptr_eq(&care.route, route) && care.role == role;
+        let is_same = |care: &Care| care.is_for(route, role);
         cares.push(match before.iter().position(is_same) {
             Some(index) => before.swap_remove(index),
             None => Care::new(route, role, endpoints, live),
@@ -111,6 +111,17 @@ impl Care {
             seen: None,
             addresses: Vec::new(),
         }
+    }
+
+    /// Whether this is what has to be done for the version of a role, also after other
+    /// things of the route have changed.
+    fn is_for(&self, route: &Arc<Route>, role: Role) -> bool {
+        let (before, now) = (&self.route.config, &route.config);
+        self.role == role
+            && before.name == now.name
+            && before.health == now.health
+            && before.timeouts == now.timeouts
+            && self.route.reaches_like(route, role)
     }
 
     fn look(&mut self, live: &Arc<Live>) {

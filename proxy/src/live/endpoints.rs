@@ -10,8 +10,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use haldane_config::UpstreamAddress;
+use haldane_config::{RouteConfig, UpstreamAddress};
+use haldane_decide::role::Role;
 
+use super::Route;
 use super::health::{Health, Standing};
 
 /// More addresses of one name are not used: a version has at most a few hundred.
@@ -55,6 +57,22 @@ pub(crate) struct Place {
 pub(crate) enum Socket {
     Tcp(SocketAddr),
     Unix(Arc<Path>),
+}
+
+/// Where the versions of a route answer, by role.
+pub(crate) type RouteEndpoints = [Option<Arc<Endpoints>>; 2];
+
+/// The addresses of the versions of a route that takes the place of `before`. A version
+/// that is configured with the same addresses goes on with them as they are.
+pub(super) fn of_route(config: &RouteConfig, before: Option<&Route>) -> RouteEndpoints {
+    Role::ALL.map(|role| {
+        let configured = &config.version(role)?.upstream;
+        let known = before.and_then(|before| before.endpoints(role));
+        Some(match known {
+            Some(known) if known.configured == *configured => Arc::clone(known),
+            Some(_) | None => Arc::new(Endpoints::new(configured, known.map(|known| &**known))),
+        })
+    })
 }
 
 /// What became of looking a name up.

@@ -4,23 +4,69 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use haldane_decide::rollout::Notice;
+use haldane_decide::time::Timestamp;
 use serde::Serialize;
 
 /// How many events are kept. A rollout has tens; older ones are in the logs.
 const EVENTS_MAX: usize = 1024;
 
-/// One change of one route.
+/// One thing that happened.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
-    /// Counts up by one over all routes, from 1.
+    /// Counts up by one, from 1.
     pub seq: u64,
+    /// What it was.
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// What happened, to one route or to the whole process.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Happening {
+    /// Something that concerns no single route.
+    Process(ProcessEvent),
+    /// One change of one route.
+    Release(ReleaseEvent),
+}
+
+/// Something that concerns no single route.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProcessEvent {
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: ProcessEventKind,
+}
+
+/// What happened to the whole process.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ProcessEventKind {
+    /// A configuration cannot be used, and the last good one stays in force.
+    ReloadFailed {
+        /// What is wrong with it, one line each.
+        errors: Vec<String>,
+    },
+    /// Another configuration is in force.
+    Reloaded {
+        /// What differs, one sentence each.
+        changes: Vec<String>,
+    },
+}
+
+/// One change of one route.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReleaseEvent {
     /// The route that changed.
     pub route: Arc<str>,
     /// What changed, when, and by whom.
     #[serde(flatten)]
     pub notice: Notice,
     /// Requests that were routed to the canary since the process started, when the
-    /// change had taken effect. Any that comes after is routed by the new weight.
+    /// change had taken effect; for a new canary, those to the one before. Any that
+    /// comes after is routed by the new weight.
     pub canary_requests: u64,
     /// How many of them had not ended.
     pub canary_in_flight: u64,
@@ -29,7 +75,7 @@ pub struct Event {
     pub rollback_micros: Option<u64>,
 }
 
-/// The events of all routes.
+/// The events of all routes and of the process.
 #[derive(Debug, Default)]
 pub struct EventLog {
     inner: Mutex<Inner>,
@@ -44,16 +90,17 @@ struct Inner {
 
 impl EventLog {
     /// Appends an event and gives it the next sequence number.
-    pub(crate) fn push(&self, mut event: Event) {
+    pub(crate) fn push(&self, what: Happening) {
         let mut inner = self.lock();
         inner.last += 1;
-        event.seq = inner.last;
-        let seq = event.seq;
-        inner.last_by_route.insert(Arc::clone(&event.route), seq);
+        let seq = inner.last;
+        if let Happening::Release(event) = &what {
+            inner.last_by_route.insert(Arc::clone(&event.route), seq);
+        }
         if inner.events.len() == EVENTS_MAX {
             inner.events.pop_front();
         }
-        inner.events.push_back(event);
+        inner.events.push_back(Event { seq, what });
     }
 
     /// The events after `seq`, oldest first.

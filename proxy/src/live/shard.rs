@@ -3,7 +3,7 @@
 //! A shard has one writer, so a count is a plain load and store and no line is
 //! shared between writers. Readers may see a count a little late, never torn.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use haldane_decide::outcome::FailureReason;
 use haldane_decide::role::Role;
@@ -20,14 +20,15 @@ const STATUSES: usize = 500;
 /// Statuses that gRPC knows, from 0.
 const GRPC_STATUSES: usize = 17;
 
-/// One worker's counts for one route. Padded so that neighbours share no cache line.
+/// One worker's counts for one route. Those of a role are shared with the route that
+/// takes its place, as long as the role has the same version.
 #[derive(Debug, Default)]
-#[repr(align(128))]
 pub(crate) struct Shard {
-    by_role: [RoleShard; 2],
+    by_role: [Arc<RoleShard>; 2],
 }
 
-/// One worker's counts for one role of a route.
+/// One worker's counts for one role of a route. Padded so that neighbours share no
+/// cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct RoleShard {
@@ -71,6 +72,11 @@ pub(crate) enum Responses {
 pub(crate) const FAILURE_STATUS: u16 = 500;
 
 impl Shard {
+    /// Counts that go on, by role.
+    pub(crate) fn new(by_role: [Arc<RoleShard>; 2]) -> Self {
+        Self { by_role }
+    }
+
     /// The counts of one role.
     pub(crate) fn of(&self, role: Role) -> &RoleShard {
         &self.by_role[role.index()]

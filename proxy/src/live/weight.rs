@@ -11,6 +11,14 @@
 //! the new word or the other side sees the count. Hence every request that ever
 //! reaches the canary in a generation is among the `canary_requests` of the event
 //! that ended it. Only requests to the canary pay for the fence.
+//!
+//! ## Why a generation also ends a tenure
+//!
+//! When the configuration gets another canary, the next generation is stored for it
+//! before the routes are replaced. A worker that still holds the old ones would send a
+//! request of the new generation to the old canary, which may have been rolled back. So
+//! the [`Tenure`] of the old canary is ended before the word is stored: whoever reads
+//! the new generation sees that too.
 
 use haldane_decide::role::Role;
 use haldane_decide::weight::Weight;
@@ -77,6 +85,39 @@ impl LiveWeight {
     fn confirm(&self) -> Setting {
         fence(Ordering::SeqCst);
         self.load()
+    }
+}
+
+/// Up to which generation a canary may get requests. Without an end at first.
+#[derive(Debug)]
+pub(crate) struct Tenure(AtomicU64);
+
+/// More than any generation.
+const NO_END: u64 = u64::MAX;
+
+impl Default for Tenure {
+    fn default() -> Self {
+        Self(AtomicU64::new(NO_END))
+    }
+}
+
+impl Tenure {
+    /// Makes this generation the last one. Only the first call has an effect.
+    pub(crate) fn end(&self, generation: u32) {
+        if !self.is_over() {
+            self.0.store(u64::from(generation), Ordering::Release);
+        }
+    }
+
+    /// Whether it has been ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Acquire) != NO_END
+    }
+
+    /// Whether requests of this generation, which was read from the word, may go to
+    /// the canary.
+    pub(crate) fn includes(&self, generation: u32) -> bool {
+        u64::from(generation) <= self.0.load(Ordering::Acquire)
     }
 }
 

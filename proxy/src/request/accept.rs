@@ -90,5 +90,5 @@ impl Entrance {
 fn take_slot(worker: &Worker) -> Option<Slot> {
     let slot = Slot(Arc::clone(&worker.live));
     let before = worker.live.connections.fetch_add(1, Ordering::Relaxed);
-    (before < worker.limits.connections).then_some(slot)
+    (before < worker.limits().connections).then_some(slot)
 }

@@ -193,9 +193,8 @@ impl Exchange {
         }
     }
 
-    /// What an earlier generation left behind is no evidence about this one.
     fn is_current(&self) -> bool {
-        self.local.route.setting().generation == self.routed.generation
+        self.local.route.is_evidence(self.routed.generation)
     }
 
     fn shard(&self) -> &RoleShard {

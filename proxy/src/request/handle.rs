@@ -34,10 +34,11 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
 
     let started = worker.clock.micros();
     worker.deadlines.advance(started);
+    let settings = worker.settings();
     let facts = RequestFacts {
         head,
         peer: session.origin.peer,
-        trusted_proxies: &worker.trusted_proxies,
+        trusted_proxies: &settings.trusted_proxies,
     };
     let claim = Claim::read(&local.route.config.sticky, &facts, fastrand::u64(..));
     let routed = local

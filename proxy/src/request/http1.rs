@@ -32,7 +32,7 @@ enum End {
 /// Serves a client until it leaves, breaks a rule, or haldane drains. Gives the
 /// connection back if it turns out to speak HTTP/2, with what was read of it.
 pub(crate) async fn serve(mut session: Session) -> Option<Arrival> {
-    let mut silence = session.worker.limits.header_timeout;
+    let mut silence = session.worker.limits().header_timeout;
     let mut is_new = true;
     loop {
         let next = match session.next_head(silence, is_new).await {
@@ -60,7 +60,7 @@ pub(crate) async fn serve(mut session: Session) -> Option<Arrival> {
                 linger(wire, &session.watch).await;
                 return None;
             }
-            Next::Request => silence = session.worker.limits.idle_timeout,
+            Next::Request => silence = session.worker.limits().idle_timeout,
         }
     }
 }
@@ -114,7 +114,8 @@ impl Session {
             }
             // Half a preface is half a request line too.
             let is_preface = reading.is_new && HTTP2_PREFACE.starts_with(wire.input());
-            if !is_preface && reading.may_be_complete(wire.input(), self.worker.limits.header_bytes)
+            if !is_preface
+                && reading.may_be_complete(wire.input(), self.worker.limits().header_bytes)
             {
                 let mut head = reading
                     .head
@@ -159,7 +160,7 @@ impl Session {
         if reading.timed != Some(started) {
             reading.timed = Some(started);
             let timeout = if started {
-                self.worker.limits.header_timeout
+                self.worker.limits().header_timeout
             } else {
                 reading.silence
             };

@@ -56,7 +56,7 @@ pub(crate) async fn serve(arrival: Arrival) {
         watch,
         origin,
     } = arrival;
-    let limits = worker.limits;
+    let limits = worker.limits();
     let handshake = Builder::new()
         .enable_connect_protocol()
         .initial_window_size(STREAM_WINDOW)
@@ -113,7 +113,7 @@ impl Streams {
             let timeout = if self.leaving {
                 LINGER
             } else {
-                self.worker.limits.idle_timeout
+                self.worker.limits().idle_timeout
             };
             self.watch.arm(Party::Client, timeout);
         } else if self.watch.is_over(Party::Client) {

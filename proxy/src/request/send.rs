@@ -159,9 +159,11 @@ impl Outbound<'_> {
         opened: Opened,
     ) -> Result<Connection, Failure> {
         let sticky = &self.local.route.config.sticky;
+        // With each request: a reload may have changed it.
+        let settings = session.worker.settings();
         let introduction = Introduction {
             peer: &session.origin.peer_text,
-            trusted: session.origin.trusted,
+            trusted: settings.trusted_proxies.contains(session.origin.peer),
             version: &upstream.version,
             role: self.role,
             scheme: session.origin.scheme,

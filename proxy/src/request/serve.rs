@@ -39,8 +39,6 @@ pub(crate) struct Session {
 pub(crate) struct Origin {
     pub(crate) peer: IpAddr,
     pub(crate) peer_text: Box<str>,
-    /// The peer is a trusted proxy.
-    pub(crate) trusted: bool,
     /// What the client speaks: `http` or `https`.
     pub(crate) scheme: &'static str,
     /// The client should go elsewhere with what comes next.
@@ -81,7 +79,7 @@ pub(crate) async fn serve(
 ) {
     let watch = worker.deadlines.register();
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let handshake = tls::shake_hands(stream, tls, &watch, worker.limits.header_timeout);
+    let handshake = tls::shake_hands(stream, tls, &watch, worker.limits().header_timeout);
     let Some(transport) = handshake.await else {
         return;
     };
@@ -89,7 +87,6 @@ pub(crate) async fn serve(
     let origin = Rc::new(Origin {
         peer,
         peer_text: peer_text(peer),
-        trusted: worker.trusted_proxies.contains(peer),
         scheme,
         leaving: Cell::new(false),
         waker: RefCell::new(None),

@@ -147,13 +147,8 @@ impl Tunnel {
         let grace = micros(self.timeouts.session_grace);
         if session.worker.is_draining() {
             // Both sides are told before the drain is over.
-            let left = micros(
-                session
-                    .worker
-                    .drain
-                    .timeout
-                    .saturating_sub(2 * CLOSING + LOOK),
-            );
+            let timeout = session.worker.settings().drain.timeout;
+            let left = micros(timeout.saturating_sub(2 * CLOSING + LOOK));
             let leave_by = now.saturating_add(grace.min(left));
             return before.or(Some(leave_by));
         }

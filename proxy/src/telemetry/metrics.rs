@@ -14,7 +14,6 @@ use std::sync::atomic::Ordering;
 
 use haldane_decide::gate::VerdictKind;
 use haldane_decide::outcome::FailureReason;
-use haldane_decide::role::Role;
 use haldane_decide::rollout::PhaseName;
 use haldane_decide::status::Status;
 use prometheus_client::collector::Collector;
@@ -22,6 +21,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::live::endpoints::SHOWN_MAX;
+use crate::live::series::Series;
 use crate::live::{Live, Route};
 
 mod buckets;
@@ -32,9 +32,12 @@ use buckets::{Buckets, ROLLBACK_BOUNDS, Scratch, Times};
 pub(crate) use exposition::Format;
 use table::{
     BUILD, CONNECTIONS, DURATION, FAILURES, Family, FamilyUnit, GATE_LIMIT, GATE_SAMPLES,
-    GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY, IN_FLIGHT, PHASE, RATIO, REQUESTS,
-    ROLLBACK_TIME, ROLLBACKS, TTFB, WEIGHT,
+    GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY, IN_FLIGHT, PHASE, RATIO, RELOAD_SUCCEEDED_AT,
+    RELOAD_SUCCESSFUL, REQUESTS, ROLLBACK_TIME, ROLLBACKS, TTFB, WEIGHT,
 };
+
+/// For what there is only one of.
+const NO_LABELS: [(&str, &str); 0] = [];
 
 /// All metrics of a process.
 pub(crate) struct Metrics {
@@ -78,6 +81,14 @@ impl Collector for Scrape {
         let mut metric = Metric::open(&mut encoder, &CONNECTIONS)?;
         let open = live.connections.load(Ordering::Relaxed) as u64;
         metric.0.encode_gauge(&open)?;
+        let mut metric = Metric::open(&mut encoder, &RELOAD_SUCCESSFUL)?;
+        metric.gauge(
+            &NO_LABELS,
+            f64::from(u8::from(live.reloads.is_successful())),
+        )?;
+        let mut metric = Metric::open(&mut encoder, &RELOAD_SUCCEEDED_AT)?;
+        let succeeded_at = as_f64(live.reloads.succeeded_at().as_micros()) / 1e6;
+        metric.gauge(&NO_LABELS, succeeded_at)?;
         let mut metric = Metric::open(&mut encoder, &BUILD)?;
         metric.gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1.0)
     }
@@ -88,7 +99,7 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>]) -> fmt::
     let mut metric = Metric::open(encoder, &REQUESTS)?;
     for arm in arms(routes) {
         let mut by_status = [0_u64; 500];
-        for shard in arm.route.shards_of(arm.role) {
+        for shard in arm.series.shards() {
             shard.statuses(|status, count| {
                 let index = usize::from(status.wrapping_sub(100));
                 if let Some(sum) = by_status.get_mut(index) {
@@ -107,7 +118,7 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>]) -> fmt::
     let mut metric = Metric::open(encoder, &FAILURES)?;
     for arm in arms(routes) {
         for reason in FailureReason::ALL {
-            let shards = arm.route.shards_of(arm.role);
+            let shards = arm.series.shards();
             let count = shards.map(|shard| shard.failures_by(reason)).sum();
             let [route, role, version] = arm.labels();
             metric.counter(&[route, role, version, ("reason", reason.as_str())], count)?;
@@ -115,13 +126,13 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>]) -> fmt::
     }
     let mut metric = Metric::open(encoder, &IN_FLIGHT)?;
     for arm in arms(routes) {
-        metric.gauge(&arm.labels(), as_f64(arm.route.requests(arm.role).1))?;
+        metric.gauge(&arm.labels(), as_f64(arm.series.in_flight()))?;
     }
     let mut scratch = Scratch::new();
     for (family, times) in [(&TTFB, Times::Ttfb), (&DURATION, Times::Duration)] {
         let mut metric = Metric::open(encoder, family)?;
         for arm in arms(routes) {
-            let buckets = scratch.read(arm.route, arm.role, times);
+            let buckets = scratch.read(arm.series, times);
             metric.histogram(&arm.labels(), &buckets)?;
         }
     }
@@ -131,7 +142,7 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>]) -> fmt::
 /// gRPC calls, which all have the status code 200 and another status that says more.
 fn calls(metric: &mut Metric<'_>, arm: &Arm<'_>) -> fmt::Result {
     let mut by_status = BTreeMap::new();
-    for shard in arm.route.shards_of(arm.role) {
+    for shard in arm.series.shards() {
         shard.grpc_statuses(|status, count| *by_status.entry(status).or_insert(0) += count);
     }
     for (status, count) in by_status {
@@ -153,8 +164,8 @@ fn calls(metric: &mut Metric<'_>, arm: &Arm<'_>) -> fmt::Result {
 /// Which addresses are well. So many that a large or changing name stays bounded.
 fn addresses(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>]) -> fmt::Result {
     let mut metric = Metric::open(encoder, &HEALTHY)?;
-    for arm in arms(routes) {
-        let Some(endpoints) = arm.route.endpoints(arm.role) else {
+    for arm in arms(routes).filter(Arm::is_in_force) {
+        let Some(endpoints) = arm.route.endpoints(arm.series.role) else {
             continue;
         };
         let list = endpoints.now();
@@ -235,33 +246,32 @@ fn releases(
     Ok(())
 }
 
-/// One version in its part.
+/// One version in its part, also one that was replaced.
 #[derive(Clone, Copy)]
 struct Arm<'a> {
     route: &'a Route,
-    role: Role,
-    version: &'a str,
+    series: &'a Series,
 }
 
 fn arms(routes: &[Arc<Route>]) -> impl Iterator<Item = Arm<'_>> {
     routes.iter().flat_map(|route| {
-        Role::ALL.into_iter().filter_map(move |role| {
-            let version = &*route.config.version(role)?.name;
-            Some(Arm {
-                route,
-                role,
-                version,
-            })
-        })
+        let series = route.series().iter();
+        series.map(move |series| Arm { route, series })
     })
 }
 
 impl<'a> Arm<'a> {
+    /// Whether the version plays its part, and was not replaced.
+    fn is_in_force(&self) -> bool {
+        let version = self.route.config.version(self.series.role);
+        version.is_some_and(|version| version.name == self.series.version)
+    }
+
     fn labels(&self) -> [(&'static str, &'a str); 3] {
         [
             ("route", &self.route.config.name),
-            ("role", self.role.as_str()),
-            ("version", self.version),
+            ("role", self.series.role.as_str()),
+            ("version", &self.series.version),
         ]
     }
 }

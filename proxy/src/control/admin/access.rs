@@ -21,7 +21,9 @@
 //! the canary: whoever could ask it for many keys could choose keys that all are.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use haldane_config::Secret;
 use hyper::header::{AUTHORIZATION, HOST, ORIGIN};
 use hyper::http::request::Parts;
@@ -33,12 +35,13 @@ use super::problem::{Problem, quoted};
 /// What the admin listener demands of a request.
 pub(super) struct Access {
     address: SocketAddr,
-    token: Option<Secret>,
+    /// May be replaced at any time.
+    token: Arc<ArcSwapOption<Secret>>,
 }
 
 impl Access {
     /// For a listener that is bound to `address`.
-    pub(super) fn new(address: SocketAddr, token: Option<Secret>) -> Self {
+    pub(super) const fn new(address: SocketAddr, token: Arc<ArcSwapOption<Secret>>) -> Self {
         Self { address, token }
     }
 
@@ -75,7 +78,7 @@ impl Access {
 
     /// The request carries the token, if there is one.
     pub(super) fn check_token(&self, head: &Parts) -> Result<(), Problem> {
-        if self.token.is_none() || self.bears_token(head) {
+        if self.token.load().is_none() || self.bears_token(head) {
             Ok(())
         } else {
             Err(Problem::unauthorized())
@@ -144,7 +147,8 @@ impl Access {
     }
 
     fn bears_token(&self, head: &Parts) -> bool {
-        let Some(Secret(token)) = &self.token else {
+        let token = self.token.load();
+        let Some(Secret(token)) = token.as_deref() else {
             return false;
         };
         let mut fields = head.headers.get_all(AUTHORIZATION).iter();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use haldane_config::SOURCE_BYTES_MAX;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -13,7 +14,10 @@ use serde::de::DeserializeOwned;
 use super::problem::{Problem, quoted};
 
 /// More than any command needs.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// More than any configuration needs, also when it is written as a text of JSON.
+pub(super) const CONFIG_BYTES_MAX: usize = 2 * SOURCE_BYTES_MAX;
 
 /// So much more is read and thrown away, for the client to see why it was refused:
 /// closing a connection on unread bytes can destroy the answer on its way.
@@ -81,14 +85,15 @@ fn announces_body(head: &Parts) -> bool {
     head.headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
-/// The whole body.
-pub(super) async fn read(head: &Parts, body: Incoming) -> Result<Vec<u8>, Problem> {
+/// The whole body, of at most `most` bytes.
+pub(super) async fn read(head: &Parts, body: Incoming, most: usize) -> Result<Vec<u8>, Problem> {
     let announced = head.headers.get(CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > DISCARDED_BYTES_MAX as u64) {
-        return Err(too_large());
+    let discarded = most.max(DISCARDED_BYTES_MAX);
+    if announced.is_some_and(|length| length > discarded as u64) {
+        return Err(too_large(most));
     }
-    match tokio::time::timeout(BODY_TIMEOUT, collect(body)).await {
+    match tokio::time::timeout(BODY_TIMEOUT, collect(body, most)).await {
         Ok(result) => result,
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
@@ -100,7 +105,7 @@ pub(super) async fn read(head: &Parts, body: Incoming) -> Result<Vec<u8>, Proble
     }
 }
 
-async fn collect(mut body: Incoming) -> Result<Vec<u8>, Problem> {
+async fn collect(mut body: Incoming, most: usize) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     let mut total = 0;
     while let Some(frame) = body.frame().await {
@@ -109,25 +114,25 @@ async fn collect(mut body: Incoming) -> Result<Vec<u8>, Problem> {
             continue;
         };
         total += data.len();
-        if total <= BODY_BYTES_MAX {
+        if total <= most {
             bytes.extend_from_slice(data);
-        } else if total > DISCARDED_BYTES_MAX {
+        } else if total > most.max(DISCARDED_BYTES_MAX) {
             break;
         }
     }
-    if total > BODY_BYTES_MAX {
-        return Err(too_large());
+    if total > most {
+        return Err(too_large(most));
     }
     Ok(bytes)
 }
 
-fn too_large() -> Problem {
+fn too_large(most: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too-large",
         "the body is too large",
-        format!("it may have {BODY_BYTES_MAX} bytes"),
-        "no command needs that much",
+        format!("it may have {most} bytes"),
+        "nothing here needs that much",
     )
 }
 

@@ -13,7 +13,7 @@ use haldane_decide::split::SplitKey;
 use haldane_decide::weight::Weight;
 use serde::{Deserialize, Serialize};
 
-use super::Plane;
+use super::Hub;
 use super::body::parse;
 use super::problem::Problem;
 use super::reply::{Reply, json};
@@ -48,11 +48,11 @@ struct Explanation {
 }
 
 /// Answers a question.
-pub(super) fn explain(plane: &Plane, body: &[u8]) -> Result<Reply, Problem> {
+pub(super) fn explain(hub: &Hub, body: &[u8]) -> Result<Reply, Problem> {
     let question: Question = parse(body)?;
-    let routes = plane.live.routes();
+    let routes = hub.live.routes();
     let route = match (&question.route, routes.as_slice()) {
-        (Some(name), _) => plane.route(name)?,
+        (Some(name), _) => hub.route(name)?,
         (None, [only]) => Arc::clone(only),
         (None, _) => {
             let names: Vec<&str> = routes.iter().map(|route| &*route.config.name).collect();

@@ -17,10 +17,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::{Plane, Surface, answer};
 use crate::accept_error::Accepting;
+use crate::listeners;
 
 /// Connections of one listener; far more than people, pipelines and scrapers need.
 const CONNECTIONS_MAX: usize = 256;
@@ -34,8 +36,14 @@ const LIFETIME: Duration = Duration::from_secs(120);
 /// Bytes of a request head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// Accepts for as long as the process runs.
-pub(in crate::control) async fn serve(listener: TcpListener, plane: Arc<Plane>, surface: Surface) {
+/// Accepts until the sender of `stopped` is dropped, and then whoever waits already.
+/// Connections outlive it.
+pub(in crate::control) async fn serve(
+    listener: TcpListener,
+    plane: Arc<Plane>,
+    surface: Surface,
+    mut stopped: watch::Receiver<()>,
+) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -45,23 +53,55 @@ pub(in crate::control) async fn serve(listener: TcpListener, plane: Arc<Plane>, 
         }
     };
     let mut accepting = Accepting::default();
-    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    let mut open = Connections {
+        plane,
+        surface,
+        tasks: VecDeque::new(),
+    };
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            // Nothing is ever sent: the sender is gone.
+            _ = stopped.changed() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, _)) => {
                 accepting.succeeded();
-                open.retain(|connection| !connection.is_finished());
-                if open.len() >= CONNECTIONS_MAX
-                    && let Some(oldest) = open.pop_front()
-                {
-                    tracing::warn!(?surface, "too many connections, closing the oldest");
-                    oldest.abort();
-                }
-                let task = tokio::spawn(connection(stream, Arc::clone(&plane), surface));
-                open.push_back(task.abort_handle());
+                open.begin(stream);
             }
             Err(error) => accepting.failed(&error).await,
         }
+    }
+    if let Ok(listener) = listener.into_std() {
+        listeners::close(&listener, |stream, _| {
+            let stream = stream.set_nonblocking(true).map(|()| stream);
+            if let Ok(stream) = stream.and_then(TcpStream::from_std) {
+                open.begin(stream);
+            }
+        });
+    }
+}
+
+/// The connections of one listener.
+struct Connections {
+    plane: Arc<Plane>,
+    surface: Surface,
+    tasks: VecDeque<AbortHandle>,
+}
+
+impl Connections {
+    /// Serves one more, and closes the oldest if there are too many.
+    fn begin(&mut self, stream: TcpStream) {
+        self.tasks.retain(|connection| !connection.is_finished());
+        if self.tasks.len() >= CONNECTIONS_MAX
+            && let Some(oldest) = self.tasks.pop_front()
+        {
+            tracing::warn!(surface = ?self.surface, "too many connections, closing the oldest");
+            oldest.abort();
+        }
+        let task = tokio::spawn(connection(stream, Arc::clone(&self.plane), self.surface));
+        self.tasks.push_back(task.abort_handle());
     }
 }
 

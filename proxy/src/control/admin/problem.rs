@@ -7,6 +7,7 @@ use hyper::header::{ALLOW, WWW_AUTHENTICATE};
 use hyper::{Method, StatusCode};
 use serde::Serialize;
 
+use super::config::DiagnosticView;
 use super::reply::{Reply, reply, with};
 use crate::live::Route;
 
@@ -22,14 +23,15 @@ pub(super) struct Problem {
     title: &'static str,
     detail: String,
     hint: String,
-    field: Field,
+    extra: Extra,
 }
 
-/// What the head of the response says besides.
+/// What the response says besides.
 #[derive(Debug)]
-enum Field {
+enum Extra {
     Allow(&'static str),
     Authenticate,
+    Diagnostics(Vec<DiagnosticView>),
     None,
 }
 
@@ -40,6 +42,8 @@ struct Body<'a> {
     status: u16,
     detail: &'a str,
     hint: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    diagnostics: &'a [DiagnosticView],
 }
 
 impl Problem {
@@ -56,7 +60,15 @@ impl Problem {
             title,
             detail: detail.into(),
             hint: hint.into(),
-            field: Field::None,
+            extra: Extra::None,
+        }
+    }
+
+    /// With everything that is wrong with a configuration.
+    pub(super) fn with_diagnostics(self, diagnostics: Vec<DiagnosticView>) -> Self {
+        Self {
+            extra: Extra::Diagnostics(diagnostics),
+            ..self
         }
     }
 
@@ -90,7 +102,7 @@ impl Problem {
 
     pub(super) fn unauthorized() -> Self {
         Self {
-            field: Field::Authenticate,
+            extra: Extra::Authenticate,
             ..Self::new(
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
@@ -123,7 +135,7 @@ impl Problem {
 
     pub(super) fn wrong_method(method: &Method, allow: &'static str) -> Self {
         Self {
-            field: Field::Allow(allow),
+            extra: Extra::Allow(allow),
             ..Self::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method",
@@ -162,13 +174,17 @@ impl Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             hint: &self.hint,
+            diagnostics: match &self.extra {
+                Extra::Diagnostics(diagnostics) => diagnostics,
+                Extra::Allow(_) | Extra::Authenticate | Extra::None => &[],
+            },
         };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let answer = reply(self.status, "application/problem+json", body.into());
-        match self.field {
-            Field::Allow(methods) => with(answer, ALLOW, methods),
-            Field::Authenticate => with(answer, WWW_AUTHENTICATE, "Bearer realm=\"haldane\""),
-            Field::None => answer,
+        match self.extra {
+            Extra::Allow(methods) => with(answer, ALLOW, methods),
+            Extra::Authenticate => with(answer, WWW_AUTHENTICATE, "Bearer realm=\"haldane\""),
+            Extra::Diagnostics(_) | Extra::None => answer,
         }
     }
 }

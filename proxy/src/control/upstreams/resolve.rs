@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::live::Live;
 use crate::live::endpoints::{Change, Endpoints};
-use crate::live::{Live, Routes};
 
 /// A start waits no longer than this for names: what has no address by then is
 /// answered 503 until it has one.
@@ -43,9 +43,9 @@ impl Lookup for System {
 
 /// Looks the names up that have no address yet, all at once and within a few seconds. To
 /// be done before routes serve: else their first requests would find nobody.
-pub(crate) async fn resolve_first(routes: &Routes) {
+pub(crate) async fn resolve_first(all: impl Iterator<Item = &Arc<Endpoints>>) {
     let mut lookups = JoinSet::new();
-    for endpoints in routes.iter().flat_map(|route| route.all_endpoints()) {
+    for endpoints in all {
         for (index, host, port) in endpoints.names() {
             let mut name = Name::new(endpoints, index, host, port);
             if !name.has_address() {

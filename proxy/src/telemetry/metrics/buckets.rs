@@ -1,10 +1,9 @@
 //! From the fine buckets that are counted to the coarse ones that are scraped.
 
-use haldane_decide::role::Role;
 use hdrhistogram::Histogram;
 
-use crate::live::Route;
 use crate::live::histogram::empty_histogram;
+use crate::live::series::Series;
 use crate::live::shard::Responses;
 
 /// Upper bounds for requests in seconds: half a millisecond to a minute.
@@ -53,10 +52,10 @@ impl Scratch {
     }
 
     /// The times of a version, over all workers.
-    pub(super) fn read(&mut self, route: &Route, role: Role, times: Times) -> Buckets {
+    pub(super) fn read(&mut self, series: &Series, times: Times) -> Buckets {
         self.0.reset();
         let mut sum = 0;
-        for shard in route.shards_of(role) {
+        for shard in series.shards() {
             sum += match times {
                 Times::Duration => shard.add_duration(Responses::All, &mut self.0),
                 Times::Ttfb => shard.add_ttfb(Responses::All, &mut self.0),

@@ -119,6 +119,18 @@ pub(super) const CONNECTIONS: Family = Family {
     unit: FamilyUnit::None,
     help: "Client connections that are open.",
 };
+pub(super) const RELOAD_SUCCESSFUL: Family = Family {
+    name: "haldane_config_last_reload_successful",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Whether the last configuration that was read is in force: 1 if it is, 0 if it cannot be used.",
+};
+pub(super) const RELOAD_SUCCEEDED_AT: Family = Family {
+    name: "haldane_config_last_reload_success_timestamp_seconds",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::Seconds,
+    help: "When a configuration was last read that is in force, in seconds since 1970.",
+};
 pub(super) const BUILD: Family = Family {
     name: "haldane_build_info",
     kind: MetricType::Gauge,

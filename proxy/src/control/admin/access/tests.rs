@@ -14,6 +14,7 @@ fn parts(target: &str, fields: &[(&str, &str)]) -> Parts {
 
 fn access(address: &str, token: Option<&str>) -> Access {
     let token = token.map(|token| Secret(token.into()));
+    let token = Arc::new(ArcSwapOption::new(token.map(Arc::new)));
     Access::new(address.parse().expect("address"), token)
 }
 

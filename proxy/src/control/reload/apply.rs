@@ -1,0 +1,100 @@
+//! Puts a configuration in force: first everything that can fail, then all at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use haldane_config::{Config, Difference, Listen};
+
+use super::Running;
+use crate::clock::micros;
+use crate::listeners::{self, Listener};
+use crate::live::Live;
+use crate::live::endpoints::RouteEndpoints;
+use crate::live::settings::Settings;
+use crate::origin::Refusal;
+use crate::telemetry::log;
+use crate::tls::Tls;
+
+impl Running {
+    /// Puts `config` in force, with the TLS and the addresses that were made for it. What
+    /// differs now.
+    ///
+    /// # Errors
+    ///
+    /// If an address cannot be listened on. Then nothing has changed.
+    pub(super) fn apply(
+        &mut self,
+        config: Config,
+        tls: Tls,
+        endpoints: Vec<RouteEndpoints>,
+        live: &Live,
+    ) -> Result<Difference, Refusal> {
+        let difference = Difference::between(&self.config, &config);
+        if difference.is_empty() {
+            return Ok(difference);
+        }
+        let own = self.addresses();
+        let listeners = self.listeners_for(&config.listen, &own, live.workers)?;
+        let exchange = self.surfaces.prepare(&config, &own)?;
+
+        // From here on nothing fails, and nothing waits.
+        for (listener, tls) in listeners.iter().zip(&tls.listeners) {
+            listener.tls.store(tls.clone());
+        }
+        live.settings.store(Arc::new(Settings::of(&config)));
+        live.dns_refresh
+            .store(micros(config.dns_refresh), Ordering::Relaxed);
+        live.adopt_routes(&config.routes, &tls.versions, endpoints);
+        live.tls.store(Arc::new(tls));
+        self.listeners.send_replace(listeners);
+        self.surfaces.exchange(exchange, &config);
+        if difference.keys.contains(&"log") {
+            log::change(config.log.format);
+        }
+        // What needs a restart stays as it is, and is told again with the next reload.
+        let workers = self.config.workers;
+        self.config = Config { workers, ..config };
+        Ok(difference)
+    }
+
+    /// Everything that this process listens on.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let listeners = self.listeners.borrow();
+        let data = listeners.iter().map(|listener| listener.address);
+        data.chain(self.surfaces.addresses()).collect()
+    }
+
+    /// The listeners that there are and stay, and new ones for the rest, in order.
+    fn listeners_for(
+        &self,
+        listen: &[Listen],
+        own: &[SocketAddr],
+        workers: usize,
+    ) -> Result<Vec<Arc<Listener>>, Refusal> {
+        let mut left: Vec<_> = self.listeners.borrow().clone();
+        let kept = listen.iter().map(|Listen { address, .. }| {
+            // One that is configured like this before one that happens to be there:
+            // with port 0 these are two.
+            let configured = |listener: &Arc<Listener>| listener.configured == *address;
+            let there = |listener: &Arc<Listener>| listener.address == *address;
+            let index = left.iter().position(configured);
+            let index = index.or_else(|| left.iter().position(there))?;
+            Some(left.remove(index))
+        });
+        let kept: Vec<_> = kept.collect();
+        let wanted = kept.into_iter().zip(listen).map(|(kept, listen)| {
+            let address = listen.address;
+            kept.map_or_else(
+                || {
+                    let bound = listeners::bind(address, workers, own);
+                    bound
+                        .map(Arc::new)
+                        .map_err(|error| Refusal::Listen(address, error))
+                },
+                Ok,
+            )
+        });
+        wanted.collect()
+    }
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::reload::{File, with_canary};
 use crate::support::client::request;
 use crate::support::eventually::{eventually, now, some};
 use crate::support::proxy::{Proxy, Setup};
@@ -408,4 +409,66 @@ fn no_request_is_routed_to_the_canary_after_the_decision() {
     assert_eq!(Some(arrivals.len() as u64), before);
     assert!(arrivals.iter().all(|arrival| arrival.at < silent));
     assert!(generation >= 50, "only {generation} generations");
+}
+
+/// Two addresses take turns as the canary, both bad, under another name each time: when
+/// one is rolled back the file names the other at once, and other things all the time.
+/// Whatever reached an address was routed in one of its generations, and before its end.
+#[test]
+fn a_canary_that_was_rolled_back_gets_nothing_of_the_one_that_the_file_names_next() {
+    const CLIENTS: usize = 8;
+    const LIMIT: u64 = 3;
+    const GENERATIONS: u64 = 300;
+    let stable = Upstream::named("stable");
+    let canaries = [Upstream::named("a"), Upstream::named("b")];
+    for canary in &canaries {
+        canary.behave(Behaviour::Status(500));
+    }
+    let setup = |generation: u64, timeout: u64| {
+        let canary = &canaries[usize::from(generation.is_multiple_of(2))];
+        with_canary(&stable, &format!("c{generation}"), canary, "30%")
+            .top("workers = 2")
+            .route(&format!("timeouts = {{ response = \"{timeout}s\" }}"))
+    };
+    let file = File::new("rollback", &setup(1, 30));
+    let proxy = file.start();
+    let crowd = Crowd::start(&proxy, CLIENTS);
+    let deadline = now() + Duration::from_secs(30);
+    let (mut seen, mut generation, mut decided) = (0, 1, [0, 0]);
+    loop {
+        // What changes meanwhile does not keep the gate from seeing failures.
+        file.write(&setup(generation, 20).text());
+        assert_eq!(proxy.reload().0, 200);
+        let event = breach_after(&proxy, seen);
+        seen = event["seq"].as_u64().unwrap();
+        assert_eq!(event["generation"], generation, "{event}");
+        let touched = event["canary_requests"].as_u64().unwrap();
+        assert!(
+            (LIMIT..LIMIT + CLIENTS as u64).contains(&touched),
+            "{event}"
+        );
+        decided[usize::from(generation.is_multiple_of(2))] += touched;
+        if generation == GENERATIONS || now() > deadline {
+            break;
+        }
+        // At once: its last requests are still on their way.
+        generation += 1;
+        file.write(&setup(generation, 30).text());
+        assert_eq!(proxy.reload().0, 200);
+    }
+    crowd.epoch.fetch_add(1, Ordering::SeqCst);
+    crowd.go_on(2 * CLIENTS as u64);
+    assert_eq!(
+        crowd.stop(),
+        0,
+        "asked after the rollback, answered by the canary"
+    );
+    for (canary, decided) in canaries.iter().zip(decided) {
+        let arrived = canary.log.len() as u64;
+        assert!(
+            arrived <= decided,
+            "{arrived} arrived, {decided} were routed at the decisions"
+        );
+    }
+    assert!(generation >= 30, "only {generation} generations");
 }

@@ -133,3 +133,41 @@ fn an_address_that_is_taken_is_an_error_of_the_run() {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains(&taken), "{ran:?}");
 }
+
+#[test]
+fn a_hangup_reloads_the_file_and_flags_stay_over_it() {
+    let (stable, other) = (Upstream::named("stable"), Upstream::named("other"));
+    let text = |name: &str, url: &str| {
+        format!("listen = \"127.0.0.1:1\"\n[[route]]\nname = \"{name}\"\nstable = \"{url}\"\n")
+    };
+    let path = file("hangup.toml", &text("one", "http://127.0.0.1:1"));
+    let url = stable.url();
+    let config = path.to_str().expect("is text");
+    let mut process = Process::start(&["-c", config, "--stable", &url]);
+    assert_eq!(Client::connect(process.data).get("/", &[]).text(), "stable");
+    let names = |name: &str| ask(process.admin, &["status", name]).code == 0;
+    for name in ["two", "three"] {
+        // --listen, --workers and --stable win over what the file says, again.
+        std::fs::write(&path, text(name, &other.url())).expect("writes");
+        process.signal("HUP");
+        eventually("the route has the new name", || names(name));
+        assert_eq!(Client::connect(process.data).get("/", &[]).text(), "stable");
+    }
+    std::fs::write(&path, "nonsense").expect("writes");
+    process.signal("HUP");
+    assert_eq!(Client::connect(process.data).get("/", &[]).text(), "stable");
+    process.signal("TERM");
+    process.signal("TERM");
+    assert_eq!(process.code(), Some(1));
+}
+
+#[test]
+fn a_hangup_without_a_file_changes_nothing() {
+    let stable = Upstream::named("stable");
+    let url = stable.url();
+    let process = Process::start(&["--stable", &url]);
+    for _ in 0..3 {
+        process.signal("HUP");
+        assert_eq!(Client::connect(process.data).get("/", &[]).text(), "stable");
+    }
+}

@@ -1,11 +1,13 @@
 //! haldane itself, on a thread of the test or as a process of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use haldane::app::App;
 use haldane::live::Live;
+use haldane::origin::Origin;
 use haldane_config::{Overrides, Source, load};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -127,7 +129,25 @@ impl Proxy {
             Ok(loaded) => loaded.config,
             Err(diagnostics) => panic!("{diagnostics}\n{text}"),
         };
-        let app = App::bind(config).expect("binds");
+        Self::serve(App::bind(config).expect("binds"))
+    }
+
+    /// Starts haldane with the file at this path as its configuration, which it reads
+    /// again when it changes.
+    #[track_caller]
+    pub(crate) fn start_file(path: &Path) -> Self {
+        let origin = Origin {
+            file: Some(path.to_owned()),
+            overrides: Overrides::default(),
+        };
+        let config = match origin.load() {
+            Ok(loaded) => loaded.config,
+            Err(diagnostics) => panic!("{diagnostics}"),
+        };
+        Self::serve(App::bind(config).expect("binds").reloading(origin))
+    }
+
+    fn serve(app: App) -> Self {
         let (address, admin_address) = (app.data_addrs()[0], app.admin_addr().expect("is bound"));
         let ops_address = app.ops_addr();
         let live = Arc::clone(app.live());
@@ -214,6 +234,12 @@ impl Proxy {
     #[track_caller]
     pub(crate) fn roll_back(&self) -> Value {
         self.command("POST", "/rollback", &json!({}))
+    }
+
+    /// Has the file read again: status and what haldane says.
+    #[track_caller]
+    pub(crate) fn reload(&self) -> (u16, Value) {
+        self.admin("POST", "/v1/config/reload", &json!({}))
     }
 
     /// What has happened after the event with this number.

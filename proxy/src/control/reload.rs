@@ -6,6 +6,8 @@
 //! be used leaves the last good configuration where it is, and is tried again with every
 //! look at the file: a certificate may be complete by then, or a port free.
 
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -131,8 +133,25 @@ impl Reloader {
 
     /// Reads the file and puts it in force.
     pub(super) async fn reload(&self) -> Result<Report, Failure> {
+        if self.live.draining.load(Ordering::Relaxed) {
+            return Err(Failure::Draining);
+        }
         let mut running = self.running.lock().await;
-        self.reload_locked(&mut running).await
+        let origin = Arc::clone(self.origin.as_ref().ok_or(Refusal::NoFile)?);
+        let token_file = running.config.admin.token_file.clone();
+        let before = self.live.tls.load_full();
+        let (fingerprint, candidate) = blocking(move || {
+            // Before the content is used: what changes in between is seen the next time.
+            let fingerprint = origin.fingerprint(token_file.as_deref())?;
+            Ok::<_, Refusal>((fingerprint, origin.candidate(Some(&before))))
+        })
+        .await??;
+        let result = match candidate {
+            Ok(candidate) => self.put_in_force(&mut running, candidate).await,
+            Err(refusal) => Err(refusal),
+        };
+        running.remember(fingerprint, &result, &self.live);
+        Ok(result?)
     }
 
     async fn put_in_force(
@@ -172,52 +191,25 @@ impl Reloader {
         })
     }
 
-    async fn reload_locked(&self, running: &mut Running) -> Result<Report, Failure> {
-        if self
-            .live
-            .draining
-            .load(std::sync::atomic::Ordering::Relaxed)
-        {
-            return Err(Failure::Draining);
-        }
-        let origin = Arc::clone(self.origin.as_ref().ok_or(Refusal::NoFile)?);
-        let token_file = running.config.admin.token_file.clone();
-        let before = self.live.tls.load_full();
-        let (fingerprint, candidate) = blocking(move || {
-            // Before the content is used: what changes in between is seen the next time.
-            let fingerprint = origin.fingerprint(token_file.as_deref())?;
-            Ok::<_, Refusal>((fingerprint, origin.candidate(Some(&before))))
-        })
-        .await??;
-        let result = match candidate {
-            Ok(candidate) => self.put_in_force(running, candidate).await,
-            Err(refusal) => Err(refusal),
-        };
-        running.remember(fingerprint, &result, &self.live);
-        Ok(result?)
-    }
-
     /// Reloads if the files have changed, or could not be used.
     async fn look(&self) {
         let Some(origin) = &self.origin else { return };
-        let mut running = self.running.lock().await;
-        let Some(seen) = running.fingerprint(origin).await else {
+        let running = self.running.lock().await;
+        let token_file = running.config.admin.token_file.clone();
+        let known = running.applied;
+        let failed = running.failed.as_ref().map(|(failed, _)| *failed);
+        drop(running);
+        let Some(seen) = fingerprint(origin, &token_file).await else {
             return;
         };
-        // The file was read when the process started: before that it may have changed
-        // again, but then only to be the same.
-        if running.applied == Some(seen) && running.failed.is_none() {
+        if failed.is_none() && known == Some(seen) {
             return;
         }
-        if running
-            .failed
-            .as_ref()
-            .is_none_or(|(failed, _)| *failed != seen)
-        {
-            running.settle(origin, seen).await;
+        if known.is_some() && failed != Some(seen) {
+            settle(origin, &token_file, seen).await;
         }
         // It is told by events and metrics.
-        drop(self.reload_locked(&mut running).await);
+        drop(self.reload().await);
     }
 
     /// Reloads because of a signal.
@@ -239,25 +231,6 @@ impl Reloader {
 }
 
 impl Running {
-    /// What the files hold now. `None` if there are none that can be looked at.
-    async fn fingerprint(&self, origin: &Arc<Origin>) -> Option<Fingerprint> {
-        let origin = Arc::clone(origin);
-        let token_file = self.config.admin.token_file.clone();
-        let looked = blocking(move || origin.fingerprint(token_file.as_deref())).await;
-        looked.ok()?.ok()
-    }
-
-    /// Waits until the files stay as they are.
-    async fn settle(&self, origin: &Arc<Origin>, mut seen: Fingerprint) {
-        for _ in 0..SETTLE_TRIES {
-            tokio::time::sleep(SETTLE_TIME).await;
-            match self.fingerprint(origin).await {
-                Some(now) if now != seen => seen = now,
-                Some(_) | None => return,
-            }
-        }
-    }
-
     /// Keeps and tells what became of a reload; the same failure is told once.
     fn remember(&mut self, of: Fingerprint, result: &Result<Report, Refusal>, live: &Live) {
         let kind = match result {
@@ -287,6 +260,24 @@ impl Running {
         live.events
             .push(Happening::Process(ProcessEvent { at, kind }));
         live.changed.notify_one();
+    }
+}
+
+/// What the files hold now. `None` if there are none that can be looked at.
+async fn fingerprint(origin: &Arc<Origin>, token_file: &Option<PathBuf>) -> Option<Fingerprint> {
+    let (origin, token_file) = (Arc::clone(origin), token_file.clone());
+    let looked = blocking(move || origin.fingerprint(token_file.as_deref())).await;
+    looked.ok()?.ok()
+}
+
+/// Waits until the files stay as they are.
+async fn settle(origin: &Arc<Origin>, token_file: &Option<PathBuf>, mut seen: Fingerprint) {
+    for _ in 0..SETTLE_TRIES {
+        tokio::time::sleep(SETTLE_TIME).await;
+        match fingerprint(origin, token_file).await {
+            Some(now) if now != seen => seen = now,
+            Some(_) | None => return,
+        }
     }
 }
 

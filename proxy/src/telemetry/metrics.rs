@@ -36,9 +36,6 @@ use table::{
     RELOAD_SUCCESSFUL, REQUESTS, ROLLBACK_TIME, ROLLBACKS, TTFB, WEIGHT,
 };
 
-/// For what there is only one of.
-const NO_LABELS: [(&str, &str); 0] = [];
-
 /// All metrics of a process.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -82,13 +79,11 @@ impl Collector for Scrape {
         let open = live.connections.load(Ordering::Relaxed) as u64;
         metric.0.encode_gauge(&open)?;
         let mut metric = Metric::open(&mut encoder, &RELOAD_SUCCESSFUL)?;
-        metric.gauge(
-            &NO_LABELS,
-            f64::from(u8::from(live.reloads.is_successful())),
-        )?;
+        let successful = u64::from(live.reloads.is_successful());
+        metric.0.encode_gauge(&successful)?;
         let mut metric = Metric::open(&mut encoder, &RELOAD_SUCCEEDED_AT)?;
         let succeeded_at = as_f64(live.reloads.succeeded_at().as_micros()) / 1e6;
-        metric.gauge(&NO_LABELS, succeeded_at)?;
+        metric.0.encode_gauge(&succeeded_at)?;
         let mut metric = Metric::open(&mut encoder, &BUILD)?;
         metric.gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1.0)
     }

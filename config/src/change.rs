@@ -51,24 +51,35 @@ impl Difference {
     /// What `new` has otherwise than `old`.
     #[must_use]
     pub fn between(old: &Config, new: &Config) -> Self {
+        // Every field by name, so that none can be forgotten: what is not compared is
+        // not reloaded.
+        let Config {
+            listen,
+            workers,
+            trusted_proxies,
+            dns_refresh,
+            drain,
+            limits,
+            admin,
+            ops,
+            routes,
+            log,
+        } = new;
         let keys = [
-            ("listen", old.listen != new.listen),
-            ("workers", old.workers != new.workers),
-            (
-                "trusted_proxies",
-                old.trusted_proxies != new.trusted_proxies,
-            ),
-            ("dns_refresh", old.dns_refresh != new.dns_refresh),
-            ("drain", old.drain != new.drain),
-            ("limits", old.limits != new.limits),
-            ("admin", old.admin != new.admin),
-            ("ops", old.ops != new.ops),
-            ("log", old.log != new.log),
+            ("listen", old.listen != *listen),
+            ("workers", old.workers != *workers),
+            ("trusted_proxies", old.trusted_proxies != *trusted_proxies),
+            ("dns_refresh", old.dns_refresh != *dns_refresh),
+            ("drain", old.drain != *drain),
+            ("limits", old.limits != *limits),
+            ("admin", old.admin != *admin),
+            ("ops", old.ops != *ops),
+            ("log", old.log != *log),
         ];
         let differing = keys.iter().filter(|(_, differs)| *differs);
         let keys: Vec<_> = differing.map(|(key, _)| *key).collect();
         let restart = keys.iter().copied().filter(|key| needs_restart(key));
-        let now = new.routes.iter().filter_map(|route| {
+        let now = routes.iter().filter_map(|route| {
             let difference = match by_name(old, &route.name) {
                 None => RouteDifference::Added,
                 Some(before) => RouteDifference::Changed(parts(before, route)),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -120,10 +120,20 @@ impl Origin {
         }
         let is_regular =
             |path: &&Path| std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
-        let token = token_file.filter(is_regular).map(std::fs::read);
+        let token = token_file.filter(is_regular).map(read_token);
         token.and_then(Result::ok).hash(&mut hasher);
         Ok(Fingerprint(hasher.finish()))
     }
+}
+
+/// More than a token may have.
+const TOKEN_BYTES_MAX: u64 = 64 * 1024;
+
+fn read_token(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(TOKEN_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl Candidate {

@@ -235,9 +235,17 @@ impl Running {
     fn remember(&mut self, of: Fingerprint, result: &Result<Report, Refusal>, live: &Live) {
         let kind = match result {
             Ok(report) => {
-                self.applied = Some(of);
+                // The start has told them.
+                let is_first = self.applied.replace(of).is_none();
                 self.failed = None;
                 live.reloads.succeeded(live.clock.now());
+                if !report.difference.restart.is_empty() {
+                    let keys = report.difference.restart.join(", ");
+                    tracing::warn!(keys, "changed in the file, which needs a restart");
+                }
+                for warning in report.warnings.iter().filter(|_| !is_first) {
+                    tracing::warn!("{warning}");
+                }
                 if !report.is_change() {
                     return;
                 }

@@ -18,6 +18,8 @@ mod drain;
 mod framing;
 /// What is passed on, in both directions, and what is not.
 mod headers;
+/// HTTP/2 on both sides: what passes, what stops, and how streams end.
+mod http2;
 /// Memory depends on what is under way, not on sizes.
 mod memory;
 /// The metrics: their form, and that their numbers are those of what was sent.

@@ -41,23 +41,47 @@ pub(crate) struct Proxy {
 impl Setup {
     /// One route named `default` to one version, `v1`.
     pub(crate) fn stable(stable: &Upstream) -> Self {
+        Self::stable_at(&stable.url())
+    }
+
+    /// The same for a version at this URL.
+    pub(crate) fn stable_at(url: &str) -> Self {
         Self {
             top: "listen = \"127.0.0.1:0\"\nadmin = { listen = \"127.0.0.1:0\" }\n".to_owned(),
             tables: String::new(),
-            route: format!(
-                "stable = {{ version = \"v1\", upstream = \"{}\" }}\n",
-                stable.url()
-            ),
+            route: format!("stable = {{ version = \"v1\", upstream = \"{url}\" }}\n"),
             sections: String::new(),
         }
     }
 
     /// One route named `default` to `v1` and the canary `v2`, split by the header `x-user`.
     pub(crate) fn canary(stable: &Upstream, canary: &Upstream, weight: &str) -> Self {
-        Self::stable(stable).route(&format!(
-            "canary = {{ version = \"v2\", upstream = \"{}\" }}\nweight = \"{weight}\"",
-            canary.url()
+        Self::canary_at(&stable.url(), &canary.url(), weight)
+    }
+
+    /// The same for versions at these URLs.
+    pub(crate) fn canary_at(stable: &str, canary: &str, weight: &str) -> Self {
+        Self::stable_at(stable).route(&format!(
+            "canary = {{ version = \"v2\", upstream = \"{canary}\" }}\nweight = \"{weight}\""
         ))
+    }
+
+    /// Speaks HTTP/2 to all versions.
+    pub(crate) fn to_h2(self) -> Self {
+        self.route("upstream_protocol = \"h2\"")
+    }
+
+    /// Where the text says `from` it says `to`.
+    pub(crate) fn with(mut self, from: &str, to: &str) -> Self {
+        for part in [
+            &mut self.top,
+            &mut self.tables,
+            &mut self.route,
+            &mut self.sections,
+        ] {
+            *part = part.replace(from, to);
+        }
+        self
     }
 
     /// Adds lines before all tables, like `workers = 1`.

@@ -50,7 +50,7 @@ impl Authority {
         self.issuer.pem()
     }
 
-    fn roots(&self) -> RootCertStore {
+    pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         roots
@@ -242,7 +242,7 @@ fn answer_one(
     stream.flush().ok()
 }
 
-fn parsed(
+pub(crate) fn parsed(
     (certificate, key): &(String, String),
 ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())

@@ -13,8 +13,13 @@ pub(crate) mod stream;
 /// What one stream may send ahead of what is passed on.
 pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
 
-/// What all streams of a connection may send ahead together.
+/// What all streams of a client's connection may send ahead together.
 pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// The same for an upstream's connection: the most there is (RFC 9113 §6.9.1). Many
+/// clients share it, and one that does not read must not use up what others need; its
+/// stream has a window of its own.
+pub(crate) const SHARED_WINDOW: u32 = (1 << 31) - 1;
 
 /// What waits to be written for one stream; back-pressure starts here.
 pub(crate) const SEND_BUFFER: usize = 64 * 1024;

@@ -1,6 +1,6 @@
 //! Upstreams that speak HTTP/2: each stream runs a script.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{Response, request};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -98,7 +98,8 @@ impl H2Upstream {
     /// Reads every request, and answers 200 with this body.
     pub(crate) fn named(name: &'static str) -> Self {
         Self::scripted(async move |mut call: Call| {
-            read(&mut call.body).await;
+            // A request that breaks off is answered too.
+            drop(read(&mut call.body).await);
             call.reply(200, name);
         })
     }
@@ -182,6 +183,20 @@ impl Call {
         }
         let response = response.body(()).expect("is an answer");
         self.respond.send_response(response, finished).ok()
+    }
+
+    /// Sends the head of an answer with a body.
+    ///
+    /// # Panics
+    ///
+    /// If the stream is gone.
+    pub(crate) fn begin(&mut self, status: u16, fields: &[(&str, &str)]) -> SendStream<Bytes> {
+        self.head(status, fields, false).expect("the stream is open")
+    }
+
+    /// Waits until the other end gives the stream up; why.
+    pub(crate) async fn given_up(&mut self) -> Result<Reason, h2::Error> {
+        poll_fn(|cx| self.respond.poll_reset(cx)).await
     }
 
     /// The path with the query.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::client::{Client, Response};
+use super::eventually::some;
 use super::upstream::Upstream;
 
 /// A configuration in the making.
@@ -273,6 +274,33 @@ impl Proxy {
             self.admin("GET", &format!("/v1/events?since={since}"), &Value::Null);
         assert_eq!(status, 200, "{answer}");
         answer["events"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The sum of the metrics with this name and these labels: `role="canary"`.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> u64 {
+        let mut client = Client::connect(self.admin_address);
+        client.send(format!(
+            "GET /metrics HTTP/1.1\r\nhost: {}\r\n\r\n",
+            self.admin_address
+        ));
+        let text = client.answer_to("GET").text();
+        let these = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?.strip_prefix('{')?;
+            let (series, value) = rest.split_once("} ")?;
+            let matches = labels.iter().all(|label| series.contains(label));
+            matches.then(|| value.parse::<u64>().expect("a count"))
+        });
+        these.sum()
+    }
+
+    /// Waits until nothing is under way for this role, and gives its picture.
+    #[track_caller]
+    pub(crate) fn settled(&self, role: &str, requests: u64) -> Value {
+        some("every exchange ends", || {
+            let version = self.status()["versions"][role].clone();
+            (version["requests"] == requests && version["in_flight"] == 0).then_some(version)
+        })
     }
 
     #[track_caller]

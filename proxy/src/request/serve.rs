@@ -177,6 +177,8 @@ impl Session {
         timeout: Duration,
     ) -> Next {
         if let Peer::H2(stream) = &mut self.client {
+            // A reset drops what still waits, which the connection writes by now.
+            tokio::task::yield_now().await;
             stream.reset(passable(told));
             return Next::Drop;
         }

@@ -14,7 +14,7 @@ use super::pool::KEEP;
 use crate::clock::Micros;
 use crate::h1::transport::Transport;
 use crate::http2::stream::{self, Stream};
-use crate::http2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW};
+use crate::http2::{SEND_BUFFER, SHARED_WINDOW, STREAM_WINDOW};
 
 /// A connection with many streams.
 pub(crate) struct Multiplexed {
@@ -112,7 +112,7 @@ impl Connecting<'_> {
         let (sender, mut connection) = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_connection_window_size(SHARED_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)
             .handshake(transport)
             .await?;

@@ -34,7 +34,8 @@ pub(crate) struct Deadlines {
 pub(crate) struct Watch {
     client: Cell<Micros>,
     upstream: Cell<Micros>,
-    /// Nothing of this connection is in progress: it may be closed at any time.
+    /// The connection is to hear of a drain: nothing is in progress, so that it may be
+    /// closed, or it can tell its client without ending anything.
     idle: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     index: Cell<usize>,

@@ -105,9 +105,9 @@ impl Streams {
 
     /// A connection on which nothing is under way is not kept for ever.
     fn poll_idle(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let is_idle = self.running.get() == 0;
-        self.watch.set_idle(is_idle);
-        if !is_idle {
+        // Whatever is under way, a drain is to be heard of.
+        self.watch.set_idle(true);
+        if self.running.get() > 0 {
             self.watch.disarm(Party::Client);
         } else if !self.watch.is_armed(Party::Client) {
             let timeout = if self.leaving {

@@ -13,7 +13,6 @@ use super::pump::{Pump, Tail};
 use super::relay::{HeadFailure, Relay, Upload};
 use super::serve::Session;
 use super::switch::Switch;
-use crate::deadline::Party;
 use crate::h1::body::Framing;
 use crate::h1::head::Head;
 use crate::live::health::AddressFailure;
@@ -23,6 +22,9 @@ use crate::worker::LocalRoute;
 
 /// More interim responses than this are no answer to one request.
 const INTERIM_MAX: usize = 32;
+
+/// A request is sent once more if nothing of it can have been processed.
+const ATTEMPTS: usize = 2;
 
 /// A request and where it goes.
 pub(crate) struct Outbound<'a> {
@@ -67,25 +69,23 @@ impl Outbound<'_> {
         let pooled = upstream.check_out(&address, now);
         // A request that must not be repeated is worth a system call to see whether
         // the upstream has just closed the connection.
-        let pooled = pooled.filter(|opened| self.inbound.is_idempotent() || opened.is_quiet());
-        if let Some(opened) = pooled {
+        let mut pooled = pooled.filter(|opened| self.inbound.is_idempotent() || opened.is_quiet());
+        let timeout = self.local.route.config.timeouts.connect;
+        for _ in 0..ATTEMPTS {
+            let opened = match pooled.take() {
+                Some(opened) => opened,
+                None => upstream
+                    .reach(Rc::clone(&address), timeout, &session.watch)
+                    .await
+                    .map_err(UpstreamError::from)?,
+            };
             match self.attempt(session, upstream, opened, response).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Stale) => {}
             }
         }
-        let timeout = self.local.route.config.timeouts.connect;
-        let opened = upstream
-            .reach(address, timeout, &session.watch)
-            .await
-            .map_err(UpstreamError::from)?;
-        self.attempt(session, upstream, opened, response)
-            .await
-            .map_err(|failure| match failure {
-                Failure::Final(error) => error,
-                Failure::Stale => UpstreamError::Reset.into(),
-            })
+        Err(UpstreamError::Reset.into())
     }
 
     async fn attempt(
@@ -97,13 +97,9 @@ impl Outbound<'_> {
     ) -> Result<Answer, Failure> {
         if let Link::Shared(lease) = &opened.link
             && self.inbound.switch.is_some()
+            && !lease.connection.takes_tunnels()
         {
-            let asked = lease.connection.takes_tunnels();
-            let timeout = self.local.route.config.timeouts.connect;
-            let asked = session.watch.within(Party::Upstream, timeout, asked);
-            if asked.await != Some(true) {
-                return Err(Failure::Final(ProxyError::NoTunnel));
-            }
+            return Err(Failure::Final(ProxyError::NoTunnel));
         }
         let mut connection = self.engage(session, upstream, opened)?;
         let framing = self.inbound.framing;

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use h2::Ping;
 use h2::client::{Builder, SendRequest};
-use h2::{Ping, PingPong};
 use http::Request;
 use tokio::sync::Notify;
 
@@ -26,8 +26,6 @@ pub(crate) struct Multiplexed {
     streams: Cell<usize>,
     /// When a stream was last seen on it.
     idle_since: Cell<Micros>,
-    /// To learn whether the other end's settings have come.
-    pings: RefCell<Option<PingPong>>,
 }
 
 /// Counts a stream of a connection for as long as it lives.
@@ -74,7 +72,8 @@ impl Shared {
 
     /// The right to connect; `None` while somebody else does.
     pub(crate) fn begin(&self) -> Option<Connecting<'_>> {
-        (!self.connecting.replace(true)).then_some(Connecting {
+        // Made only where it is used: dropped, it would tell that nobody connects.
+        (!self.connecting.replace(true)).then(|| Connecting {
             shared: self,
             failed: false,
         })
@@ -116,7 +115,7 @@ impl Connecting<'_> {
             .max_send_buffer_size(SEND_BUFFER)
             .handshake(transport)
             .await?;
-        let pings = RefCell::new(connection.ping_pong());
+        let pings = connection.ping_pong();
         let gone = Rc::new(Cell::new(false));
         let ended = Rc::clone(&gone);
         drop(tokio::task::spawn_local(async move {
@@ -125,13 +124,17 @@ impl Connecting<'_> {
             }
             ended.set(true);
         }));
+        // The other end's settings come before anything else (RFC 9113 §3.4), and until
+        // then nobody knows how many streams it takes, or whether it takes tunnels.
+        if let Some(mut pings) = pings {
+            pings.ping(Ping::opaque()).await?;
+        }
         let connection = Rc::new(Multiplexed {
             sender,
             gone,
             retired: Cell::new(false),
             streams: Cell::new(0),
             idle_since: Cell::new(now),
-            pings,
         });
         let mut open = self.shared.open.borrow_mut();
         open.push(Rc::clone(&connection));
@@ -180,17 +183,8 @@ impl Multiplexed {
         self.retired.set(true);
     }
 
-    /// Whether tunnels can be opened (RFC 8441 §3). Waits for the other end's settings,
-    /// which it sends before anything else.
-    pub(crate) async fn takes_tunnels(&self) -> bool {
-        if !self.sender.is_extended_connect_protocol_enabled() {
-            let pings = self.pings.borrow_mut().take();
-            if let Some(mut pings) = pings {
-                // An end of the connection is seen by whoever uses it next.
-                drop(pings.ping(Ping::opaque()).await);
-                *self.pings.borrow_mut() = Some(pings);
-            }
-        }
+    /// Whether tunnels can be opened (RFC 8441 §3).
+    pub(crate) fn takes_tunnels(&self) -> bool {
         self.sender.is_extended_connect_protocol_enabled()
     }
 

@@ -2,9 +2,15 @@
 
 /// Nobody is sent more than is read, and nobody waits for others.
 mod flow;
+/// Connections end without a request being lost.
+mod goodbye;
 /// What is passed on, whoever speaks which version of HTTP.
 mod pairing;
 /// Both ends of an exchange in either version of HTTP.
 mod pairs;
+/// What is refused reaches nobody and harms nobody else.
+mod refusals;
 /// A stream that breaks off never looks complete, and whose doing it was is known.
 mod resets;
+/// Many requests share few connections.
+mod sharing;

@@ -262,7 +262,12 @@ fn what_came_before_the_end_is_passed_on() {
 
 #[test]
 fn an_upstream_that_resets_before_it_answers_is_answered_for() {
-    for reason in [Reason::CANCEL, Reason::INTERNAL_ERROR, Reason::NO_ERROR, Reason::PROTOCOL_ERROR] {
+    for reason in [
+        Reason::CANCEL,
+        Reason::INTERNAL_ERROR,
+        Reason::NO_ERROR,
+        Reason::PROTOCOL_ERROR,
+    ] {
         let upstream = H2Upstream::scripted(move |mut call: Call| async move {
             call.respond.send_reset(reason);
         });
@@ -271,7 +276,10 @@ fn an_upstream_that_resets_before_it_answers_is_answered_for() {
         for (method, requests) in [("GET", 1), ("POST", 2)] {
             let answer = client.ask(request(method, "/", &[]), b"");
             assert_eq!(answer.status, 502, "{reason:?}");
-            assert_eq!(answer.one("x-haldane-error").as_deref(), Some("upstream_reset"));
+            assert_eq!(
+                answer.one("x-haldane-error").as_deref(),
+                Some("upstream_reset")
+            );
             assert_eq!(upstream.log.len(), requests, "it is sent once");
         }
         assert_eq!(proxy.metric(FAILURES, &["reason=\"reset\""]), 2);

@@ -191,7 +191,8 @@ impl Call {
     ///
     /// If the stream is gone.
     pub(crate) fn begin(&mut self, status: u16, fields: &[(&str, &str)]) -> SendStream<Bytes> {
-        self.head(status, fields, false).expect("the stream is open")
+        self.head(status, fields, false)
+            .expect("the stream is open")
     }
 
     /// Waits until the other end gives the stream up; why.

@@ -78,6 +78,11 @@ impl Tunnel {
         };
         let end = poll_fn(|cx| self.poll(cx, session, &mut connection.peer, &mut flow)).await;
         session.watch.disarm_all();
+        let end = match end {
+            // What both have closed is over, whoever lets go of it first, and however.
+            End::Abandoned | End::Broken if flow.is_closed() => End::Complete,
+            end => end,
+        };
         match end {
             End::Complete | End::Idle => self.exchange.session_succeeded(),
             End::Broken => self.exchange.fail(FailureReason::Truncated),
@@ -189,6 +194,12 @@ impl Flow {
             return Some(End::Broken);
         }
         (self.up.is_done() && self.down.is_done()).then_some(End::Complete)
+    }
+
+    /// Whether both have sent a close frame.
+    fn is_closed(&self) -> bool {
+        let has_closed = |pump: &Pump| pump.frames().is_some_and(Frames::has_closed);
+        has_closed(&self.up) && has_closed(&self.down)
     }
 
     /// Whether the upstream ended without having said so, nor having been asked to

@@ -28,6 +28,8 @@ mod metrics;
 mod outcomes;
 /// Another configuration while the old one is in use: all or nothing, and nobody notices.
 mod reload;
+/// Clients and servers that others have made, and haldane between them.
+mod peers;
 /// Which upstream connections are used again, and which requests are sent again.
 mod retry;
 /// A canary that fails loses its traffic with the failure that decides, and gets none back.

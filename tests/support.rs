@@ -10,5 +10,6 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod tls;
 pub(crate) mod tls_front;
+pub(crate) mod tools;
 pub(crate) mod upstream;
 pub(crate) mod wire;

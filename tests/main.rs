@@ -12,6 +12,8 @@
 mod admin;
 /// The command line: what it prints, and what it ends with.
 mod cli;
+/// What is there to run haldane with fits the haldane that is there.
+mod deploy;
 /// Stopping at any time: what was accepted is finished, what is idle is closed.
 mod drain;
 /// Where a message ends: what is ambiguous is refused, what breaks off never looks complete.

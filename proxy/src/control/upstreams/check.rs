@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use haldane_config::{HealthCheck, UpstreamProtocol};
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, Uri, header};
@@ -25,6 +25,9 @@ use crate::upstream::dial::open;
 /// not wait for an interval that is meant for good times.
 const UNWELL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How much of the body of an answer is read.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
 /// How haldane calls itself.
 const USER_AGENT: &str = "haldane-health";
 
@@ -34,12 +37,13 @@ pub(super) async fn keep_checking(target: Target, check: HealthCheck, live: Arc<
     let health = &target.endpoint.health;
     let mut run = Run::new(health.standing() != Standing::Failing);
     loop {
-        let asked = timeout(check.timeout, ask(&target, &check.path)).await;
-        let problem = match asked {
-            Ok(Ok(status)) if is_good(status) => None,
-            Ok(Ok(status)) => Some(status.to_string()),
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some("no answer in time".to_owned()),
+        let status = OnceLock::new();
+        let asked = timeout(check.timeout, ask(&target, &check.path, &status)).await;
+        // The head says everything, whatever becomes of the body.
+        let problem = match (status.get(), asked) {
+            (Some(status), _) => (!is_good(*status)).then(|| status.to_string()),
+            (None, Ok(Err(error))) => Some(error.to_string()),
+            (None, Ok(Ok(())) | Err(_)) => Some("no answer in time".to_owned()),
         };
         if let Some(problem) = &problem {
             health.note(AddressFailure::Check, live.clock.micros());
@@ -62,18 +66,18 @@ fn is_good(status: StatusCode) -> bool {
     status.is_success() || status.is_redirection()
 }
 
-/// Sends one check over a connection of its own, in the protocol of requests, and waits
-/// for the head of the answer.
-async fn ask(target: &Target, path: &str) -> io::Result<StatusCode> {
+/// Sends one check over a connection of its own, in the protocol of requests, and tells
+/// the status as soon as it has come.
+async fn ask(target: &Target, path: &str, status: &OnceLock<StatusCode>) -> io::Result<()> {
     let endpoint = &target.endpoint;
     let tls = target.route.tls[target.role.index()].as_deref();
     let transport = open(&endpoint.place, tls).await?;
     // Over TLS the other end has the last word.
     let takes_http2 = !transport.is_encrypted() || transport.alpn() == Some(ALPN_HTTP2);
     match target.route.config.upstream_protocol {
-        UpstreamProtocol::H2 if takes_http2 => ask_http2(transport, endpoint, path).await,
+        UpstreamProtocol::H2 if takes_http2 => ask_http2(transport, endpoint, path, status).await,
         UpstreamProtocol::H2 | UpstreamProtocol::Http1 => {
-            ask_http1(transport, endpoint, path).await
+            ask_http1(transport, endpoint, path, status).await
         }
     }
 }
@@ -82,7 +86,8 @@ async fn ask_http1(
     transport: Transport,
     endpoint: &Endpoint,
     path: &str,
-) -> io::Result<StatusCode> {
+    status: &OnceLock<StatusCode>,
+) -> io::Result<()> {
     let request = Request::get(path)
         .header(header::HOST, &*endpoint.authority)
         .header(header::USER_AGENT, USER_AGENT)
@@ -94,9 +99,11 @@ async fn ask_http1(
         .map_err(io::Error::other)?;
     let asked = async {
         let answer = sender.send_request(request).await;
-        answer
-            .map(|answer| answer.status())
-            .map_err(io::Error::other)
+        let (head, body) = answer.map_err(io::Error::other)?.into_parts();
+        status.get_or_init(|| head.status);
+        // An upstream that still writes when the connection is closed reports an error.
+        let rest = Limited::new(body, BODY_BYTES_MAX).collect().await;
+        rest.map(drop).map_err(io::Error::other)
     };
     while_driven(asked, connection).await
 }
@@ -105,7 +112,8 @@ async fn ask_http2(
     transport: Transport,
     endpoint: &Endpoint,
     path: &str,
-) -> io::Result<StatusCode> {
+    status: &OnceLock<StatusCode>,
+) -> io::Result<()> {
     let uri = Uri::builder()
         .scheme(if transport.is_encrypted() {
             "https"
@@ -127,10 +135,10 @@ async fn ask_http2(
         let mut sender = sender.ready().await.map_err(io::Error::other)?;
         let sent = sender.send_request(request, true);
         let (answer, _) = sent.map_err(io::Error::other)?;
-        answer
-            .await
-            .map(|answer| answer.status())
-            .map_err(io::Error::other)
+        let answer = answer.await.map_err(io::Error::other)?;
+        // The rest of the stream is refused, which costs the upstream nothing.
+        status.get_or_init(|| answer.status());
+        Ok(())
     };
     while_driven(asked, connection).await
 }

@@ -111,7 +111,9 @@ impl Name {
         let problem = match lookup.lookup(host, self.port).await {
             Ok(found) if found.is_empty() => "it has no address".to_owned(),
             Ok(found) => {
-                if self.endpoints.resolved(self.index, found) == Change::Replaced {
+                let had_address = self.has_address();
+                let change = self.endpoints.resolved(self.index, found);
+                if had_address && change == Change::Replaced {
                     tracing::info!(name = host, "the name has other addresses");
                 }
                 if std::mem::take(&mut self.is_lost) {

@@ -339,3 +339,19 @@ fn routes_come_and_go_and_connections_to_versions_that_stay_are_kept() {
     assert_eq!(status, 404);
     assert_eq!(stable.log.connections(), 1, "used again after both reloads");
 }
+
+#[test]
+fn a_name_that_is_new_has_its_addresses_before_anybody_is_sent_there() {
+    let (stable, other) = (Upstream::named("stable"), Upstream::named("other"));
+    let file = File::new("name", &Setup::stable(&stable));
+    let proxy = file.start();
+    let named = Setup::stable(&other).text().replace(
+        &other.url(),
+        &format!("http://localhost:{}", other.address.port()),
+    );
+    let mut client = proxy.client();
+    assert_eq!(client.get("/", &[]).text(), "stable");
+    put(&proxy, &file, &named);
+    assert_eq!(client.get("/", &[]).text(), "other");
+    assert_eq!(proxy.get("/", &[]).text(), "other");
+}

@@ -96,6 +96,11 @@ fn each_change_is_named() {
     );
     differs(
         "workers = 2",
+        "workers = 2\ndns_refresh = \"3s\"",
+        &["dns_refresh changed"],
+    );
+    differs(
+        "workers = 2",
         "workers = 2\ndrain = { linger = \"1s\" }",
         &["drain changed"],
     );

@@ -28,10 +28,10 @@ mod memory;
 mod metrics;
 /// What counts against a version, what does not, and that it is counted once.
 mod outcomes;
-/// Another configuration while the old one is in use: all or nothing, and nobody notices.
-mod reload;
 /// Clients and servers that others have made, and haldane between them.
 mod peers;
+/// Another configuration while the old one is in use: all or nothing, and nobody notices.
+mod reload;
 /// Which upstream connections are used again, and which requests are sent again.
 mod retry;
 /// A canary that fails loses its traffic with the failure that decides, and gets none back.

@@ -10,10 +10,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::eventually::{PATIENCE, now};
+use super::eventually::now;
 
 /// No program runs for longer than this, whatever happens to the test. In seconds.
 const LIMIT_S: &str = "120";
+
+/// How long a program may take to say something: a browser starts slowly where others build.
+const PATIENT: Duration = Duration::from_secs(60);
 
 /// Where Debian has programs that a user's `PATH` need not name.
 const MORE_PLACES: [&str; 3] = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
@@ -162,7 +165,7 @@ impl Server {
     /// The next line of JSON that has this key. What comes before it is lost.
     #[track_caller]
     pub(crate) fn told(&self, key: &str) -> Value {
-        self.find(key, PATIENCE * 3)
+        self.find(key, PATIENT)
             .unwrap_or_else(|| panic!("never said: {key}"))
     }
 
@@ -194,7 +197,7 @@ impl Server {
     pub(crate) fn end(mut self) -> Value {
         let mut last = Value::Null;
         loop {
-            match self.lines.recv_timeout(PATIENCE * 3) {
+            match self.lines.recv_timeout(PATIENT) {
                 Ok(line) => last = serde_json::from_str(&line).unwrap_or(last),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => panic!("did not end; said last: {last}"),
@@ -236,7 +239,7 @@ impl Drop for Server {
 /// The program under `timeout`: it ends even if the test is killed.
 fn bounded(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("timeout");
-    command.args(["--kill-after=2", LIMIT_S]).arg(program);
+    command.args(["--kill-after=5", LIMIT_S]).arg(program);
     command
 }
 

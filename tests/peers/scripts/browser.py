@@ -24,13 +24,19 @@ def main():
         ],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+    def end(*_):
+        # It may come twice, and must not disturb the clearing up.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, end)
     try:
         sys.stdin.read()
     finally:
         browser.terminate()
         try:
-            browser.wait(5)
+            browser.wait(3)
         except subprocess.TimeoutExpired:
             browser.kill()
             browser.wait()

@@ -85,8 +85,11 @@ fn a_changed_file_is_found_and_a_bad_one_told_once() {
     eventually("the new one is in force", || {
         proxy.get("/", &[]).text() == "other"
     });
-    let after: f64 = metric(&proxy, SUCCEEDED_AT).unwrap().parse().unwrap();
-    assert!(after > before);
+    eventually("it is said", || {
+        let after: f64 = metric(&proxy, SUCCEEDED_AT).unwrap().parse().unwrap();
+        after > before
+    });
+    assert_eq!(failures(&proxy).len(), 0, "no half of a file was read");
     fs::write(&file.path, "nonsense").unwrap();
     eventually("it is told", || !failures(&proxy).is_empty());
     assert_eq!(metric(&proxy, SUCCESSFUL).as_deref(), Some("0"));
@@ -96,8 +99,10 @@ fn a_changed_file_is_found_and_a_bad_one_told_once() {
     eventually("the good one is in force", || {
         proxy.get("/", &[]).text() == "stable"
     });
+    eventually("and it is said", || {
+        metric(&proxy, SUCCESSFUL).as_deref() == Some("1")
+    });
     assert_eq!(failures(&proxy).len(), 1);
-    assert_eq!(metric(&proxy, SUCCESSFUL).as_deref(), Some("1"));
 }
 
 #[test]

@@ -205,7 +205,7 @@ impl Reloader {
         if failed.is_none() && known == Some(seen) {
             return;
         }
-        if known.is_some() && failed != Some(seen) {
+        if failed != Some(seen) {
             settle(origin, &token_file, seen).await;
         }
         // It is told by events and metrics.

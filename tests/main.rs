@@ -36,6 +36,8 @@ mod reload;
 mod retry;
 /// A canary that fails loses its traffic with the failure that decides, and gets none back.
 mod rollback;
+/// Everything changes while everything is used, and nothing fails.
+mod soak;
 /// Who gets which version: the same key the same one, until the weight says otherwise.
 mod split;
 /// Bodies on their way: at once, both ways at the same time, in bounded memory, whole.

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
+use super::proxy_protocol;
 use super::serve::serve;
 use crate::accept_error::Accepting;
 use crate::listeners::{self, Listener};
@@ -72,15 +73,24 @@ fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
 
 impl Entrance {
     /// Serves a connection in a task of its own.
-    fn welcome(&self, stream: TcpStream, peer: SocketAddr) {
+    fn welcome(&self, mut stream: TcpStream, peer: SocketAddr) {
         let Some(slot) = take_slot(&self.worker) else {
             return;
         };
         let (worker, open) = (Rc::clone(&self.worker), self.open.clone());
         // The certificates of this moment: a reload changes no connection.
         let tls = self.listener.tls.load().as_ref().map(|tls| tls.current());
+        let expects_header = self.listener.proxy_protocol.load(Ordering::Relaxed)
+            && worker.settings().trusted_proxies.contains(peer.ip());
         drop(tokio::task::spawn_local(async move {
-            serve(worker, stream, peer, tls).await;
+            let client = if expects_header {
+                proxy_protocol::client(&worker, &mut stream, peer).await
+            } else {
+                Some(peer)
+            };
+            if let Some(client) = client {
+                serve(worker, stream, client, tls).await;
+            }
             drop((slot, open));
         }));
     }

@@ -1,6 +1,6 @@
 //! An upstream that does exactly what a test tells it, and remembers what it was asked.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -67,9 +67,18 @@ pub(crate) struct Connection {
 impl Upstream {
     /// Answers every request as its [`Behaviour`] says, at first with 200 and its name.
     pub(crate) fn named(name: &str) -> Self {
+        Self::named_at(Ipv4Addr::LOCALHOST.into(), name)
+    }
+
+    /// The same on `::1`.
+    pub(crate) fn named_v6(name: &str) -> Self {
+        Self::named_at(Ipv6Addr::LOCALHOST.into(), name)
+    }
+
+    fn named_at(ip: IpAddr, name: &str) -> Self {
         let behaviour = Arc::new(Mutex::new(Behaviour::Good));
         let (name, current) = (name.to_owned(), Arc::clone(&behaviour));
-        Self::start(behaviour, move |mut connection| {
+        Self::start_at(ip, behaviour, move |mut connection| {
             while let Some(head) = connection.request() {
                 let behaviour = *current.lock().unwrap();
                 if !connection.behave(behaviour, &name, head.word(0)) {
@@ -169,7 +178,15 @@ impl Upstream {
         behaviour: Arc<Mutex<Behaviour>>,
         script: impl Fn(Connection) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("binds");
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), behaviour, script)
+    }
+
+    fn start_at(
+        ip: IpAddr,
+        behaviour: Arc<Mutex<Behaviour>>,
+        script: impl Fn(Connection) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((ip, 0)).expect("binds");
         let address = listener.local_addr().expect("has an address");
         let (log, stopped) = (Arc::<Log>::default(), Arc::<AtomicBool>::default());
         accept(listener, &log, &stopped, script);

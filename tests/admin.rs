@@ -12,6 +12,7 @@ use crate::support::upstream::{Behaviour, Upstream};
 mod access;
 mod command;
 mod explain;
+mod unix;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 

@@ -18,10 +18,14 @@ mod deploy;
 mod drain;
 /// Where a message ends: what is ambiguous is refused, what breaks off never looks complete.
 mod framing;
+/// The next process takes over from a running one, and nothing is lost.
+mod handover;
 /// What is passed on, in both directions, and what is not.
 mod headers;
 /// HTTP/2 on both sides: what passes, what stops, and how streams end.
 mod http2;
+/// IPv6 on every side, and IPv4 where both are listened on.
+mod ipv6;
 /// Memory depends on what is under way, not on sizes.
 mod memory;
 /// The metrics: their form, and that their numbers are those of what was sent.
@@ -30,6 +34,8 @@ mod metrics;
 mod outcomes;
 /// Clients and servers that others have made, and haldane between them.
 mod peers;
+/// Who the client is where a balancer says it in front of the connection.
+mod proxy_protocol;
 /// Another configuration while the old one is in use: all or nothing, and nobody notices.
 mod reload;
 /// Which upstream connections are used again, and which requests are sent again.
@@ -44,6 +50,8 @@ mod split;
 mod streaming;
 /// Upstreams, clients and proxies to test with.
 mod support;
+/// What systemd is told, and the sockets it gives.
+mod systemd;
 /// The rules of the source itself.
 mod tidy;
 /// Whoever keeps haldane waiting is given up after the configured time, and not before.

@@ -8,6 +8,7 @@ pub(crate) mod http2_raw;
 pub(crate) mod http2_upstream;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod service;
 pub(crate) mod tls;
 pub(crate) mod tls_front;
 pub(crate) mod tools;

@@ -62,6 +62,7 @@ impl Difference {
             limits,
             admin,
             ops,
+            hand_over,
             routes,
             log,
         } = new;
@@ -75,6 +76,7 @@ impl Difference {
             ("admin", old.admin != *admin),
             ("ops", old.ops != *ops),
             ("log", old.log != *log),
+            ("hand_over", old.hand_over != *hand_over),
         ];
         let differing = keys.iter().filter(|(_, differs)| *differs);
         let keys: Vec<_> = differing.map(|(key, _)| *key).collect();
@@ -168,7 +170,7 @@ impl Version {
 
 /// Threads are started once.
 fn needs_restart(key: &str) -> bool {
-    key == "workers"
+    matches!(key, "hand_over" | "workers")
 }
 
 fn by_name<'a>(config: &'a Config, name: &str) -> Option<&'a RouteConfig> {

@@ -22,7 +22,8 @@ macro_rules! tables {
 
 tables! {
     ROOT = "":
-        ["listen", "workers", "trusted_proxies", "dns_refresh", "drain", "limits", "admin", "ops", "log", "tls", "route"],
+        ["listen", "workers", "trusted_proxies", "dns_refresh", "drain", "limits", "admin", "ops", "log", "tls", "route",
+         "hand_over"],
         reserved ["state_dir", "fleet", "notify"];
     DRAIN = "drain": ["linger", "timeout"], reserved [];
     LIMITS = "limits":
@@ -30,7 +31,7 @@ tables! {
         reserved [];
     ADMIN = "admin": ["listen", "token_file"], reserved ["tls"];
     OPS = "ops": ["listen"], reserved ["tls"];
-    LISTEN = "listen": ["address", "tls"], reserved [];
+    LISTEN = "listen": ["address", "tls", "proxy_protocol"], reserved [];
     TLS = "tls.name": ["cert", "key", "client_ca"], reserved [];
     LOG = "log": ["format"], reserved ["access"];
     ROUTE = "route":

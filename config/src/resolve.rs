@@ -13,20 +13,24 @@ use crate::keys;
 use crate::overrides::Overrides;
 use crate::report::{Finding, Origins, Report};
 use crate::source::{SOURCE_BYTES_MAX, Source, read_at_most, too_large};
-use crate::types::{Admin, Config, Drain, Limits, Listen, Log, LogFormat, Secret};
+use crate::types::{Admin, AdminAddress, Config, Drain, Limits, Log, LogFormat, Secret};
 use crate::unit::{self, DURATION, SIZE};
 
 mod address;
 mod gate;
 mod health;
+mod listeners;
 mod names;
 mod protocol;
 mod route;
+mod socket_file;
 mod sticky;
 mod tls;
 mod version;
 
-use address::{Listener, check_collisions, listen_address, listen_addresses, networks};
+use address::{Listener, listen_addresses, networks};
+use listeners::{check_listeners, warn_unbelieved};
+use socket_file::admin_address;
 
 /// A configuration that can be used, and what looks wrong about it all the same.
 #[derive(Clone, Debug)]
@@ -116,23 +120,20 @@ fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
     let ops = section(root, report, (&keys::OPS, ops));
     let log = section(root, report, (&keys::LOG, log));
     let routes = route::routes(root, report);
+    let hand_over = socket_file::hand_over(root, report);
 
-    let mut listeners: Vec<_> = listen
-        .iter()
-        .flatten()
-        .map(|(listener, _)| listener.clone())
-        .collect();
-    listeners.extend(admin.as_ref().map(|(_, listener)| listener.clone()));
-    listeners.extend(ops.clone().flatten());
-    check_collisions(&listeners, report);
+    let beside = [
+        admin.as_ref().map(|(_, listener)| listener.clone()),
+        ops.clone().flatten(),
+        hand_over.clone().flatten(),
+    ];
+    check_listeners(listen.as_deref(), beside, report);
+    warn_unbelieved(listen.as_deref(), trusted_proxies.as_ref(), report);
 
     Some(Config {
         listen: listen?
             .into_iter()
-            .map(|(listener, tls)| Listen {
-                address: listener.address,
-                tls,
-            })
+            .map(|listener| listener.address)
             .collect(),
         workers: workers?,
         trusted_proxies: trusted_proxies?,
@@ -141,6 +142,10 @@ fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
         limits: limits?,
         admin: admin?.0,
         ops: ops?.map(|listener| listener.address),
+        hand_over: hand_over?.and_then(|listener| match listener.address {
+            AdminAddress::Unix(path) => Some(path),
+            AdminAddress::Tcp(_) => None,
+        }),
         routes: routes?,
         log: log?,
     })
@@ -251,20 +256,24 @@ fn limits(table: Option<&Table<'_>>, report: &mut Report) -> Option<Limits> {
     })
 }
 
-fn admin(table: Option<&Table<'_>>, report: &mut Report) -> Option<(Admin, Listener)> {
+fn admin(
+    table: Option<&Table<'_>>,
+    report: &mut Report,
+) -> Option<(Admin, Listener<AdminAddress>)> {
     let default = Listener {
-        address: SocketAddr::from(([127, 0, 0, 1], 7411)),
+        address: AdminAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 7411))),
         written: None,
         key: "admin.listen".to_owned(),
     };
-    let listener = read(table, report, ("listen", default), listen_address);
+    let listener = read(table, report, ("listen", default), admin_address);
     let token = read(table, report, ("token_file", None), |value, report| {
         token(value, report).map(Some)
     });
     let (listener, token) = (listener?, token?);
     let token_file = token.as_ref().map(|(_, path)| path.clone());
     if token.is_none()
-        && !listener.address.ip().to_canonical().is_loopback()
+        && let AdminAddress::Tcp(address) = listener.address
+        && !address.ip().to_canonical().is_loopback()
         && let Some(written) = &listener.written
     {
         let finding = Finding::new(
@@ -280,7 +289,7 @@ fn admin(table: Option<&Table<'_>>, report: &mut Report) -> Option<(Admin, Liste
     }
     Some((
         Admin {
-            listen: listener.address,
+            listen: listener.address.clone(),
             token: token.map(|(token, _)| token),
             token_file,
         },
@@ -328,12 +337,12 @@ fn token(value: &Value<'_>, report: &mut Report) -> Option<(Secret, PathBuf)> {
     }
 }
 
-fn ops(table: Option<&Table<'_>>, report: &mut Report) -> Option<Option<Listener>> {
+fn ops(table: Option<&Table<'_>>, report: &mut Report) -> Option<Option<Listener<AdminAddress>>> {
     let Some(table) = table else {
         return Some(None);
     };
     let value = table.require(report, "listen", "\"0.0.0.0:7412\"")?;
-    listen_address(&value, report).map(Some)
+    admin_address(&value, report).map(Some)
 }
 
 fn log(table: Option<&Table<'_>>, report: &mut Report) -> Option<Log> {

@@ -30,7 +30,9 @@ pub struct Config {
     /// The admin listener.
     pub admin: Admin,
     /// The read-only listener, if there is one.
-    pub ops: Option<SocketAddr>,
+    pub ops: Option<AdminAddress>,
+    /// Where a new process asks for the listening sockets, if it may.
+    pub hand_over: Option<PathBuf>,
     /// At least one; names are unique.
     pub routes: Vec<RouteConfig>,
     /// Diagnostics.
@@ -44,6 +46,8 @@ pub struct Listen {
     pub address: SocketAddr,
     /// The certificates, if clients speak TLS here.
     pub tls: Option<Arc<ServerTls>>,
+    /// Connections from trusted proxies begin with a PROXY header.
+    pub proxy_protocol: bool,
 }
 
 /// The files of a table `[tls.NAME]`. They could be read when the configuration was;
@@ -121,11 +125,30 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     /// Its address.
-    pub listen: SocketAddr,
+    pub listen: AdminAddress,
     /// The bearer token that state-changing requests must carry.
     pub token: Option<Secret>,
     /// The file that the token was in.
     pub token_file: Option<PathBuf>,
+}
+
+/// Where the admin or the ops listener is reached.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum AdminAddress {
+    /// By whoever reaches this address.
+    Tcp(SocketAddr),
+    /// By whoever may open this file: a Unix socket, with an absolute path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for AdminAddress {
+    /// As it is written in a configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// A text that is never shown.

@@ -4,13 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use haldane_config::{Config, Drain};
+use haldane_config::{AdminAddress, Config};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 
@@ -18,10 +18,18 @@ use crate::clock::Clock;
 use crate::control::upstreams::resolve::resolve_first;
 use crate::control::{self, Bound};
 use crate::doors::Doors;
-use crate::listeners::{self, Listener};
+use crate::ending::{self, Accepting, Stage};
+use crate::handover;
+use crate::handover::predecessor::{Link, Predecessor};
+use crate::handover::successor::{Beside, Estate};
+use crate::inherited::Inherited;
+use crate::listeners::Listener;
 use crate::live::Live;
+use crate::notify_socket;
 use crate::origin::Origin;
+use crate::sockets::Sockets;
 use crate::tls::{Tls, TlsError};
+use crate::unix_socket::Claim;
 use crate::worker::Worker;
 
 /// Workers that still serve a connection when the drain is over get this long to stop.
@@ -32,17 +40,19 @@ pub struct App {
     config: Config,
     live: Arc<Live>,
     origin: Option<Origin>,
-    listeners: Vec<Arc<Listener>>,
+    sockets: Sockets,
+    /// The process before, which still serves, and the files that it leaves.
+    before: Option<(Predecessor, Vec<Claim>)>,
     data_addrs: Vec<SocketAddr>,
-    admin: std::net::TcpListener,
-    ops: Option<std::net::TcpListener>,
 }
 
 /// Why haldane cannot start.
 #[derive(Debug)]
 pub enum StartError {
+    /// The process before does not hand over.
+    HandOver(PathBuf, io::Error),
     /// An address cannot be listened on.
-    Listen(SocketAddr, io::Error),
+    Listen(AdminAddress, io::Error),
     /// The operating system gives no thread or no event queue.
     Runtime(io::Error),
     /// A certificate, a key or the roots cannot be used.
@@ -52,6 +62,9 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::HandOver(path, error) => {
+                write!(f, "cannot take over by {}: {error}", path.display())
+            }
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Runtime(error) => write!(f, "cannot start a worker: {error}"),
             Self::Tls(error) => error.fmt(f),
@@ -62,20 +75,10 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen(_, error) | Self::Runtime(error) => Some(error),
+            Self::HandOver(_, error) | Self::Listen(_, error) | Self::Runtime(error) => Some(error),
             Self::Tls(error) => Some(error),
         }
     }
-}
-
-/// What workers are told.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stage {
-    Serving,
-    /// Accept nothing more, finish what runs.
-    Draining,
-    /// Stop whatever runs.
-    Stopping,
 }
 
 impl App {
@@ -85,34 +88,40 @@ impl App {
     ///
     /// [`StartError::Listen`] with the address that cannot be listened on.
     pub fn bind(config: Config) -> Result<Self, StartError> {
+        Self::inheriting(config, Inherited::default())
+    }
+
+    /// Binds every listener that is not among those that were inherited. Where the
+    /// configuration has a place for the hand-over and a process answers there, its
+    /// sockets are too; it serves on until [`App::run`] takes over.
+    ///
+    /// # Errors
+    ///
+    /// As for [`App::bind`], and [`StartError::HandOver`].
+    pub fn inheriting(config: Config, mut inherited: Inherited) -> Result<Self, StartError> {
         let tls = Tls::load(&config, None).map_err(StartError::Tls)?;
         let workers = config
             .workers
             .or_else(|| std::thread::available_parallelism().ok());
         let workers = workers.map_or(1, std::num::NonZero::get);
-        let mut listeners = Vec::new();
-        for (listen_on, tls) in config.listen.iter().zip(&tls.listeners) {
-            let address = listen_on.address;
-            let listener = listeners::bind(address, workers, &[])
-                .map_err(|error| StartError::Listen(address, error))?;
-            listener.tls.store(tls.clone());
-            listeners.push(Arc::new(listener));
-        }
-        let data_addrs = listeners.iter().map(|listener| listener.address).collect();
-        let alone = |address| {
-            listeners::bind_alone(address, &[]).map_err(|error| StartError::Listen(address, error))
+        let path = config.hand_over.clone().unwrap_or_default();
+        let failed = |error| StartError::HandOver(path.clone(), error);
+        let predecessor = match &config.hand_over {
+            Some(path) => Predecessor::ask(path, &mut inherited).map_err(failed)?,
+            None => None,
         };
-        let admin = alone(config.admin.listen)?;
-        let ops = config.ops.map(alone).transpose()?;
+        let sockets = Sockets::listen(&config, &tls, workers, &mut inherited)?;
+        let before = predecessor.map(|before| (before, inherited.taken().to_vec()));
+        inherited.report_rest();
         let live = Live::new(&config, tls, workers, Clock::start());
+        let data_addrs = sockets.data.iter().map(|data| data.address).collect();
         Ok(Self {
             config,
             live,
             origin: None,
-            listeners,
+            sockets,
+            before,
             data_addrs,
-            admin,
-            ops,
         })
     }
 
@@ -135,14 +144,14 @@ impl App {
     /// # Errors
     ///
     /// If the operating system does not tell.
-    pub fn admin_addr(&self) -> io::Result<SocketAddr> {
-        self.admin.local_addr()
+    pub fn admin_addr(&self) -> io::Result<AdminAddress> {
+        self.sockets.admin.address()
     }
 
     /// Where metrics and health are answered besides, if anywhere.
     #[must_use]
-    pub fn ops_addr(&self) -> Option<SocketAddr> {
-        self.ops.as_ref()?.local_addr().ok()
+    pub fn ops_addr(&self) -> Option<AdminAddress> {
+        self.sockets.ops.as_ref()?.address().ok()
     }
 
     /// What requests and the control plane share.
@@ -151,20 +160,28 @@ impl App {
         &self.live
     }
 
-    /// Serves until `shutdown` completes, then drains. The control plane runs on the
+    /// Serves until `shutdown` completes or the next process takes over, then drains. The control plane runs on the
     /// calling thread, which must be inside a `current_thread` runtime.
     ///
     /// # Errors
     ///
-    /// [`StartError::Runtime`] if a worker cannot be started.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+    /// [`StartError::Runtime`] if a worker cannot be started, [`StartError::HandOver`] if
+    /// the process before has changed its mind.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
         let routes = self.live.routes();
         resolve_first(routes.iter().flat_map(|route| route.all_endpoints())).await;
+        drop(routes);
+        if self.sockets.door.is_some() {
+            for listener in &self.sockets.data {
+                listener.hold().map_err(StartError::Runtime)?;
+            }
+        }
+        let link = self.take_over()?;
         let (stage, _) = watch::channel(Stage::Serving);
         let (running, mut all_ended) = mpsc::channel::<()>(1);
         let mut threads = Vec::new();
         // Kept until all workers have ended: a reload may change it until then.
-        let (listeners, _) = watch::channel(self.listeners);
+        let (listeners, _) = watch::channel(self.sockets.data);
         for id in 0..self.live.workers {
             let live = Arc::clone(&self.live);
             let listeners = listeners.subscribe();
@@ -179,17 +196,31 @@ impl App {
             threads.push(thread.map_err(StartError::Runtime)?);
         }
         drop(running);
+        notify_socket::ready();
+        notify_socket::status("serving");
+        let (stop_control, control_stopped) = watch::channel(false);
+        let beside = Beside::default();
+        let door = self.sockets.door;
+        let estate = door.map(|door| Estate::new(door, listeners.subscribe(), beside.clone()));
         let control = control::run(Bound {
             live: Arc::clone(&self.live),
             origin: self.origin,
             config: self.config,
             listeners: listeners.clone(),
-            admin: self.admin,
-            ops: self.ops,
+            admin: self.sockets.admin,
+            ops: self.sockets.ops,
+            beside,
+            stop: control_stopped,
         });
+        let accepting = Accepting {
+            stage: &stage,
+            listeners: listeners.subscribe(),
+            control: &stop_control,
+        };
         tokio::select! {
             () = control => {}
-            () = drain(&self.live, &stage, shutdown) => {}
+            () = ending::end(&self.live, accepting, estate, shutdown) => {}
+            () = handover::follow(link, &self.live) => {}
             // Workers end by themselves only if they could not start.
             _ = all_ended.recv() => {}
         }
@@ -197,18 +228,23 @@ impl App {
     }
 }
 
-/// After `shutdown`: readiness says no, new connections are still accepted for a
-/// while, then what runs is finished.
-async fn drain(live: &Live, stage: &watch::Sender<Stage>, shutdown: impl Future<Output = ()>) {
-    shutdown.await;
-    live.draining.store(true, Ordering::Relaxed);
-    let Drain { linger, timeout } = live.settings.load().drain;
-    tracing::info!(?linger, ?timeout, "draining");
-    tokio::time::sleep(linger).await;
-    stage.send_replace(Stage::Draining);
-    tokio::time::sleep(timeout).await;
-    let left = live.connections.load(Ordering::Relaxed);
-    tracing::warn!(connections = left, "the drain timed out");
+impl App {
+    /// Becomes the one that serves, and goes on where the releases stand. From here on
+    /// the process before accepts nothing, so little may be left to do.
+    fn take_over(&mut self) -> Result<Option<Link>, StartError> {
+        let Some((before, files)) = self.before.take() else {
+            return Ok(None);
+        };
+        tracing::info!(process = before.process, "taking over");
+        let path = self.config.hand_over.clone().unwrap_or_default();
+        let retired = before
+            .take_over(&files)
+            .map_err(|error| StartError::HandOver(path, error))?;
+        Ok(retired.map(|retired| {
+            self.live.go_on_from(&retired.routes);
+            retired.link
+        }))
+    }
 }
 
 async fn stop(
@@ -265,6 +301,10 @@ fn run_worker(
             }
         }
         drop(doors);
+        tokio::select! {
+            _ = all_closed.recv() => return Ok(()),
+            _ = stage.wait_for(|stage| *stage != Stage::Leaving) => {}
+        }
         worker.begin_drain();
         tokio::select! {
             _ = all_closed.recv() => {}

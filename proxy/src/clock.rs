@@ -48,6 +48,15 @@ impl Clock {
     }
 }
 
+/// The system's monotonic clock in microseconds, for programs that read it too.
+#[must_use]
+pub fn monotonic_micros() -> Micros {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let rest = u64::try_from(time.tv_nsec).unwrap_or_default() / 1000;
+    seconds * 1_000_000 + rest
+}
+
 /// A duration in whole microseconds; the longest representable one if it does not fit.
 #[must_use]
 pub fn micros(duration: Duration) -> Micros {

@@ -6,16 +6,18 @@ mod reload;
 mod surfaces;
 pub(crate) mod upstreams;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use haldane_config::Config;
 use tokio::sync::watch;
 
+use crate::handover::successor::Beside;
 use crate::listeners::Listener;
 use crate::live::Live;
+use crate::notify_socket;
 use crate::origin::Origin;
+use admin::socket::AdminSocket;
 use reload::Reloader;
 
 /// A driver that breaks at once must not spin.
@@ -30,19 +32,31 @@ pub(crate) struct Bound {
     pub(crate) config: Config,
     /// What workers listen on.
     pub(crate) listeners: watch::Sender<Vec<Arc<Listener>>>,
-    pub(crate) admin: TcpListener,
-    pub(crate) ops: Option<TcpListener>,
+    pub(crate) admin: AdminSocket,
+    pub(crate) ops: Option<AdminSocket>,
+    /// Where the admin and ops listeners are to be found for the next process.
+    pub(crate) beside: Beside,
+    /// Says true when they are to be closed.
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 /// Runs the control plane for as long as the process serves.
 pub(crate) async fn run(bound: Bound) {
     let live = Arc::clone(&bound.live);
+    let mut stop = bound.stop.clone();
     // The admin and ops listeners are closed with it.
     let reloader = Reloader::start(bound);
     tokio::join!(
         keep_driving(&live),
         keep_looking_after(&live),
-        reloader.watch()
+        reloader.watch(),
+        notify_socket::watchdog(),
+        async {
+            // An error means that nobody is left to say it.
+            if stop.wait_for(|stop| *stop).await.is_ok() {
+                reloader.close().await;
+            }
+        },
     );
 }
 

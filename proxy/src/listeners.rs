@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -25,8 +26,13 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     /// The certificates, if clients speak TLS here. May change while it is listened on.
     pub(crate) tls: ArcSwapOption<Reloaded<ServerConfig>>,
+    /// Whether connections from trusted proxies begin with a PROXY header. May change too.
+    pub(crate) proxy_protocol: AtomicBool,
     /// By worker, until that worker takes them.
     sockets: Box<[Mutex<Vec<TcpListener>>]>,
+    /// Duplicates of all sockets, to be handed over. The queue of a socket lasts for as
+    /// long as any duplicate of it.
+    held: Mutex<Vec<TcpListener>>,
 }
 
 impl Listener {
@@ -39,12 +45,41 @@ impl Listener {
         std::mem::take(&mut *sockets.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Keeps duplicates of all sockets. To be called before workers take them.
+    pub(crate) fn hold(&self) -> io::Result<()> {
+        let mut held = Vec::new();
+        for sockets in &self.sockets {
+            for socket in &*sockets.lock().unwrap_or_else(PoisonError::into_inner) {
+                held.push(socket.try_clone()?);
+            }
+        }
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+        Ok(())
+    }
+
+    /// Duplicates of the sockets that are held.
+    pub(crate) fn held(&self) -> io::Result<Vec<TcpListener>> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.iter().map(TcpListener::try_clone).collect()
+    }
+
+    /// Ends [`Listener::hold`]. Without it nobody is refused when workers close theirs,
+    /// and nobody served.
+    pub(crate) fn release(&self) {
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
     fn new(configured: SocketAddr, address: SocketAddr, sockets: Vec<Vec<TcpListener>>) -> Self {
         Self {
             configured,
             address,
             tls: ArcSwapOption::empty(),
+            proxy_protocol: AtomicBool::new(false),
             sockets: sockets.into_iter().map(Mutex::new).collect(),
+            held: Mutex::default(),
         }
     }
 }
@@ -94,10 +129,6 @@ pub(crate) fn bind_alone(address: SocketAddr, own: &[SocketAddr]) -> io::Result<
 ///
 /// If there is no socket, or the operating system does not tell its address or gives
 /// no second descriptor for it.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "sockets that were inherited come in here")
-)]
 pub(crate) fn inherit(
     configured: SocketAddr,
     workers: usize,
@@ -157,6 +188,10 @@ fn bound_socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` is every address, also where the system has it otherwise by default.
+        socket.set_only_v6(false)?;
+    }
     if sharing == Sharing::AmongWorkers {
         socket.set_reuse_port(true)?;
     }

@@ -11,6 +11,7 @@ use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
 use haldane_decide::rollout::{Cause, Effect, Notice, NoticeKind, Order, Rejected};
+use haldane_decide::snapshot::Snapshot;
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
 use haldane_decide::tally::Tally;
@@ -32,6 +33,7 @@ mod rollback;
 pub(crate) mod series;
 pub(crate) mod settings;
 pub(crate) mod shard;
+pub(crate) mod standing;
 mod trial;
 pub mod weight;
 
@@ -42,6 +44,7 @@ use reloads::Reloads;
 use series::Series;
 use settings::Settings;
 use shard::{RoleShard, Shard};
+use standing::Standing;
 use trial::Trial;
 use weight::{LiveWeight, Routed, Setting};
 
@@ -301,6 +304,41 @@ impl Route {
         let changed = !effects.is_empty();
         self.carry_out(&mut judge, effects, None, live);
         Ok(changed)
+    }
+
+    /// A route like this one whose release stands elsewhere.
+    fn standing_at(&self, from: &Standing, clock: Clock) -> Self {
+        let reach = (self.tls.clone(), self.endpoints.clone());
+        let mut fresh = Self::new(&self.config, reach, self.shards.len(), clock);
+        let spec = ReleaseSpec {
+            weight: self.config.weight,
+            gates: self.config.gates.clone(),
+        };
+        let release = from.resume(&self.config, spec, clock.now());
+        fresh.lasting.word.store(Setting {
+            generation: release.generation().0,
+            weight: release.weight(),
+        });
+        fresh.trial.limits.publish(&release);
+        fresh.lock().release = release;
+        if let (Some(secret), Some(lasting)) = (from.salt(), Arc::get_mut(&mut fresh.lasting)) {
+            lasting.secret = secret;
+            fresh.salt = RouteSalt::new(&self.config.sticky.salt, secret);
+        }
+        fresh
+    }
+
+    /// Goes where the same release has gone in another process.
+    fn follow(&self, other: Snapshot, live: &Live) {
+        let mut judge = self.lock();
+        let tally = self.tally();
+        let effects = judge.release.follow(other, &tally, live.clock.now());
+        self.carry_out(&mut judge, effects, None, live);
+    }
+
+    /// The route's own secret, and where the release stands.
+    fn to_hand_over(&self) -> (Salt, Snapshot) {
+        (self.lasting.secret, self.lock().release.snapshot())
     }
 
     /// Where the release stands.

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use haldane_config::{Diagnostics, Loaded, Overrides, Source, load};
+use haldane_config::{AdminAddress, Diagnostics, Loaded, Overrides, Source, load};
 
 use crate::tls::{Tls, TlsError};
 
@@ -35,7 +34,7 @@ pub(crate) enum Refusal {
     /// It breaks rules.
     Configuration(Diagnostics),
     /// An address cannot be listened on.
-    Listen(SocketAddr, io::Error),
+    Listen(AdminAddress, io::Error),
     /// There is no file to read.
     NoFile,
     /// The file can be read only once.

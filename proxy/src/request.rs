@@ -1,6 +1,6 @@
 //! The path of a request, in the order in which a request takes it.
 //!
-//! A connection is accepted ([`accept`], [`tls`]), it turns out what it speaks ([`serve`]),
+//! A connection is accepted ([`accept`], [`proxy_protocol`], [`tls`]), it turns out what it speaks ([`serve`]),
 //! and its requests are read one after another ([`http1`]) or side by side ([`http2`]).
 //! [`handle`] is one request from start to end and the file to
 //! read first: it checks the head ([`inbound`]), finds the route ([`route`]), reads
@@ -22,6 +22,7 @@ pub(crate) mod http1_head;
 pub(crate) mod http2;
 pub(crate) mod http2_head;
 pub(crate) mod inbound;
+pub(crate) mod proxy_protocol;
 pub(crate) mod pump;
 pub(crate) mod reject;
 pub(crate) mod relay;

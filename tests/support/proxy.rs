@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use haldane::app::App;
 use haldane::live::Live;
 use haldane::origin::Origin;
-use haldane_config::{Overrides, Source, load};
+use haldane_config::{AdminAddress, Overrides, Source, load};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -173,8 +173,15 @@ impl Proxy {
     }
 
     fn serve(app: App) -> Self {
-        let (address, admin_address) = (app.data_addrs()[0], app.admin_addr().expect("is bound"));
-        let ops_address = app.ops_addr();
+        let address = app.data_addrs()[0];
+        let tcp = |address| match address {
+            AdminAddress::Tcp(address) => Some(address),
+            AdminAddress::Unix(_) => None,
+        };
+        // A Unix socket is reached by its path, which the test knows.
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let admin_address = tcp(app.admin_addr().expect("is bound")).unwrap_or(nowhere);
+        let ops_address = app.ops_addr().and_then(tcp);
         let live = Arc::clone(app.live());
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {

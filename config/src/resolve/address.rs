@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -10,7 +9,7 @@ use super::tls;
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
-use crate::types::{Networks, ServerTls};
+use crate::types::{Listen, Networks};
 use crate::unit::{Kind, Misfit};
 
 const LISTEN_MAX: usize = 64;
@@ -27,13 +26,24 @@ const NETWORK: Kind = Kind {
     units: &[],
 };
 
-/// An address to listen on, and where it was written.
+/// What is listened on, and where it was written.
 #[derive(Clone, Debug)]
-pub(super) struct Listener {
-    pub(super) address: SocketAddr,
+pub(super) struct Listener<A> {
+    pub(super) address: A,
     /// `None` for a default.
     pub(super) written: Option<Range<usize>>,
     pub(super) key: String,
+}
+
+impl<A> Listener<A> {
+    /// The same place for another form of the address.
+    pub(super) fn map<B>(&self, form: impl FnOnce(&A) -> B) -> Listener<B> {
+        Listener {
+            address: form(&self.address),
+            written: self.written.clone(),
+            key: self.key.clone(),
+        }
+    }
 }
 
 /// `listen` of the top level.
@@ -41,7 +51,7 @@ pub(super) fn listen_addresses(
     root: &Table<'_>,
     certificates: &mut tls::Named,
     report: &mut Report,
-) -> Option<Vec<(Listener, Option<Arc<ServerTls>>)>> {
+) -> Option<Vec<Listener<Listen>>> {
     let value = root.require(report, "listen", "\"0.0.0.0:8080\"")?;
     let items = value.one_or_many(report, LISTEN_MAX)?;
     let read: Vec<_> = items
@@ -56,9 +66,14 @@ fn listen(
     value: &Value<'_>,
     certificates: &mut tls::Named,
     report: &mut Report,
-) -> Option<(Listener, Option<Arc<ServerTls>>)> {
+) -> Option<Listener<Listen>> {
     if !value.is_table() {
-        return Some((listen_address(value, report)?, None));
+        let listener = listen_address(value, report)?;
+        return Some(listener.map(|address| Listen {
+            address: *address,
+            tls: None,
+            proxy_protocol: false,
+        }));
     }
     let table = value.table(report, &keys::LISTEN)?;
     let address = table
@@ -67,11 +82,22 @@ fn listen(
     let tls = table.read(report, "tls", None, |value, report| {
         certificates.find(value, report).map(Some)
     });
-    Some((address?, tls?))
+    let proxy_protocol = table.read(report, "proxy_protocol", false, |value, report| {
+        value.boolean(report)
+    });
+    let (tls, proxy_protocol) = (tls?, proxy_protocol?);
+    Some(address?.map(|address| Listen {
+        address: *address,
+        tls,
+        proxy_protocol,
+    }))
 }
 
 /// One address.
-pub(super) fn listen_address(value: &Value<'_>, report: &mut Report) -> Option<Listener> {
+pub(super) fn listen_address(
+    value: &Value<'_>,
+    report: &mut Report,
+) -> Option<Listener<SocketAddr>> {
     let address = value.parse(report, &ADDRESS, socket_address)?;
     Some(Listener {
         address,
@@ -115,8 +141,9 @@ fn socket_address(text: &str) -> Result<SocketAddr, Misfit> {
 }
 
 /// Two listeners on one port cannot both be bound if their addresses are the same or one
-/// of them is every address.
-pub(super) fn check_collisions(listeners: &[Listener], report: &mut Report) {
+/// of them is every address. `[::]` is every address of IPv4 too, but leaves those to
+/// others that ask for them.
+pub(super) fn check_collisions(listeners: &[Listener<SocketAddr>], report: &mut Report) {
     let collide = |left: SocketAddr, right: SocketAddr| {
         left.port() == right.port()
             && left.port() != 0

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use haldane_config::{
-    Config, KeySource, Loaded, LogFormat, OnMissing, Overrides, PathMatch, SaltSource, Source,
-    known_keys, load,
+    AdminAddress, Config, KeySource, Loaded, LogFormat, OnMissing, Overrides, PathMatch,
+    SaltSource, Source, known_keys, load,
 };
 use haldane_decide::gate::spec::{GateRule, LatencyBound, RateBound, default_gates};
 use haldane_decide::role::Role;
@@ -33,7 +33,8 @@ fn minimal_has_useful_defaults() {
     assert_eq!(config.listen[0].address, "0.0.0.0:8080".parse().unwrap());
     assert_eq!(config.listen[0].tls, None);
     assert_eq!(config.workers, None);
-    assert_eq!(config.admin.listen, "127.0.0.1:7411".parse().unwrap());
+    let admin = AdminAddress::Tcp("127.0.0.1:7411".parse().unwrap());
+    assert_eq!(config.admin.listen, admin);
     assert_eq!(config.admin.token, None);
     assert_eq!(config.ops, None);
     assert_eq!(
@@ -184,7 +185,8 @@ fn is_commented_out(line: &str) -> bool {
     COMMENTED.iter().any(|start| line.starts_with(start))
 }
 
-const COMMENTED: [&str; 6] = [
+const COMMENTED: [&str; 7] = [
+    "hand_over =",
     "token_file =",
     "[tls.name]",
     "cert =",
@@ -199,7 +201,10 @@ fn named_keys(text: &str) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for line in text.lines() {
         // A listener as a table stands in one line.
-        if let Some((_, listener)) = line.split_once("# With TLS: {") {
+        let listener = line
+            .split_once("# With TLS: {")
+            .or_else(|| line.split_once("# {"));
+        if let Some((_, listener)) = listener {
             let entries = listener.split('}').next().unwrap_or_default().split(',');
             let named = entries.filter_map(|entry| entry.split_once(" = "));
             keys.extend(named.map(|(key, _)| format!("listen.{}", key.trim())));

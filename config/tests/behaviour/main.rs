@@ -14,6 +14,7 @@ mod overrides;
 mod rules;
 mod rules_of_releases;
 mod snapshots;
+mod sockets;
 mod tls;
 mod token;
 mod upstreams;

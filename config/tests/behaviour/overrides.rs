@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use haldane_config::{Config, LogFormat, Overrides, Source, load};
+use haldane_config::{AdminAddress, Config, LogFormat, Overrides, Source, load};
 
 const ONE_ROUTE: &str = "listen = \":1\"\n[[route]]\nname = \"only\"\nstable = { version = \"v1\", upstream = \"http://a\" }\n";
 
@@ -71,8 +71,9 @@ fn flags_replace_what_the_file_says() {
         "0.0.0.0:8080".parse::<SocketAddr>().unwrap()
     );
     assert_eq!(config.workers.map(std::num::NonZeroUsize::get), Some(3));
-    assert_eq!(config.admin.listen, "127.0.0.1:0".parse().unwrap());
-    assert_eq!(config.ops, Some("0.0.0.0:9".parse().unwrap()));
+    let tcp = |text: &str| AdminAddress::Tcp(text.parse().unwrap());
+    assert_eq!(config.admin.listen, tcp("127.0.0.1:0"));
+    assert_eq!(config.ops, Some(tcp("0.0.0.0:9")));
     assert_eq!(config.log.format, LogFormat::Json);
     let route = &config.routes[0];
     assert_eq!(

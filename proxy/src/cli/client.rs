@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::Exit;
@@ -36,8 +38,25 @@ const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) struct Client {
     /// Host and port as the `Host` field names them.
     authority: HeaderValue,
-    address: String,
+    place: Place,
     authorization: Option<HeaderValue>,
+}
+
+/// Where the API is reached.
+#[derive(Clone, Debug)]
+enum Place {
+    /// Host and port.
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// Why there is no good answer.
@@ -64,9 +83,22 @@ pub(crate) struct Problem {
 pub(crate) struct Reply(Bytes);
 
 impl Client {
-    /// A client of the API at `url`, such as `http://127.0.0.1:7411`.
+    /// A client of the API at `url`, such as `http://127.0.0.1:7411` or
+    /// `unix:/run/haldane/admin.sock`.
     pub(crate) fn new(url: &str, token_file: Option<&Path>) -> Result<Self, Failure> {
         let wrong = |why: &str| Failure::Request(format!("--admin {url}: {why}"));
+        if let Some(path) = url.strip_prefix("unix:") {
+            // `unix://` is what URLs make of it; the path is the same.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if !path.starts_with('/') {
+                return Err(wrong("the path of a socket begins with a slash"));
+            }
+            return Ok(Self {
+                place: Place::Unix(path.into()),
+                authority: HeaderValue::from_static("localhost"),
+                authorization: token_file.map(bearer).transpose()?,
+            });
+        }
         let uri: Uri = url.parse().map_err(|_| wrong("not a URL"))?;
         if uri.scheme_str().is_some_and(|scheme| scheme != "http") {
             return Err(wrong("the admin API speaks http only"));
@@ -77,7 +109,7 @@ impl Client {
         let authority = uri.authority().ok_or_else(|| wrong("no host"))?;
         let port = authority.port_u16().unwrap_or(80);
         Ok(Self {
-            address: format!("{}:{port}", authority.host()),
+            place: Place::Tcp(format!("{}:{port}", authority.host())),
             authority: HeaderValue::from_str(authority.as_str())
                 .map_err(|_| wrong("not a host"))?,
             authorization: token_file.map(bearer).transpose()?,
@@ -130,10 +162,33 @@ impl Client {
     }
 
     async fn exchange_unbounded(&self, request: Request<Full<Bytes>>) -> Result<Reply, Failure> {
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.address))
+        match &self.place {
+            Place::Tcp(address) => {
+                let stream = self.connected(TcpStream::connect(address)).await?;
+                self.exchange_on(stream, request).await
+            }
+            Place::Unix(path) => {
+                let stream = self.connected(UnixStream::connect(path)).await?;
+                self.exchange_on(stream, request).await
+            }
+        }
+    }
+
+    async fn connected<S>(
+        &self,
+        stream: impl Future<Output = io::Result<S>>,
+    ) -> Result<S, Failure> {
+        timeout(CONNECT_TIMEOUT, stream)
             .await
             .map_err(|_| self.unreachable("no connection in time"))?
-            .map_err(|error| self.unreachable(error))?;
+            .map_err(|error| self.unreachable(error))
+    }
+
+    async fn exchange_on<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Reply, Failure> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.unreachable(error))?;
@@ -161,7 +216,7 @@ impl Client {
     }
 
     fn unreachable(&self, why: impl fmt::Display) -> Failure {
-        Failure::Unreachable(format!("the admin API at {}: {why}", self.address))
+        Failure::Unreachable(format!("the admin API at {}: {why}", self.place))
     }
 }
 

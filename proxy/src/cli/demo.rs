@@ -75,7 +75,8 @@ struct Stand {
     clock: Clock,
     toys: Toys,
     proxy: SocketAddr,
-    admin: SocketAddr,
+    /// URL of the admin API.
+    admin: String,
 }
 
 impl Stand {
@@ -88,19 +89,19 @@ impl Stand {
         let loaded = load(Some(&source), &Overrides::default())
             .map_err(|diagnostics| diagnostics.to_string())?;
         let app = App::bind(loaded.config).map_err(|error| error.to_string())?;
+        let admin = app.admin_addr().map_err(|error| error.to_string())?;
         Ok(Self {
             clock: app.live().clock,
             toys,
             proxy: *app.data_addrs().first().ok_or("nothing listens")?,
-            admin: app.admin_addr().map_err(|error| error.to_string())?,
+            admin: format!("http://{admin}"),
             app,
         })
     }
 
     async fn run(self, scenario: Scenario) -> Result<Exit, Failure> {
-        let admin = format!("http://{}", self.admin);
-        let client = Client::new(&admin, None)?;
-        introduce(scenario, self.proxy, &admin);
+        let client = Client::new(&self.admin, None)?;
+        introduce(scenario, self.proxy, &self.admin);
         let stats = Arc::new(Stats::default());
         let canary = self.toys.start(self.clock).map_err(failed)?;
         let (stop, stopped) = oneshot::channel::<()>();

@@ -13,6 +13,7 @@ use super::Exit;
 use super::output::complain;
 use super::settings::{Flags, show};
 use crate::app::{App, StartError};
+use crate::inherited::Inherited;
 use crate::live::Live;
 use crate::origin::Origin;
 use crate::telemetry::log::{self, Form};
@@ -64,6 +65,7 @@ enum End {
 }
 
 fn serve(config: Config, origin: Origin) -> Result<End, StartError> {
+    let inherited = Inherited::from_environment();
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -71,7 +73,7 @@ fn serve(config: Config, origin: Origin) -> Result<End, StartError> {
     runtime.block_on(async {
         // Before anything is bound: a signal during the start ends it in order.
         let signals = Signals::new().map_err(StartError::Runtime)?;
-        let app = App::bind(config)?;
+        let app = App::inheriting(config, inherited)?;
         announce(&app, &origin.name());
         let app = app.reloading(origin);
         let live = Arc::clone(app.live());

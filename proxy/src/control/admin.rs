@@ -6,12 +6,11 @@
 //! separated by another command or a reload; only a gate can act in between, and it only
 //! ever takes weight away.
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
-use haldane_config::Secret;
+use haldane_config::{AdminAddress, Secret};
 use haldane_decide::rollout::Command;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
@@ -30,6 +29,7 @@ mod health;
 pub(super) mod listen;
 mod problem;
 mod reply;
+pub(crate) mod socket;
 mod view;
 
 use access::Access;
@@ -78,7 +78,7 @@ impl Plane {
     /// For the listener at `address`.
     pub(super) const fn new(
         hub: Arc<Hub>,
-        address: SocketAddr,
+        address: AdminAddress,
         token: Arc<ArcSwapOption<Secret>>,
     ) -> Self {
         Self {

@@ -101,10 +101,12 @@ impl Reloader {
             listeners,
             admin,
             ops,
+            beside,
+            stop: _,
         } = bound;
         Arc::new_cyclic(|this: &Weak<Self>| {
             let hub = Arc::new(Hub::new(&live, Weak::clone(this)));
-            let surfaces = Surfaces::open(hub, &config, admin, ops);
+            let surfaces = Surfaces::open(hub, &config, (admin, ops), beside);
             Self {
                 live,
                 origin: origin.map(Arc::new),
@@ -117,6 +119,11 @@ impl Reloader {
                 }),
             }
         })
+    }
+
+    /// Closes the admin and ops listeners.
+    pub(super) async fn close(&self) {
+        self.running.lock().await.surfaces.close();
     }
 
     /// Reloads whenever the files have changed or somebody asks for it.

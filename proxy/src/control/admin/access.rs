@@ -12,19 +12,23 @@
 //! |---|---|
 //! | on a loopback address | `localhost` or a loopback address, with the listener's port |
 //! | on any other | an IP address or `localhost`; a name only together with the token |
+//! | a Unix socket | anything: the permissions of its file say who may connect |
 //!
 //! A rebinding page has a name and no token. Behind port forwarding and in a
 //! container the port and the address are not the listener's, hence neither is
 //! compared there. Such a listener always has a token.
 //!
+//! A Unix socket may be forwarded to a port of this machine, and then pages reach it:
+//! a request with an `Origin` must be for `localhost` or an IP address there.
+//!
 //! With a token, everything but GET needs it. That includes the question who is on
 //! the canary: whoever could ask it for many keys could choose keys that all are.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use haldane_config::Secret;
+use haldane_config::{AdminAddress, Secret};
 use hyper::header::{AUTHORIZATION, HOST, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
@@ -34,14 +38,14 @@ use super::problem::{Problem, quoted};
 
 /// What the admin listener demands of a request.
 pub(super) struct Access {
-    address: SocketAddr,
+    address: AdminAddress,
     /// May be replaced at any time.
     token: Arc<ArcSwapOption<Secret>>,
 }
 
 impl Access {
     /// For a listener that is bound to `address`.
-    pub(super) const fn new(address: SocketAddr, token: Arc<ArcSwapOption<Secret>>) -> Self {
+    pub(super) const fn new(address: AdminAddress, token: Arc<ArcSwapOption<Secret>>) -> Self {
         Self { address, token }
     }
 
@@ -53,7 +57,9 @@ impl Access {
             let own = origin
                 .strip_prefix("http://")
                 .or_else(|| origin.strip_prefix("https://"))
-                .is_some_and(|authority| authority.eq_ignore_ascii_case(host));
+                .is_some_and(|authority| {
+                    authority.eq_ignore_ascii_case(host) && self.may_be_origin(authority)
+                });
             if !own {
                 return Err(Problem::forbidden(
                     "origin",
@@ -108,14 +114,13 @@ impl Access {
         if names_this {
             return Ok(host);
         }
-        let hint = if self.is_loopback() {
-            format!(
-                "use http://{} or http://localhost:{}",
-                self.address,
-                self.address.port()
-            )
-        } else {
-            "use an IP address, or send the token".to_owned()
+        let hint = match &self.address {
+            AdminAddress::Tcp(address) if self.is_loopback() => format!(
+                "use http://{address} or http://localhost:{}",
+                address.port()
+            ),
+            AdminAddress::Tcp(_) => "use an IP address, or send the token".to_owned(),
+            AdminAddress::Unix(_) => "use http://localhost".to_owned(),
         };
         Err(Problem::forbidden(
             "host",
@@ -129,21 +134,35 @@ impl Access {
         if authority.as_str().contains('@') {
             return false;
         }
-        let host = authority.host();
-        let literal = host.trim_start_matches('[').trim_end_matches(']');
-        let literal = literal.parse::<IpAddr>().ok();
-        let localhost = host.eq_ignore_ascii_case("localhost");
-        if self.is_loopback() {
-            let loopback = literal.is_some_and(|address| address.to_canonical().is_loopback());
-            let port = authority.port_u16().unwrap_or(80);
-            (localhost || loopback) && port == self.address.port()
-        } else {
-            localhost || literal.is_some() || self.bears_token(head)
+        let literal = literal_in(authority);
+        let localhost = authority.host().eq_ignore_ascii_case("localhost");
+        match &self.address {
+            AdminAddress::Tcp(address) if self.is_loopback() => {
+                let loopback = literal.is_some_and(|address| address.to_canonical().is_loopback());
+                let port = authority.port_u16().unwrap_or(80);
+                (localhost || loopback) && port == address.port()
+            }
+            AdminAddress::Tcp(_) => localhost || literal.is_some() || self.bears_token(head),
+            AdminAddress::Unix(_) => true,
+        }
+    }
+
+    /// Whether a page from there can be this listener's own.
+    fn may_be_origin(&self, authority: &str) -> bool {
+        match &self.address {
+            AdminAddress::Tcp(_) => true,
+            AdminAddress::Unix(_) => authority.parse().is_ok_and(|authority: Authority| {
+                authority.host().eq_ignore_ascii_case("localhost")
+                    || literal_in(&authority).is_some()
+            }),
         }
     }
 
     fn is_loopback(&self) -> bool {
-        self.address.ip().to_canonical().is_loopback()
+        match &self.address {
+            AdminAddress::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            AdminAddress::Unix(_) => true,
+        }
     }
 
     fn bears_token(&self, head: &Parts) -> bool {
@@ -162,6 +181,13 @@ impl Access {
         // In constant time: how much of a guess was right must not be measurable.
         scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(given.ct_eq(token.as_bytes()))
     }
+}
+
+/// The IP address that an authority names.
+fn literal_in(authority: &Authority) -> Option<IpAddr> {
+    let host = authority.host();
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    literal.parse().ok()
 }
 
 #[cfg(test)]

@@ -9,20 +9,18 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::socket::{AdminSocket, Stream};
 use super::{Plane, Surface, answer};
 use crate::accept_error::Accepting;
-use crate::listeners;
 
 /// Connections of one listener; far more than people, pipelines and scrapers need.
 const CONNECTIONS_MAX: usize = 256;
@@ -39,12 +37,12 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Accepts until the sender of `stopped` is dropped, and then whoever waits already.
 /// Connections outlive it.
 pub(in crate::control) async fn serve(
-    listener: TcpListener,
+    socket: AdminSocket,
     plane: Arc<Plane>,
     surface: Surface,
     mut stopped: watch::Receiver<()>,
 ) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
+    let listener = match socket.into_accepting() {
         Ok(listener) => listener,
         Err(error) => {
             // Traffic goes on without it.
@@ -66,21 +64,14 @@ pub(in crate::control) async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 accepting.succeeded();
                 open.begin(stream);
             }
             Err(error) => accepting.failed(&error).await,
         }
     }
-    if let Ok(listener) = listener.into_std() {
-        listeners::close(&listener, |stream, _| {
-            let stream = stream.set_nonblocking(true).map(|()| stream);
-            if let Ok(stream) = stream.and_then(TcpStream::from_std) {
-                open.begin(stream);
-            }
-        });
-    }
+    listener.close(|stream| open.begin(stream));
 }
 
 /// The connections of one listener.
@@ -92,7 +83,7 @@ struct Connections {
 
 impl Connections {
     /// Serves one more, and closes the oldest if there are too many.
-    fn begin(&mut self, stream: TcpStream) {
+    fn begin(&mut self, stream: Box<dyn Stream>) {
         self.tasks.retain(|connection| !connection.is_finished());
         if self.tasks.len() >= CONNECTIONS_MAX
             && let Some(oldest) = self.tasks.pop_front()
@@ -105,10 +96,7 @@ impl Connections {
     }
 }
 
-async fn connection(stream: TcpStream, plane: Arc<Plane>, surface: Surface) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
+async fn connection(stream: Box<dyn Stream>, plane: Arc<Plane>, surface: Surface) {
     let service = service_fn(move |request| {
         let plane = Arc::clone(&plane);
         async move { Ok::<_, Infallible>(answer(&plane, surface, request).await) }

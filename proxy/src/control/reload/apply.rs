@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use haldane_config::{Config, Difference, Listen};
+use haldane_config::{AdminAddress, Config, Difference, Listen};
 
 use super::Running;
 use crate::clock::micros;
@@ -12,6 +12,7 @@ use crate::listeners::{self, Listener};
 use crate::live::Live;
 use crate::live::endpoints::RouteEndpoints;
 use crate::live::settings::Settings;
+use crate::notify_socket;
 use crate::origin::Refusal;
 use crate::telemetry::log;
 use crate::tls::Tls;
@@ -36,11 +37,29 @@ impl Running {
         }
         let own = self.addresses();
         let listeners = self.listeners_for(&config.listen, &own, live.workers)?;
+        if self.config.hand_over.is_some() {
+            let known = self.listeners.borrow();
+            let is_new = |new: &&Arc<Listener>| !known.iter().any(|old| Arc::ptr_eq(old, new));
+            for new in listeners.iter().filter(is_new) {
+                let address = AdminAddress::Tcp(new.configured);
+                new.hold()
+                    .map_err(|error| Refusal::Listen(address, error))?;
+            }
+        }
         let exchange = self.surfaces.prepare(&config, &own)?;
 
         // From here on nothing fails, and nothing waits.
-        for (listener, tls) in listeners.iter().zip(&tls.listeners) {
+        notify_socket::reloading();
+        for ((listener, tls), listen) in listeners.iter().zip(&tls.listeners).zip(&config.listen) {
             listener.tls.store(tls.clone());
+            listener
+                .proxy_protocol
+                .store(listen.proxy_protocol, Ordering::Relaxed);
+        }
+        for old in self.listeners.borrow().iter() {
+            if !listeners.iter().any(|listener| Arc::ptr_eq(listener, old)) {
+                old.release();
+            }
         }
         live.settings.store(Arc::new(Settings::of(&config)));
         live.dns_refresh
@@ -53,8 +72,13 @@ impl Running {
             log::change(config.log.format);
         }
         // What needs a restart stays as it is, and is told again with the next reload.
-        let workers = self.config.workers;
-        self.config = Config { workers, ..config };
+        let (workers, hand_over) = (self.config.workers, self.config.hand_over.take());
+        self.config = Config {
+            workers,
+            hand_over,
+            ..config
+        };
+        notify_socket::ready();
         Ok(difference)
     }
 
@@ -90,7 +114,7 @@ impl Running {
                     let bound = listeners::bind(address, workers, own);
                     bound
                         .map(Arc::new)
-                        .map_err(|error| Refusal::Listen(address, error))
+                        .map_err(|error| Refusal::Listen(AdminAddress::Tcp(address), error))
                 },
                 Ok,
             )

@@ -15,7 +15,11 @@ fn parts(target: &str, fields: &[(&str, &str)]) -> Parts {
 fn access(address: &str, token: Option<&str>) -> Access {
     let token = token.map(|token| Secret(token.into()));
     let token = Arc::new(ArcSwapOption::new(token.map(Arc::new)));
-    Access::new(address.parse().expect("address"), token)
+    let address = match address.strip_prefix("unix:") {
+        Some(path) => AdminAddress::Unix(path.into()),
+        None => AdminAddress::Tcp(address.parse().expect("address")),
+    };
+    Access::new(address, token)
 }
 
 #[test]
@@ -52,6 +56,46 @@ fn a_host_names_the_listener_or_is_refused() {
         assert_eq!(v4.check_sender(&head).is_ok(), loopback, "v4 {host}");
         assert_eq!(v6.check_sender(&head).is_ok(), loopback, "v6 {host}");
         assert_eq!(open.check_sender(&head).is_ok(), anywhere, "open {host}");
+    }
+}
+
+#[test]
+fn a_unix_socket_has_any_host_but_no_page_of_a_name() {
+    let socket = access("unix:/run/haldane/admin.sock", None);
+    for (fields, good) in [
+        (&[("host", "localhost")][..], true),
+        (&[("host", "anything.example")], true),
+        (&[("host", "localhost@evil.example")], false),
+        (&[], false),
+        (&[("host", "a"), ("host", "a")], false),
+        (
+            &[
+                ("host", "localhost:7411"),
+                ("origin", "http://localhost:7411"),
+            ],
+            true,
+        ),
+        (
+            &[
+                ("host", "127.0.0.1:7411"),
+                ("origin", "http://127.0.0.1:7411"),
+            ],
+            true,
+        ),
+        (
+            &[("host", "localhost"), ("origin", "http://evil.example")],
+            false,
+        ),
+        (
+            &[("host", "evil.example"), ("origin", "http://evil.example")],
+            false,
+        ),
+        (&[("host", "localhost"), ("origin", "null")], false),
+    ] {
+        let head = parts("/v1/routes", fields);
+        assert_eq!(socket.check_sender(&head).is_ok(), good, "{fields:?}");
+        assert_eq!(socket.check_scraper(&head).is_ok(), good, "{fields:?}");
+        assert!(socket.check_token(&head).is_ok());
     }
 }
 

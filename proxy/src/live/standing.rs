@@ -1,0 +1,119 @@
+//! Where releases stand, for another process that serves the same routes.
+
+use std::sync::Arc;
+
+use haldane_config::{RouteConfig, UpstreamAddress};
+use haldane_decide::release::{Release, ReleaseSpec};
+use haldane_decide::snapshot::{CanaryIdentity, Snapshot};
+use haldane_decide::split::Salt;
+use haldane_decide::tally::Tally;
+use haldane_decide::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Live;
+
+/// Where the release of one route stands.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Standing {
+    /// The name of the route.
+    pub(crate) route: String,
+    /// Which canary it is about.
+    pub(crate) canary: CanaryIdentity,
+    /// The secret that the salts of generations are derived from, as hexadecimal digits.
+    pub(crate) salt: String,
+    /// Generation, weight and phase.
+    pub(crate) release: Snapshot,
+}
+
+impl Standing {
+    /// The release that goes on from here with this configuration: from where it stood,
+    /// or as the next generation if its canary is another one.
+    pub(super) fn resume(
+        &self,
+        config: &RouteConfig,
+        spec: ReleaseSpec,
+        now: Timestamp,
+    ) -> Release {
+        let tally = Tally::default();
+        if identity(config).as_ref() == Some(&self.canary) {
+            Release::resume(spec, self.release.clone(), &tally, now)
+        } else {
+            Release::succeed(spec, self.release.generation, &tally, now)
+        }
+    }
+
+    /// The secret of the route's salts.
+    pub(super) fn salt(&self) -> Option<Salt> {
+        u128::from_str_radix(&self.salt, 16)
+            .ok()
+            .map(Salt::from_bits)
+    }
+}
+
+impl Live {
+    /// Goes on where the releases of the process before stand. To be called before
+    /// anything is served.
+    pub(crate) fn go_on_from(&self, standing: &[Standing]) {
+        let routes = self.routes();
+        let routes = routes.iter().map(|route| {
+            let from = standing
+                .iter()
+                .find(|from| *from.route == *route.config.name);
+            match from {
+                Some(from) => Arc::new(route.standing_at(from, self.clock)),
+                None => Arc::clone(route),
+            }
+        });
+        self.routes.store(Arc::new(routes.collect()));
+    }
+
+    /// Where every release stands.
+    pub(crate) fn standing(&self) -> Vec<Standing> {
+        let routes = self.routes();
+        let standing = routes.iter().filter_map(|route| {
+            let (salt, release) = route.to_hand_over();
+            Some(Standing {
+                route: route.config.name.to_string(),
+                canary: identity(&route.config)?,
+                salt: format!("{:032x}", salt.to_bits()),
+                release,
+            })
+        });
+        standing.collect()
+    }
+
+    /// Goes where another process has gone with the same canaries, as far as that is
+    /// later, or less.
+    pub(crate) fn follow(&self, others: &[Standing]) {
+        for route in self.routes().iter() {
+            let same = |other: &&Standing| {
+                *other.route == *route.config.name
+                    && identity(&route.config).as_ref() == Some(&other.canary)
+            };
+            if let Some(other) = others.iter().find(same) {
+                route.follow(other.release.clone(), self);
+            }
+        }
+    }
+}
+
+/// Which canary a route has.
+fn identity(config: &RouteConfig) -> Option<CanaryIdentity> {
+    let canary = config.canary.as_ref()?;
+    let mut upstreams: Vec<String> = canary
+        .upstream
+        .iter()
+        .map(|address| match address {
+            UpstreamAddress::Tcp { host, port, tls } => {
+                let scheme = if *tls { "https" } else { "http" };
+                format!("{scheme}://{host}:{port}")
+            }
+            UpstreamAddress::Unix(path) => format!("unix:{}", path.display()),
+        })
+        .collect();
+    upstreams.sort();
+    Some(CanaryIdentity {
+        version: canary.name.to_string(),
+        upstreams,
+    })
+}

@@ -1,0 +1,288 @@
+//! The next process takes over from a running one: nothing is refused, nothing is lost,
+//! and what was rolled back stays so.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+
+use crate::support::client::{Client, request};
+use crate::support::eventually::{PATIENCE, eventually, some};
+use crate::support::service::Process;
+use crate::support::tls::Directory;
+use crate::support::upstream::{Behaviour, Upstream};
+use crate::support::wire::Wire;
+
+/// Processes that come one after another, on the same addresses.
+struct Line {
+    directory: Directory,
+    upstreams: [Upstream; 2],
+    linger: &'static str,
+}
+
+impl Line {
+    fn new(name: &str) -> Self {
+        Self {
+            directory: Directory::new(&format!("handover-{name}")),
+            upstreams: [Upstream::named("stable"), Upstream::named("canary")],
+            linger: "3s",
+        }
+    }
+
+    fn config(&self, workers: usize, more: &str) -> PathBuf {
+        let path = self.directory.0.join("haldane.toml");
+        let [stable, canary] = self.upstreams.each_ref().map(Upstream::url);
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\nworkers = {workers}\nhand_over = \"{}\"\n\
+             drain = {{ linger = \"{}\", timeout = \"8s\" }}\n\
+             admin = {{ listen = \"unix:{}\" }}\n{more}\n[[route]]\n\
+             stable = \"{stable}\"\ncanary = {{ version = \"v2\", upstream = \"{canary}\" }}\n\
+             weight = \"50%\"\nsticky = {{ key = \"header:x-user\" }}\n\
+             [[route.gate]]\nname = \"meltdown\"\nmetric = \"consecutive_failures\"\n\
+             rollback = 5\n",
+            self.directory.path("next.sock"),
+            self.linger,
+            self.directory.path("admin.sock"),
+        );
+        fs::write(&path, text).expect("writes");
+        path
+    }
+
+    fn start(&self, workers: usize) -> Process {
+        Process::start(Process::command(), &self.config(workers, ""))
+    }
+
+    /// A process that takes over, once it has.
+    fn take_over(&self, before: &Process, workers: usize) -> Process {
+        let next = self.start(workers);
+        let taken = next.said("taking over");
+        assert_eq!(taken["process"], before.id());
+        next.said("listening");
+        before.said("the next process has taken over, draining");
+        next
+    }
+
+    /// Asks whoever listens on the admin socket.
+    fn ask(&self, args: &[&str]) -> Value {
+        let admin = format!("unix:{}", self.directory.path("admin.sock"));
+        let output = Process::command()
+            .args(args)
+            .args(["-o", "json", "--admin", &admin])
+            .output()
+            .expect("runs");
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).expect("is JSON")
+    }
+
+    fn route(&self) -> Value {
+        self.ask(&["status"])["routes"][0].clone()
+    }
+}
+
+/// Requests without a pause: on connections that are kept, and on one for each.
+struct Load {
+    going: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(address: SocketAddr) -> Self {
+        let going = Arc::new(AtomicBool::new(true));
+        let answered = Arc::<AtomicUsize>::default();
+        let clients = (0..8)
+            .map(|name| {
+                let (going, answered) = (Arc::clone(&going), Arc::clone(&answered));
+                std::thread::spawn(move || work(address, name, &going, &answered))
+            })
+            .collect();
+        Self {
+            going,
+            answered,
+            clients,
+        }
+    }
+
+    /// Waits until this many more were answered.
+    fn more(&self, requests: usize) {
+        let before = self.answered.load(Ordering::Relaxed);
+        eventually("the load goes on", || {
+            self.answered.load(Ordering::Relaxed) > before + requests
+        });
+    }
+
+    /// Ends the load, of which nothing may have failed.
+    fn finish(self) -> usize {
+        self.going.store(false, Ordering::Relaxed);
+        for client in self.clients {
+            client.join().expect("nothing was refused or lost");
+        }
+        self.answered.load(Ordering::Relaxed)
+    }
+}
+
+fn work(address: SocketAddr, name: usize, going: &AtomicBool, answered: &AtomicUsize) {
+    let keeps = name.is_multiple_of(2);
+    let mut count = 0;
+    while going.load(Ordering::Relaxed) {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("nobody is refused");
+        let mut client = Client {
+            wire: Wire::new(stream),
+        };
+        loop {
+            count += 1;
+            let user = format!("{name}-{count}");
+            client.send(request("GET", "/", &[("x-user", &user)], ""));
+            let answer = client
+                .try_answer_to("GET")
+                .expect("every request is answered");
+            assert_eq!((answer.status, &answer.end), (200, &Ok(())));
+            answered.fetch_add(1, Ordering::Relaxed);
+            let closes = answer.head.one("connection").as_deref() == Some("close");
+            if !keeps || closes || !going.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn several_in_a_row_under_load_lose_nothing() {
+    let line = Line::new("load");
+    let mut running = line.start(2);
+    let (address, _) = running.addresses();
+    let load = Load::start(address);
+    load.more(500);
+    // More workers than sockets, and fewer.
+    for workers in [4, 1, 3, 2] {
+        let next = line.take_over(&running, workers);
+        assert_eq!(next.addresses().0, address, "{workers} workers");
+        load.more(500);
+        assert_eq!(running.code(), Some(0), "{}", running.log());
+        load.more(500);
+        running = next;
+    }
+    assert!(load.finish() > 4_500);
+    assert_eq!(line.route()["route"], "default");
+    running.signal("TERM");
+    assert_eq!(running.code(), Some(0));
+    assert!(!line.directory.0.join("admin.sock").exists());
+    assert!(!line.directory.0.join("next.sock").exists());
+}
+
+#[test]
+fn one_that_cannot_start_changes_nothing() {
+    let line = Line::new("fails");
+    let mut running = line.start(2);
+    let (address, _) = running.addresses();
+    let load = Load::start(address);
+    load.more(100);
+    let taken = &line.upstreams[0].address;
+    for more in [
+        // Cannot be bound, cannot be read.
+        format!("[ops]\nlisten = \"{taken}\""),
+        "banana = 1".to_owned(),
+    ] {
+        let mut next = Process::start(Process::command(), &line.config(2, &more));
+        assert!(matches!(next.code(), Some(1 | 78)), "{}", next.log());
+        load.more(200);
+        assert_eq!(line.route()["weight"], "50%");
+    }
+    // One that asks, gets everything and dies.
+    let path = line.directory.path("next.sock");
+    drop(std::os::unix::net::UnixStream::connect(path).expect("is listened at"));
+    running.said("the next process did not get ready: going on");
+    load.more(200);
+    // And then one that can.
+    let next = line.take_over(&running, 2);
+    assert_eq!(running.code(), Some(0));
+    load.more(200);
+    load.finish();
+    drop(next);
+}
+
+#[test]
+fn releases_go_on_where_they_stood() {
+    let line = Line::new("state");
+    let running = line.start(2);
+    let (address, _) = running.addresses();
+    line.ask(&["weight", "30%"]);
+    let versions = || -> Vec<String> {
+        let ask = |user: usize| {
+            let mut client = Client::connect(address);
+            client.get("/", &[("x-user", &user.to_string())]).text()
+        };
+        (0..100).map(ask).collect()
+    };
+    let before = versions();
+    assert!(before.contains(&"canary".to_owned()) && before.contains(&"stable".to_owned()));
+    let next = line.take_over(&running, 2);
+    assert_eq!(line.route()["weight"], "30%");
+    assert_eq!(versions(), before, "everybody stays on their version");
+
+    line.ask(&["rollback"]);
+    let third = line.take_over(&next, 2);
+    let route = line.route();
+    assert_eq!(
+        (&route["phase"], &route["weight"]),
+        (&"rolled_back".into(), &"0%".into())
+    );
+    assert!(versions().iter().all(|version| version == "stable"));
+    line.ask(&["retry"]);
+    drop(line.take_over(&third, 2));
+}
+
+#[test]
+fn a_rollback_reaches_the_process_that_drains() {
+    let mut line = Line::new("both");
+    // The old process is there for as long as the test needs it, on any machine.
+    line.linger = "60s";
+    let running = line.start(1);
+    let (address, _) = running.addresses();
+    line.ask(&["weight", "100%"]);
+    // A connection of the old process, which is told to leave with its next answer only.
+    let mut kept = Client::connect(address);
+    assert_eq!(kept.get("/", &[("x-user", "a")]).text(), "canary");
+    let next = line.take_over(&running, 1);
+    line.upstreams[1].behave(Behaviour::Status(500));
+    // The gate of the new process acts on what it sees.
+    some("a rollback", || {
+        Client::connect(address).get("/", &[("x-user", "b")]);
+        (line.route()["phase"] == "rolled_back").then_some(())
+    });
+    running.said("rolled back");
+    let answer = kept.get("/", &[("x-user", "a")]);
+    assert_eq!((answer.status, answer.text().as_str()), (200, "stable"));
+    drop(next);
+}
+
+#[test]
+fn nobody_else_may_ask_for_the_sockets() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let line = Line::new("mode");
+    let running = line.start(1);
+    running.addresses();
+    let metadata = fs::metadata(line.directory.path("next.sock")).expect("is there");
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
+    let nonsense = Command::new("socat")
+        .args([
+            "-T2",
+            "-",
+            &format!("UNIX-CONNECT:{}", line.directory.path("next.sock")),
+        ])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn();
+    let mut nonsense = nonsense.expect("socat is installed");
+    let mut input = nonsense.stdin.take().expect("is piped");
+    std::io::Write::write_all(&mut input, &[0xff; 64]).expect("writes");
+    drop(input);
+    running.said("the next process did not get ready: going on");
+    nonsense.wait().expect("ends");
+    assert_eq!(line.route()["weight"], "50%");
+}

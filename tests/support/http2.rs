@@ -92,6 +92,7 @@ impl H2Client {
     #[track_caller]
     pub(crate) fn connect_as(address: SocketAddr, builder: &h2::client::Builder) -> Self {
         let socket = wait("a connection", TcpStream::connect(address)).expect("connects");
+        socket.set_nodelay(true).expect("sets TCP_NODELAY");
         Self::over(socket, builder)
     }
 

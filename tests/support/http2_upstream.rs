@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{Response, request};
+use http::{HeaderMap, Response, request};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -167,6 +167,19 @@ impl Call {
             let body = Bytes::copy_from_slice(body.as_bytes());
             // Whoever asked may have left.
             stream.send_data(body, true).ok();
+        }
+    }
+
+    /// Answers a call with this body, which is no message, and status.
+    pub(crate) fn reply_grpc(&mut self, body: &str, status: &str) {
+        let kind = [("content-type", "application/grpc")];
+        if let Some(mut stream) = self.head(200, &kind, false) {
+            let body = Bytes::copy_from_slice(body.as_bytes());
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", status.parse().expect("is a status"));
+            // Whoever called may have left.
+            stream.send_data(body, false).ok();
+            stream.send_trailers(trailers).ok();
         }
     }
 

@@ -62,6 +62,7 @@ pub(crate) fn connect(
     let name = ServerName::try_from("localhost").unwrap();
     let connecting = async {
         let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
         connector.connect(name, socket).await
     };
     wait("a handshake", connecting).unwrap()

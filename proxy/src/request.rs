@@ -7,11 +7,13 @@
 //! what decides the role ([`split_key`]), opens the exchange that will report one
 //! outcome ([`exchange`]), sends it with a rewritten head ([`send`], [`forward`], and
 //! [`http1_head`] or [`http2_head`]) and streams both bodies ([`relay`], [`pump`]) or,
-//! after a [`switch`] of protocols, a [`tunnel`]. What goes wrong is an [`error`], and only [`reject`] turns
+//! after a [`switch`] of protocols, a [`tunnel`]. Calls of a version that has lost its
+//! traffic end by [`eviction`]. What goes wrong is an [`error`], and only [`reject`] turns
 //! one into a response.
 
 pub(crate) mod accept;
 pub(crate) mod error;
+pub(crate) mod eviction;
 pub(crate) mod exchange;
 pub(crate) mod fields;
 pub(crate) mod forward;

@@ -16,9 +16,9 @@ use crate::worker::{LocalRoute, Worker};
 /// when the response is complete or broken, else when it is dropped, which says
 /// nothing about the version.
 pub(crate) struct Exchange {
-    worker: Rc<Worker>,
-    local: Rc<LocalRoute>,
-    routed: Routed,
+    pub(super) worker: Rc<Worker>,
+    pub(super) local: Rc<LocalRoute>,
+    pub(super) routed: Routed,
     started: Micros,
     ttfb: Micros,
     status: u16,
@@ -130,6 +130,12 @@ impl Exchange {
     /// The version failed before its response was complete.
     pub(crate) fn fail(&mut self, reason: FailureReason) {
         self.report(reason, self.worker.clock.micros());
+    }
+
+    /// haldane has ended a call with this status, which says nothing about the version.
+    pub(crate) fn evict(&mut self, status: u32) {
+        self.awaits_grpc = false;
+        self.shard().grpc_end(Some(status));
     }
 
     /// haldane answers with this status in the place of the version.

@@ -8,6 +8,13 @@ use crate::h1::head::Head;
 /// has nothing else.
 const STATUS: &[u8] = b"grpc-status";
 
+/// The status of a call that may be made again.
+pub(crate) const UNAVAILABLE: u32 = 14;
+
+/// The trailers of a call whose version was rolled back while it was answered.
+pub(crate) const EVICTED: &[u8] =
+    b"grpc-status: 14\r\ngrpc-message: The version of this call was rolled back.\r\n";
+
 /// The status of a call that would have been answered with this one of HTTP
 /// (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>).
 pub(crate) const fn status_for(http: u16) -> &'static [u8] {

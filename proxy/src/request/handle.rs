@@ -13,11 +13,12 @@ use super::relay::{Ending, Relay};
 use super::send::{Answer, Outbound};
 use super::serve::{Next, Session};
 use super::split_key::RequestFacts;
-use super::{grpc, reject, tunnel};
+use super::{eviction, grpc, reject, tunnel};
 use crate::h1::body::Framing;
 use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
 use crate::live::choice::Claim;
+use crate::peer::Peer;
 use crate::upstream::{Connection, Upstream};
 
 /// The life of one request. Cannot fail: an error is a response too.
@@ -52,7 +53,9 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
         local,
         role: routed.role,
     };
-    let next = match outbound.send(session, &mut response).await {
+    let sending = outbound.send(session, &mut response);
+    let sent = eviction::outlast(&exchange, grpc::is_call(head), sending).await;
+    let next = match sent.unwrap_or(Err(ProxyError::RolledBack)) {
         Ok(answer) => {
             let issued = if let Claim::Issued(draw) = claim {
                 Some(draw)
@@ -118,11 +121,7 @@ impl Deliver<'_> {
         }
 
         let idle_body = self.outbound.idle_body();
-        let tail = match delivery {
-            Delivery::Chunked => Tail::Chunk,
-            Delivery::AsIs | Delivery::UntilClose => Tail::Nothing,
-        };
-        let mut body = Pump::new(&connection.peer, framing, tail);
+        let mut body = Pump::new(&connection.peer, framing, tail_of(delivery));
         let mut relay = Relay {
             client: &mut session.client,
             upstream: &mut connection.peer,
@@ -130,7 +129,9 @@ impl Deliver<'_> {
             upload: &mut upload,
             idle_body,
         };
-        match relay.body(&mut body).await {
+        let relaying = relay.body(&mut body);
+        let ending = eviction::outlast(&self.exchange, call == Call::Grpc, relaying).await;
+        match ending.unwrap_or(Ending::Evicted) {
             Ending::Complete { at_once } => {
                 match call {
                     Call::Grpc => self
@@ -154,6 +155,7 @@ impl Deliver<'_> {
                 connection.give_up(session.client.reason());
                 Next::Drop
             }
+            Ending::Evicted => self.evict(session, connection, delivery).await,
             Ending::Broken => {
                 self.broken(session, (FailureReason::Truncated, connection), delivery)
                     .await
@@ -193,6 +195,26 @@ impl Deliver<'_> {
         }
     }
 
+    /// The version has lost its traffic, and the grace is over: its calls end as gRPC
+    /// ends one, so that their clients call again.
+    async fn evict(
+        mut self,
+        session: &mut Session,
+        connection: Connection,
+        delivery: Delivery,
+    ) -> Next {
+        self.exchange.evict(grpc::UNAVAILABLE);
+        let idle_body = self.outbound.idle_body();
+        drop(self);
+        connection.give_up(None);
+        session.origin.leave();
+        if let Peer::H2(stream) = &mut session.client {
+            stream.finish(grpc::EVICTED);
+            return Next::Close;
+        }
+        session.cut(delivery, None, idle_body).await
+    }
+
     /// The upstream broke off, or stopped.
     async fn broken(
         mut self,
@@ -229,6 +251,13 @@ impl Deliver<'_> {
             let now = session.worker.deadlines.now();
             Upstream::give_back(connection, now, announced_idle_limit(self.response));
         }
+    }
+}
+
+fn tail_of(delivery: Delivery) -> Tail {
+    match delivery {
+        Delivery::Chunked => Tail::Chunk,
+        Delivery::AsIs | Delivery::UntilClose => Tail::Nothing,
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) enum Ending {
     Broken,
     /// Every byte was read. `at_once` if the last came with the head.
     Complete { at_once: bool },
+    /// The version has lost its traffic, and had its grace.
+    Evicted,
     /// The upstream stopped sending.
     Stalled,
 }

@@ -1,0 +1,58 @@
+//! Ends calls of a canary that has lost its traffic: a grace later, like sessions.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use haldane_decide::role::Role;
+
+use super::exchange::{Exchange, Standing};
+use crate::clock::micros;
+use crate::deadline::Party;
+
+/// How often it is looked at what a call does not hear of by itself.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What `going` gives; `None` if it is part of a call, and still goes on when the
+/// canary of the call has been without traffic for the grace of sessions.
+pub(crate) async fn outlast<F: Future>(
+    exchange: &Exchange,
+    is_call: bool,
+    going: F,
+) -> Option<F::Output> {
+    if !is_call || exchange.routed.role == Role::Stable {
+        return Some(going.await);
+    }
+    let mut going = pin!(going);
+    // Begins with its first poll: most calls are over before there is anything to see.
+    let mut evicted = pin!(evicted(exchange));
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = going.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        evicted.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+/// Ready when the call has to end.
+async fn evicted(exchange: &Exchange) {
+    let watch = exchange.worker.deadlines.register();
+    let grace = micros(exchange.local.route.config.timeouts.session_grace);
+    let mut leave_by = None;
+    loop {
+        watch.within(Party::Upstream, LOOK, pending::<()>()).await;
+        let now = watch.now();
+        let soon = now.saturating_add(grace);
+        match exchange.standing() {
+            Standing::Wanted => leave_by = None,
+            Standing::Unwanted => leave_by = leave_by.or(Some(soon)),
+            // A rollback is not undone by the next attempt.
+            Standing::Past => {}
+        }
+        if leave_by.is_some_and(|leave_by| leave_by <= now) {
+            return;
+        }
+    }
+}

@@ -20,6 +20,8 @@ mod drain;
 mod framing;
 /// The next process takes over from a running one, and nothing is lost.
 mod handover;
+/// Calls by gRPC: how they end is what counts.
+mod grpc;
 /// What is passed on, in both directions, and what is not.
 mod headers;
 /// HTTP/2 on both sides: what passes, what stops, and how streams end.

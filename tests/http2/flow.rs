@@ -111,7 +111,7 @@ fn moves_again(begun: &mut Begun, sent: &AtomicU64, held: u64) {
 fn a_client_that_does_not_read_stops_its_upstream_alone() {
     let sent = Arc::<AtomicU64>::default();
     let (one, other) = (flooding(&sent), flooding_h1(&sent));
-    let to_h2 = Setup::stable_at(&one.url()).to_h2();
+    let to_h2 = Setup::stable_at(&one.url()).upstreams_in_h2();
     for (setup, most) in [
         (to_h2, ON_THE_WAY_MAX),
         (Setup::stable(&other), IN_SOCKETS_MAX),
@@ -135,7 +135,7 @@ fn many_clients_that_do_not_read_hold_up_nobody_else() {
     let sent = Arc::<AtomicU64>::default();
     let upstream = flooding(&sent);
     let proxy = Setup::stable_at(&upstream.url())
-        .to_h2()
+        .upstreams_in_h2()
         .top("workers = 1")
         .start();
     let slow: Vec<_> = (0..16)
@@ -184,7 +184,7 @@ fn an_upstream_that_does_not_read_stops_its_client_alone() {
             ));
         }
     });
-    let to_h2 = Setup::stable_at(&one.url()).to_h2();
+    let to_h2 = Setup::stable_at(&one.url()).upstreams_in_h2();
     for (setup, most) in [
         (to_h2, ON_THE_WAY_MAX),
         (Setup::stable(&other), IN_SOCKETS_MAX),

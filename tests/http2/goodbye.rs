@@ -40,7 +40,7 @@ fn held() -> (H2Upstream, watch::Sender<bool>) {
 fn a_drain_lets_streams_finish_and_takes_no_more() {
     let (upstream, release) = held();
     let mut proxy = Setup::stable_at(&upstream.url())
-        .to_h2()
+        .upstreams_in_h2()
         .top("workers = 2\ndrain = { linger = \"0s\", timeout = \"60s\" }")
         .start();
     let (busy, idle) = (
@@ -76,7 +76,7 @@ fn a_drain_lets_streams_finish_and_takes_no_more() {
 fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     let (upstream, release) = held();
     let proxy = Setup::stable_at(&upstream.url())
-        .to_h2()
+        .upstreams_in_h2()
         .table("[limits]\nidle_timeout = \"300ms\"")
         .start();
     let (busy, idle, unused) = (
@@ -122,7 +122,7 @@ fn an_upstream_that_says_goodbye_loses_no_request() {
     const GOODBYES: usize = 50;
     let (upstream, _release) = held();
     let proxy = Setup::stable_at(&upstream.url())
-        .to_h2()
+        .upstreams_in_h2()
         .top("workers = 1")
         .start();
     let stop = Arc::<AtomicBool>::default();
@@ -181,7 +181,7 @@ fn a_refused_request_is_sent_once_more() {
         ] {
             let upstream = refusing(times, false);
             let proxy = Setup::stable_at(&upstream.url())
-                .to_h2()
+                .upstreams_in_h2()
                 .top("workers = 1")
                 .start();
             let client = H2Client::connect(proxy.address);
@@ -201,7 +201,7 @@ fn a_refused_request_is_sent_once_more() {
 #[test]
 fn a_refused_request_is_not_sent_once_more_without_its_body() {
     let upstream = refusing(1, true);
-    let proxy = Setup::stable_at(&upstream.url()).to_h2().start();
+    let proxy = Setup::stable_at(&upstream.url()).upstreams_in_h2().start();
     let client = H2Client::connect(proxy.address);
     let answer = client.ask(request("PUT", "/", &[]), b"body");
     assert_eq!(answer.status, 502);
@@ -214,7 +214,7 @@ fn a_refused_request_is_not_sent_once_more_without_its_body() {
 fn a_connection_on_which_a_request_has_timed_out_gets_no_more() {
     let (upstream, release) = held();
     let proxy = Setup::stable_at(&upstream.url())
-        .to_h2()
+        .upstreams_in_h2()
         .top("workers = 1")
         .route("timeouts = { response = \"200ms\" }")
         .start();
@@ -235,7 +235,7 @@ fn a_connection_on_which_a_request_has_timed_out_gets_no_more() {
 fn an_upstream_that_dies_between_requests_is_asked_again() {
     let (upstream, _release) = held();
     let proxy = Setup::stable_at(&upstream.url())
-        .to_h2()
+        .upstreams_in_h2()
         .top("workers = 1")
         .start();
     let client = H2Client::connect(proxy.address);

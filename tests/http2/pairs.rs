@@ -67,7 +67,7 @@ pub(super) struct Told {
 pub(super) struct Pair {
     pub(super) below: Below,
     pub(super) above: Above,
-    pub(super) proxy: Proxy,
+    _proxy: Proxy,
     log: Arc<Mutex<Vec<Seen>>>,
     client: Speaker,
     _upstreams: (Option<Upstream>, Option<H2Upstream>),
@@ -117,7 +117,7 @@ impl Pair {
         };
         let mut setup = Setup::stable_at(&url);
         if above != Above::H1 {
-            setup = setup.to_h2();
+            setup = setup.upstreams_in_h2();
         }
         if url.starts_with("https:") {
             let believed = format!("{url}\", ca = \"{}\" }}", directory.path("ca.crt"));
@@ -146,7 +146,7 @@ impl Pair {
         Self {
             below,
             above,
-            proxy,
+            _proxy: proxy,
             log,
             client,
             _upstreams: (one, other),

@@ -11,7 +11,7 @@ use crate::support::wire::Broken;
 fn serving() -> (H2Upstream, Proxy) {
     let upstream = H2Upstream::named("one");
     let proxy = Setup::stable_at(&upstream.url())
-        .to_h2()
+        .upstreams_in_h2()
         .table("[limits]\nheaders = 20\nheader_bytes = \"4KiB\"")
         .start();
     (upstream, proxy)

@@ -75,7 +75,7 @@ fn a_client_that_resets_a_stream_resets_that_of_the_upstream() {
             tell.send(reason.map_err(|error| error.to_string())).ok();
         }
     });
-    let proxy = Setup::stable_at(&upstream.url()).to_h2().start();
+    let proxy = Setup::stable_at(&upstream.url()).upstreams_in_h2().start();
     let client = H2Client::connect(proxy.address);
     let begun = || arrived.recv_timeout(PATIENCE).expect("it arrives");
     let mut requests = 0;
@@ -135,7 +135,7 @@ fn a_client_that_dies_ends_all_its_streams() {
             tell.send(reason.is_ok()).ok();
         }
     });
-    let proxy = Setup::stable_at(&upstream.url()).to_h2().start();
+    let proxy = Setup::stable_at(&upstream.url()).upstreams_in_h2().start();
     let client = H2Client::connect(proxy.address);
     let streams: Vec<_> = (0..10)
         .map(|_| client.open(request("GET", "/", &[]), true).head())
@@ -185,7 +185,7 @@ async fn hello(call: &mut Call) -> h2::SendStream<Bytes> {
 
 #[test]
 fn an_upstream_that_resets_a_stream_within_a_body_resets_that_of_the_client() {
-    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    let (tell, told) = tokio::sync::mpsc::channel(1);
     let told = Arc::new(tokio::sync::Mutex::new(told));
     let upstream = H2Upstream::scripted(move |mut call: Call| {
         let told = Arc::clone(&told);
@@ -195,7 +195,7 @@ fn an_upstream_that_resets_a_stream_within_a_body_resets_that_of_the_client() {
             stream.send_reset(reason.expect("is told"));
         }
     });
-    let proxy = Setup::stable_at(&upstream.url()).to_h2().start();
+    let proxy = Setup::stable_at(&upstream.url()).upstreams_in_h2().start();
     for (reason, passed) in [
         (Reason::CANCEL, Reason::CANCEL),
         (Reason::ENHANCE_YOUR_CALM, Reason::ENHANCE_YOUR_CALM),
@@ -203,7 +203,7 @@ fn an_upstream_that_resets_a_stream_within_a_body_resets_that_of_the_client() {
         (Reason::NO_ERROR, Reason::INTERNAL_ERROR),
         (Reason::REFUSED_STREAM, Reason::INTERNAL_ERROR),
     ] {
-        let seen = broken_off(&proxy, || tell.send(reason).expect("somebody waits"));
+        let seen = broken_off(&proxy, || tell.try_send(reason).expect("somebody waits"));
         assert_eq!(seen, Some(passed), "{reason:?}");
     }
 }
@@ -214,7 +214,7 @@ fn an_upstream_that_dies_within_a_body_resets_the_stream_of_the_client() {
         let _stream = hello(&mut call).await;
         std::future::pending::<()>().await;
     });
-    let proxy = Setup::stable_at(&upstream.url()).to_h2().start();
+    let proxy = Setup::stable_at(&upstream.url()).upstreams_in_h2().start();
     let seen = broken_off(&proxy, || upstream.log.die(0));
     assert_eq!(seen, Some(Reason::INTERNAL_ERROR));
 }
@@ -271,7 +271,7 @@ fn an_upstream_that_resets_before_it_answers_is_answered_for() {
         let upstream = H2Upstream::scripted(move |mut call: Call| async move {
             call.respond.send_reset(reason);
         });
-        let proxy = Setup::stable_at(&upstream.url()).to_h2().start();
+        let proxy = Setup::stable_at(&upstream.url()).upstreams_in_h2().start();
         let client = H2Client::connect(proxy.address);
         for (method, requests) in [("GET", 1), ("POST", 2)] {
             let answer = client.ask(request(method, "/", &[]), b"");
@@ -293,7 +293,7 @@ fn an_answer_that_does_not_wait_for_the_request_is_complete() {
         // A stream that ends so is reset, for the reason that nothing is wrong.
         call.reply(413, "enough");
     });
-    let proxy = Setup::stable_at(&upstream.url()).to_h2().start();
+    let proxy = Setup::stable_at(&upstream.url()).upstreams_in_h2().start();
     let client = H2Client::connect(proxy.address);
     for _ in 0..20 {
         let mut exchange = client.open(request("POST", "/", &[]), false);

@@ -39,7 +39,7 @@ fn meet(client: &H2Client, count: usize) {
 #[test]
 fn concurrent_requests_share_one_connection() {
     let upstream = meeting(50, h2::server::Builder::new());
-    let setup = Setup::stable_at(&upstream.url()).to_h2();
+    let setup = Setup::stable_at(&upstream.url()).upstreams_in_h2();
     let proxy = setup.top("workers = 1").start();
     let client = H2Client::connect(proxy.address);
     for _ in 0..5 {
@@ -54,7 +54,7 @@ fn more_requests_than_one_connection_takes_get_another() {
     let mut builder = h2::server::Builder::new();
     builder.max_concurrent_streams(10);
     let upstream = meeting(35, builder);
-    let setup = Setup::stable_at(&upstream.url()).to_h2();
+    let setup = Setup::stable_at(&upstream.url()).upstreams_in_h2();
     let proxy = setup.top("workers = 1").start();
     let client = H2Client::connect(proxy.address);
     for _ in 0..5 {
@@ -75,7 +75,7 @@ fn more_streams_than_a_client_may_have_are_refused() {
         drop(call.given_up().await);
     });
     let proxy = Setup::stable_at(&upstream.url())
-        .to_h2()
+        .upstreams_in_h2()
         .table("[limits]\nstreams = 5")
         .start();
     let mut client = RawH2::connect(proxy.address);
@@ -102,7 +102,7 @@ fn more_streams_than_a_client_may_have_are_refused() {
 fn a_client_that_knows_the_limit_is_not_refused() {
     let upstream = H2Upstream::named("one");
     let proxy = Setup::stable_at(&upstream.url())
-        .to_h2()
+        .upstreams_in_h2()
         .table("[limits]\nstreams = 5")
         .start();
     let client = H2Client::connect(proxy.address);

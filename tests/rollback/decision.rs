@@ -128,7 +128,11 @@ impl Canary for Streams {
 fn streams(weight: &str) -> (Proxy, Streams, Streams) {
     let (stable, canary) = (Streams::new("stable"), Streams::new("canary"));
     let setup = Setup::canary_at(&stable.upstream.url(), &canary.upstream.url(), weight);
-    let setup = setup.to_h2().top("workers = 2").by_user().meltdown(3);
+    let setup = setup
+        .upstreams_in_h2()
+        .top("workers = 2")
+        .by_user()
+        .meltdown(3);
     (setup.start(), stable, canary)
 }
 

@@ -151,7 +151,7 @@ impl H2Client {
         let ended = self.ended.lock().unwrap();
         ended
             .as_ref()
-            .map(|end| end.as_ref().map(|()| ()).map_err(ToString::to_string))
+            .map(|end| end.as_ref().copied().map_err(ToString::to_string))
     }
 
     /// Whether another stream could be opened.

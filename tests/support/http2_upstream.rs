@@ -11,7 +11,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Response, request};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
 use super::eventually::now;
@@ -28,7 +28,7 @@ pub(crate) struct H2Upstream {
 #[derive(Default)]
 pub(crate) struct H2Log {
     arrivals: Mutex<Vec<H2Arrival>>,
-    connections: Mutex<Vec<UnboundedSender<Order>>>,
+    connections: Mutex<Vec<Sender<Order>>>,
     open: AtomicUsize,
 }
 
@@ -51,7 +51,6 @@ enum Order {
 
 /// One request at a scripted upstream.
 pub(crate) struct Call {
-    pub(crate) connection: usize,
     pub(crate) parts: request::Parts,
     pub(crate) body: RecvStream,
     pub(crate) respond: SendResponse<Bytes>,
@@ -81,7 +80,7 @@ impl H2Upstream {
         let task = driver().spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 socket.set_nodelay(true).expect("sets TCP_NODELAY");
-                let (order, orders) = unbounded_channel();
+                let (order, orders) = channel(8);
                 let number = kept.push(order);
                 let (log, script) = (Arc::clone(&kept), Arc::clone(&script));
                 let builder = builder.clone();
@@ -117,7 +116,7 @@ impl Drop for H2Upstream {
 }
 
 impl H2Log {
-    fn push(&self, order: UnboundedSender<Order>) -> usize {
+    fn push(&self, order: Sender<Order>) -> usize {
         let mut connections = self.connections.lock().unwrap();
         connections.push(order);
         connections.len() - 1
@@ -156,7 +155,7 @@ impl H2Log {
     fn order(&self, connection: usize, order: Order) {
         let connections = self.connections.lock().unwrap();
         // It may have ended by itself.
-        connections[connection].send(order).ok();
+        connections[connection].try_send(order).ok();
     }
 }
 
@@ -225,7 +224,7 @@ impl Call {
 async fn serve<F, R>(
     socket: TcpStream,
     builder: &h2::server::Builder,
-    (number, mut orders): (usize, UnboundedReceiver<Order>),
+    (number, mut orders): (usize, Receiver<Order>),
     (log, script): (&H2Log, &F),
 ) where
     F: Fn(Call) -> R,
@@ -250,7 +249,7 @@ async fn serve<F, R>(
                     at: now(),
                     parts: parts.clone(),
                 });
-                driver().spawn(script(Call { connection: number, parts, body, respond }));
+                driver().spawn(script(Call { parts, body, respond }));
             }
         }
     }

@@ -68,7 +68,7 @@ impl Setup {
     }
 
     /// Speaks HTTP/2 to all versions.
-    pub(crate) fn to_h2(self) -> Self {
+    pub(crate) fn upstreams_in_h2(self) -> Self {
         self.route("upstream_protocol = \"h2\"")
     }
 

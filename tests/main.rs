@@ -10,6 +10,8 @@
 
 /// The admin API: what it shows, what it changes, and whom it refuses.
 mod admin;
+/// Everything changes while everything is used, and nothing fails.
+mod churn;
 /// The command line: what it prints, and what it ends with.
 mod cli;
 /// What is there to run haldane with fits the haldane that is there.
@@ -18,10 +20,10 @@ mod deploy;
 mod drain;
 /// Where a message ends: what is ambiguous is refused, what breaks off never looks complete.
 mod framing;
-/// The next process takes over from a running one, and nothing is lost.
-mod handover;
 /// Calls by gRPC: how they end is what counts.
 mod grpc;
+/// The next process takes over from a running one, and nothing is lost.
+mod handover;
 /// What is passed on, in both directions, and what is not.
 mod headers;
 /// HTTP/2 on both sides: what passes, what stops, and how streams end.
@@ -44,8 +46,6 @@ mod reload;
 mod retry;
 /// A canary that fails loses its traffic with the failure that decides, and gets none back.
 mod rollback;
-/// Everything changes while everything is used, and nothing fails.
-mod soak;
 /// Who gets which version: the same key the same one, until the weight says otherwise.
 mod split;
 /// Bodies on their way: at once, both ways at the same time, in bounded memory, whole.

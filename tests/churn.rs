@@ -49,7 +49,7 @@ impl Place {
             encrypted,
             admin,
             extra,
-            directory: Directory::new("soak"),
+            directory: Directory::new("churn"),
             stable: (Web::start(), Calls::start()),
             canary: (Web::start(), Calls::start()),
         }
@@ -124,7 +124,7 @@ impl Place {
             .lines()
             .map_while(Result::ok);
         let listens = lines.by_ref().find(|line| line.contains("\"listening\""));
-        assert!(listens.is_some(), "it listens");
+        assert!(listens.is_some(), "the process listens");
         // What it says later must not fill the pipe up.
         std::thread::spawn(move || lines.for_each(drop));
         Process(child)
@@ -215,7 +215,8 @@ fn nothing_fails_while_everything_changes() {
         let failures = load.outcome().failures;
         assert!(failures.is_empty(), "round {round}: {failures:#?}");
     }
-    for _ in 0..HAND_OVERS {
+    for number in 0..HAND_OVERS {
+        place.write(&place.text(number));
         let next = place.start();
         let mut before = std::mem::replace(&mut process, next);
         assert_eq!(before.code(), Some(0), "the process before has ended well");

@@ -20,6 +20,9 @@ const GIB: usize = 1024 * MIB;
 /// What a process may have grown by, in KiB, whatever went through it.
 const GROWTH_MAX: u64 = 24 * 1024;
 
+/// With less, the ends of a test wait for each other most of the time.
+const WINDOW: u32 = 1024 * 1024;
+
 /// Clients that ask for a lot and read nothing.
 const SLOW: usize = 200;
 
@@ -99,7 +102,11 @@ fn a_gib_goes_through_http2_in_both_directions() {
     let runtime = runtime();
     let received = runtime.block_on(async {
         let stream = AsyncStream::connect(haldane.data).await.expect("connects");
-        let (mut sender, connection) = h2::client::handshake(stream).await.expect("greets");
+        let greeted = h2::client::Builder::new()
+            .initial_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .handshake(stream);
+        let (mut sender, connection) = greeted.await.expect("greets");
         tokio::spawn(connection);
         let request = Request::put("http://a/").body(()).expect("request");
         let (response, mut body) = sender.send_request(request, false).expect("is sent");
@@ -179,7 +186,11 @@ fn echo_streams() -> SocketAddr {
             let listener = TcpListener::from_std(listener).expect("is usable");
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(async move {
-                    let mut connection = h2::server::handshake(stream).await.ok()?;
+                    let greeted = h2::server::Builder::new()
+                        .initial_window_size(WINDOW)
+                        .initial_connection_window_size(WINDOW)
+                        .handshake(stream);
+                    let mut connection = greeted.await.ok()?;
                     while let Some(Ok((request, respond))) = connection.accept().await {
                         tokio::spawn(echo_stream(request, respond));
                     }

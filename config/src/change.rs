@@ -65,6 +65,7 @@ impl Difference {
             hand_over,
             routes,
             log,
+            state_dir,
         } = new;
         let keys = [
             ("listen", old.listen != *listen),
@@ -77,6 +78,7 @@ impl Difference {
             ("ops", old.ops != *ops),
             ("log", old.log != *log),
             ("hand_over", old.hand_over != *hand_over),
+            ("state_dir", old.state_dir != *state_dir),
         ];
         let differing = keys.iter().filter(|(_, differs)| *differs);
         let keys: Vec<_> = differing.map(|(key, _)| *key).collect();
@@ -170,7 +172,7 @@ impl Version {
 
 /// Threads are started once.
 fn needs_restart(key: &str) -> bool {
-    matches!(key, "hand_over" | "workers")
+    matches!(key, "hand_over" | "state_dir" | "workers")
 }
 
 fn by_name<'a>(config: &'a Config, name: &str) -> Option<&'a RouteConfig> {

@@ -22,9 +22,10 @@ macro_rules! tables {
 
 tables! {
     ROOT = "":
-        ["listen", "workers", "trusted_proxies", "dns_refresh", "drain", "limits", "admin", "ops", "log", "tls", "route",
+        ["listen", "state_dir",
+         "workers", "trusted_proxies", "dns_refresh", "drain", "limits", "admin", "ops", "log", "tls", "route",
          "hand_over"],
-        reserved ["state_dir", "fleet", "notify"];
+        reserved ["fleet", "notify"];
     DRAIN = "drain": ["linger", "timeout"], reserved [];
     LIMITS = "limits":
         ["connections", "header_timeout", "idle_timeout", "header_bytes", "headers", "streams"],

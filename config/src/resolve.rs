@@ -24,6 +24,7 @@ mod names;
 mod protocol;
 mod route;
 mod socket_file;
+mod state;
 mod sticky;
 mod tls;
 mod version;
@@ -119,6 +120,9 @@ fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
     let admin = section(root, report, (&keys::ADMIN, admin));
     let ops = section(root, report, (&keys::OPS, ops));
     let log = section(root, report, (&keys::LOG, log));
+    let state_dir = root.read(report, "state_dir", None, |value, report| {
+        state::path(value, report).map(Some)
+    });
     let routes = route::routes(root, report);
     let hand_over = socket_file::hand_over(root, report);
 
@@ -148,6 +152,7 @@ fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
         }),
         routes: routes?,
         log: log?,
+        state_dir: state_dir?,
     })
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use haldane_decide::gate::spec::GateSpec;
 use haldane_decide::role::Role;
+use haldane_decide::snapshot::CanaryIdentity;
 use haldane_decide::weight::Weight;
 use ipnet::IpNet;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// Diagnostics.
     pub log: Log,
+    /// Where the state of releases is kept; without it every start begins anew.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// Where clients connect, and how.
@@ -240,6 +243,24 @@ pub struct Version {
     pub upstream: Vec<UpstreamAddress>,
     /// For the addresses that are reached over TLS.
     pub tls: ClientTls,
+}
+
+impl Version {
+    /// Which canary the version is, where it is one.
+    #[must_use]
+    pub fn canary_identity(&self) -> CanaryIdentity {
+        let url = |address: &UpstreamAddress| match address {
+            UpstreamAddress::Tcp { tls: true, .. } => format!("https://{address}"),
+            UpstreamAddress::Tcp { tls: false, .. } => format!("http://{address}"),
+            UpstreamAddress::Unix(_) => address.to_string(),
+        };
+        let mut upstreams: Vec<String> = self.upstream.iter().map(url).collect();
+        upstreams.sort();
+        CanaryIdentity {
+            version: self.name.to_string(),
+            upstreams,
+        }
+    }
 }
 
 /// One address of a version. Displayed as `host:port` or `unix:/path`.

@@ -185,8 +185,9 @@ fn is_commented_out(line: &str) -> bool {
     COMMENTED.iter().any(|start| line.starts_with(start))
 }
 
-const COMMENTED: [&str; 7] = [
+const COMMENTED: [&str; 8] = [
     "hand_over =",
+    "state_dir =",
     "token_file =",
     "[tls.name]",
     "cert =",

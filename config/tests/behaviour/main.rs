@@ -15,6 +15,7 @@ mod rules;
 mod rules_of_releases;
 mod snapshots;
 mod sockets;
+mod state;
 mod tls;
 mod token;
 mod upstreams;

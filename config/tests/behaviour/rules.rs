@@ -94,10 +94,6 @@ const TOP_LEVEL: &[(&str, &str)] = &[
         "this version does not have `access` in `log` yet",
     ),
     (
-        r#"state_dir = "/x""#,
-        "this version does not have `state_dir` at the top level yet",
-    ),
-    (
         "tls = 1",
         "tls: wrong type: found the number 1 (expected tables, such as `[tls.edge]`)",
     ),

@@ -15,8 +15,9 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
+use crate::control::state_file::writer::Writer;
 use crate::control::upstreams::resolve::resolve_first;
-use crate::control::{self, Bound};
+use crate::control::{self, Bound, state_file};
 use crate::doors::Doors;
 use crate::ending::{self, Accepting, Stage};
 use crate::handover;
@@ -34,6 +35,9 @@ use crate::worker::Worker;
 
 /// Workers that still serve a connection when the drain is over get this long to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The last state gets this long to be written.
+const STATE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A haldane with its sockets bound and nothing running yet.
 pub struct App {
@@ -113,7 +117,11 @@ impl App {
         let sockets = Sockets::listen(&config, &tls, workers, &mut inherited)?;
         let before = predecessor.map(|before| (before, inherited.taken().to_vec()));
         inherited.report_rest();
-        let live = Live::new(&config, tls, workers, Clock::start());
+        let found = config.state_dir.as_deref().map(state_file::read);
+        let live = Live::new(&config, tls, (workers, Clock::start()), found);
+        if let Some(reason) = live.keeping.damage() {
+            tracing::error!(%reason, "state damaged: every canary begins without traffic");
+        }
         let data_addrs = sockets.data.iter().map(|data| data.address).collect();
         Ok(Self {
             config,
@@ -152,6 +160,12 @@ impl App {
     #[must_use]
     pub fn ops_addr(&self) -> Option<AdminAddress> {
         self.sockets.ops.as_ref()?.address().ok()
+    }
+
+    /// Whether releases go on after a restart.
+    #[must_use]
+    pub fn keeps_state(&self) -> bool {
+        self.config.state_dir.is_some()
     }
 
     /// What requests and the control plane share.
@@ -196,6 +210,9 @@ impl App {
             threads.push(thread.map_err(StartError::Runtime)?);
         }
         drop(running);
+        let writer = self.config.state_dir.clone();
+        let writer = writer.map(|directory| Writer::start(directory, &self.live));
+        let writer = writer.transpose().map_err(StartError::Runtime)?;
         notify_socket::ready();
         notify_socket::status("serving");
         let (stop_control, control_stopped) = watch::channel(false);
@@ -224,7 +241,11 @@ impl App {
             // Workers end by themselves only if they could not start.
             _ = all_ended.recv() => {}
         }
-        stop(&stage, &mut all_ended, threads).await
+        let stopped = stop(&stage, &mut all_ended, threads).await;
+        if let Some(writer) = writer {
+            writer.finish(STATE_TIMEOUT).await;
+        }
+        stopped
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod driver;
 mod reload;
+pub(crate) mod state_file;
 mod surfaces;
 pub(crate) mod upstreams;
 

@@ -26,7 +26,9 @@ pub(crate) mod endpoints;
 pub mod events;
 pub(crate) mod health;
 pub(crate) mod histogram;
+pub(crate) mod keeping;
 mod limits;
+mod outlive;
 mod reconfigure;
 pub(crate) mod reloads;
 mod rollback;
@@ -40,6 +42,8 @@ pub mod weight;
 use endpoints::{Endpoints, RouteEndpoints};
 use events::{EventLog, Happening, ReleaseEvent};
 use histogram::empty_histogram;
+use keeping::{Found, Keeping, Start};
+use outlive::Beginning;
 use reloads::Reloads;
 use series::Series;
 use settings::Settings;
@@ -74,20 +78,36 @@ pub struct Live {
     pub(crate) dns_refresh: AtomicU64,
     /// The process is about to end: readiness says no, and clients are told to leave.
     pub(crate) draining: AtomicBool,
+    /// What outlives the process.
+    pub(crate) keeping: Keeping,
 }
 
 impl Live {
-    /// The state of a process that starts with `config` and this many workers.
+    /// The state of a process that starts with `config` and this many workers, after
+    /// one that has left what was `found`; `None` if nothing is kept.
     #[must_use]
-    pub(crate) fn new(config: &Config, tls: Tls, workers: usize, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(
+        config: &Config,
+        tls: Tls,
+        (workers, clock): (usize, Clock),
+        found: Option<Found>,
+    ) -> Arc<Self> {
+        let keeping = Keeping::new(found);
+        let events = EventLog::default();
+        let begin = Beginning {
+            keeping: &keeping,
+            events: &events,
+            workers,
+            clock,
+        };
         let routes = config.routes.iter().zip(&tls.versions).map(|(route, tls)| {
             let reach = (tls.clone(), endpoints::of_route(route, None));
-            Arc::new(Route::new(route, reach, workers, clock))
+            Arc::new(begin.route(route, reach))
         });
         let routes = routes.collect();
         Arc::new(Self {
             clock,
-            events: EventLog::default(),
+            events,
             routes: Arc::new(ArcSwap::from_pointee(routes)),
             remembered: Mutex::default(),
             settings: Arc::new(ArcSwap::from_pointee(Settings::of(config))),
@@ -98,6 +118,7 @@ impl Live {
             connections: AtomicUsize::new(0),
             dns_refresh: AtomicU64::new(micros(config.dns_refresh)),
             draining: AtomicBool::new(false),
+            keeping,
         })
     }
 
@@ -164,21 +185,21 @@ impl Route {
     fn new(
         config: &RouteConfig,
         (tls, endpoints): (VersionTls, RouteEndpoints),
-        workers: usize,
-        clock: Clock,
+        (workers, clock): (usize, Clock),
+        start: Start,
     ) -> Self {
         let spec = ReleaseSpec {
             weight: config.weight,
             gates: config.gates.clone(),
         };
-        let release = Release::new(spec, &Tally::default(), clock.now());
+        let (secret, release) = start.release(spec, clock.now());
         let setting = Setting {
             generation: release.generation().0,
             weight: release.weight(),
         };
         let trial = Trial::new(&config.gates);
         trial.limits.publish(&release);
-        let secret = Salt::from_bits(random_bits());
+        let secret = secret.unwrap_or_else(|| Salt::from_bits(random_bits()));
         let series = Series::of(config, &[], workers);
         Self {
             config: config.clone(),

@@ -100,9 +100,11 @@ fn announce(app: &App, origin: &str) {
         .admin_addr()
         .map_or_else(|error| error.to_string(), |address| address.to_string());
     tracing::info!(data, admin, configuration = origin, "listening");
-    tracing::warn!(
-        "state is not kept: after a restart every route begins again with its configured weight"
-    );
+    if !app.keeps_state() {
+        tracing::warn!(
+            "state is not kept: after a restart every route begins again with its configured weight"
+        );
+    }
 }
 
 /// The signals that haldane obeys.

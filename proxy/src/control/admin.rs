@@ -1,10 +1,10 @@
 //! The admin and ops listeners: requests to handlers, nothing more.
 //!
 //! Everything here runs on the control thread, one handler at a time between two
-//! awaits, and a handler awaits nothing but the body of its request, or that the
-//! configuration was read. So what a handler reads and what it then changes cannot be
-//! separated by another command or a reload; only a gate can act in between, and it only
-//! ever takes weight away.
+//! awaits. A handler awaits the body of its request, or that the configuration was read,
+//! and, after it has changed something and looked at the result, that this is safe on
+//! disk. So what a handler reads and what it then changes cannot be separated by another
+//! command or a reload; only a gate can act in between, and it only ever takes weight away.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -221,7 +221,7 @@ async fn handle(
     match resource {
         Resource::ConfigCheck => config::check(&plane.hub, &head, &body).await,
         Resource::ConfigReload => config::reload(&plane.hub, &body).await,
-        _ => act(&plane.hub, resource, &head, &body),
+        _ => act(&plane.hub, resource, &head, &body).await,
     }
 }
 
@@ -272,25 +272,30 @@ fn read(hub: &Hub, resource: Resource<'_>, head: &Parts) -> Result<Reply, Proble
 }
 
 /// Carries out a command, or answers a question that has a body.
-fn act(hub: &Hub, resource: Resource<'_>, head: &Parts, body: &[u8]) -> Result<Reply, Problem> {
+async fn act(
+    hub: &Hub,
+    resource: Resource<'_>,
+    head: &Parts,
+    body: &[u8],
+) -> Result<Reply, Problem> {
     let live = &*hub.live;
     match resource {
         Resource::Explain => explain::explain(hub, body),
         Resource::Retry(name) => {
             let who = body::parse_or_default(body)?;
             let route = hub.route(name)?;
-            command::give(&route, Command::Retry, who, head, live)
+            command::give(&route, Command::Retry, who, head, live).await
         }
         Resource::Rollback(name) => {
             let who = body::parse_or_default(body)?;
             let route = hub.route(name)?;
-            command::give(&route, Command::Rollback, who, head, live)
+            command::give(&route, Command::Rollback, who, head, live).await
         }
-        Resource::RollbackAll => command::rollback_all(&body::parse_or_default(body)?, live),
+        Resource::RollbackAll => command::rollback_all(&body::parse_or_default(body)?, live).await,
         Resource::Weight(name) => {
             let (weight, who) = command::weight(body)?;
             let route = hub.route(name)?;
-            command::give(&route, Command::SetWeight(weight), who, head, live)
+            command::give(&route, Command::SetWeight(weight), who, head, live).await
         }
         // Not reached: these are asked with GET, or wait for something.
         Resource::ConfigCheck

@@ -44,6 +44,7 @@ pub(crate) async fn drive(live: Arc<Live>) {
                 absorptions = absorptions.wrapping_add(1);
                 if merge {
                     live.tls.load().refresh();
+                    live.keeping.hand_in(&live);
                 }
                 let routes = live.routes();
                 merged.retain(|name, _| routes.iter().any(|route| route.config.name == *name));
@@ -57,7 +58,9 @@ pub(crate) async fn drive(live: Arc<Live>) {
                     route.absorb(&StableLatency { duration: &latency.duration, ttfb: &latency.ttfb }, &live);
                 }
             }
-            () = live.changed.notified() => {}
+            () = live.changed.notified() => {
+                live.keeping.hand_in(&live);
+            }
         }
         for event in live.events.since(logged) {
             logged = event.seq;

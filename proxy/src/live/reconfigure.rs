@@ -12,6 +12,7 @@ use haldane_decide::release::change::{CanaryChange, Change};
 use haldane_decide::role::Role;
 
 use super::endpoints::{self, RouteEndpoints};
+use super::outlive::Beginning;
 use super::series::{self, Series};
 use super::trial::Trial;
 use super::{Judge, Live, Route, RouteSalt};
@@ -47,11 +48,17 @@ impl Live {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let reach = tls.iter().cloned().zip(endpoints);
+        let begin = Beginning {
+            keeping: &self.keeping,
+            events: &self.events,
+            workers: self.workers,
+            clock: self.clock,
+        };
         let routes = configs.iter().zip(reach).map(|(config, reach)| {
             let known = named(&before, &config.name).or_else(|| named(&remembered, &config.name));
             Arc::new(match known {
                 Some(known) => known.succeeded_by(config, reach, self),
-                None => Route::new(config, reach, self.workers, self.clock),
+                None => begin.route(config, reach),
             })
         });
         let routes: Vec<_> = routes.collect();

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use haldane_decide::gate::VerdictKind;
 use haldane_decide::outcome::FailureReason;
-use haldane_decide::rollout::PhaseName;
+use haldane_decide::rollout::{Cause, PhaseName};
 use haldane_decide::status::Status;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
@@ -33,7 +33,8 @@ pub(crate) use exposition::Format;
 use table::{
     BUILD, CONNECTIONS, DURATION, FAILURES, Family, FamilyUnit, GATE_LIMIT, GATE_SAMPLES,
     GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY, IN_FLIGHT, PHASE, RATIO, RELOAD_SUCCEEDED_AT,
-    RELOAD_SUCCESSFUL, REQUESTS, ROLLBACK_TIME, ROLLBACKS, TTFB, WEIGHT,
+    RELOAD_SUCCESSFUL, REQUESTS, ROLLBACK_TIME, ROLLBACKS, STATE_OK, STATE_WRITE_FAILURES, TTFB,
+    WEIGHT,
 };
 
 /// All metrics of a process.
@@ -75,6 +76,9 @@ impl Collector for Scrape {
         addresses(&mut encoder, &routes)?;
         releases(&mut encoder, &routes, live)?;
 
+        if live.keeping.is_wanted() {
+            state(&mut encoder, &routes, live)?;
+        }
         let mut metric = Metric::open(&mut encoder, &CONNECTIONS)?;
         let open = live.connections.load(Ordering::Relaxed) as u64;
         metric.0.encode_gauge(&open)?;
@@ -239,6 +243,20 @@ fn releases(
         metric.histogram(&[("route", release.route)], &release.rollback_times)?;
     }
     Ok(())
+}
+
+/// How it is about what outlives the process.
+fn state(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>], live: &Live) -> fmt::Result {
+    let distrusted =
+        |route: &Arc<Route>| matches!(route.status(live).by, Some(Cause::StateDamaged { .. }));
+    let ok = live.keeping.error().is_none() && !routes.iter().any(distrusted);
+    let mut metric = Metric::open(encoder, &STATE_OK)?;
+    metric.0.encode_gauge(&u64::from(ok))?;
+    let mut metric = Metric::open(encoder, &STATE_WRITE_FAILURES)?;
+    let failures = live.keeping.failures();
+    metric
+        .0
+        .encode_counter::<NoLabelSet, _, u64>(&failures, None)
 }
 
 /// One version in its part, also one that was replaced.

@@ -4,6 +4,7 @@
 //! nobody raises the weight of a release that is no longer what they have seen.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use haldane_decide::rollout::{Command, Order, PhaseName};
 use haldane_decide::weight::Weight;
@@ -17,6 +18,9 @@ use super::problem::{Problem, quoted};
 use super::reply::{Reply, json};
 use super::view;
 use crate::live::{Live, Route};
+
+/// The reply to a command waits this long for its result to be safe on disk.
+const SAFE_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,18 +51,38 @@ pub(super) fn weight(body: &[u8]) -> Result<(Weight, Who), Problem> {
 }
 
 /// Gives a command to one route.
-pub(super) fn give(
+pub(super) async fn give(
     route: &Route,
     command: Command,
     who: Who,
     head: &Parts,
     live: &Live,
 ) -> Result<Reply, Problem> {
+    let changed = carry_out(route, command, who, head, live)?;
+    let mut view = view::changed_route(route, changed, live);
+    // Also where nothing changed: what is there already may not be safe yet.
+    let safe = live
+        .keeping
+        .is_safe(live.keeping.hand_in(live), SAFE_TIMEOUT)
+        .await;
+    if !safe {
+        complain(live);
+    }
+    view.persisted(safe);
+    view.into_reply()
+}
+
+/// True if anything changed.
+fn carry_out(
+    route: &Route,
+    command: Command,
+    who: Who,
+    head: &Parts,
+    live: &Live,
+) -> Result<bool, Problem> {
     if route.config.canary.is_none() {
         return match command {
-            Command::Rollback | Command::SetWeight(Weight::ZERO) => {
-                view::changed_route(route, false, live)
-            }
+            Command::Rollback | Command::SetWeight(Weight::ZERO) => Ok(false),
             Command::Retry | Command::SetWeight(_) => Err(Problem::conflict(
                 "the route has no canary",
                 "give the route a canary in the configuration",
@@ -73,14 +97,29 @@ pub(super) fn give(
         actor: who.actor,
         reason: who.reason,
     };
-    let changed = route.command(order, live)?;
-    view::changed_route(route, changed, live)
+    Ok(route.command(order, live)?)
+}
+
+/// Where state is kept, a command whose result may be lost is worth a line of its own.
+fn complain(live: &Live) {
+    if live.keeping.is_wanted() {
+        tracing::error!("a command was carried out, but its result is not safe on disk yet");
+    }
 }
 
 /// Takes every canary's traffic away.
-pub(super) fn rollback_all(who: &Who, live: &Live) -> Result<Reply, Problem> {
+pub(super) async fn rollback_all(who: &Who, live: &Live) -> Result<Reply, Problem> {
     let changed = live.rollback_all_by(who.actor.as_deref(), who.reason.as_deref());
-    json(&view::changed_routes(changed, live))
+    let mut view = view::changed_routes(changed, live);
+    let safe = live
+        .keeping
+        .is_safe(live.keeping.hand_in(live), SAFE_TIMEOUT)
+        .await;
+    if !safe {
+        complain(live);
+    }
+    view.persisted(safe);
+    json(&view)
 }
 
 fn raises(route: &Route, command: Command, live: &Live) -> bool {

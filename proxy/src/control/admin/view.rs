@@ -25,6 +25,7 @@ const SCHEMA: &str = "haldane.status/1";
 #[derive(Serialize)]
 pub(super) struct RoutesView {
     schema: &'static str,
+    state: StateView,
     routes: Vec<RouteView>,
     /// After a command, whether it changed anything.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,12 +34,26 @@ pub(super) struct RoutesView {
 
 /// One route on its own.
 #[derive(Serialize)]
-struct OneRouteView {
+pub(super) struct OneRouteView {
     schema: &'static str,
+    state: StateView,
     #[serde(flatten)]
     route: RouteView,
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<bool>,
+    #[serde(skip)]
+    tag: String,
+}
+
+/// What outlives the process, and what is wrong with that.
+#[derive(Serialize)]
+struct StateView {
+    /// Whether state is kept at all.
+    kept: bool,
+    /// Why the state of the process before could not be used.
+    damaged: Option<Arc<str>>,
+    /// Why the latest state is not on disk.
+    error: Option<Arc<str>>,
 }
 
 #[derive(Serialize)]
@@ -46,6 +61,8 @@ struct RouteView {
     route: Arc<str>,
     #[serde(flatten)]
     status: Status,
+    /// Whether every change is on disk.
+    persisted: bool,
     versions: VersionsView,
 }
 
@@ -89,6 +106,9 @@ pub(super) struct VerdictView {
 pub(super) struct EventsView {
     events: Vec<Event>,
     last: u64,
+    /// Every event up to this one is on disk; absent before the first write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persisted: Option<u64>,
 }
 
 /// Every route.
@@ -97,6 +117,7 @@ pub(super) fn routes(live: &Live) -> RoutesView {
     let routes = routes.iter().map(|route| RouteView::of(route, live));
     RoutesView {
         schema: SCHEMA,
+        state: StateView::of(live),
         routes: routes.collect(),
         changed: None,
     }
@@ -112,24 +133,55 @@ pub(super) fn changed_routes(changed: bool, live: &Live) -> RoutesView {
 
 /// One route, with its entity tag.
 pub(super) fn route(route: &Route, live: &Live) -> Result<Reply, Problem> {
-    one_route(route, None, live)
+    one_route(route, None, live).into_reply()
 }
 
 /// One route, after a command to it.
-pub(super) fn changed_route(route: &Route, changed: bool, live: &Live) -> Result<Reply, Problem> {
+pub(super) fn changed_route(route: &Route, changed: bool, live: &Live) -> OneRouteView {
     one_route(route, Some(changed), live)
 }
 
-fn one_route(route: &Route, changed: Option<bool>, live: &Live) -> Result<Reply, Problem> {
+fn one_route(route: &Route, changed: Option<bool>, live: &Live) -> OneRouteView {
     // The tag first: if the release changes in between, the tag is the older one,
     // and a command that relies on it is refused rather than misunderstood.
     let tag = entity_tag(route, live);
-    let view = OneRouteView {
+    OneRouteView {
         schema: SCHEMA,
+        state: StateView::of(live),
         route: RouteView::of(route, live),
         changed,
-    };
-    Ok(with(json(&view)?, ETAG, &tag))
+        tag,
+    }
+}
+
+impl OneRouteView {
+    /// Whether what a command left is on disk.
+    pub(super) fn persisted(&mut self, persisted: bool) {
+        self.route.persisted = persisted;
+    }
+
+    pub(super) fn into_reply(self) -> Result<Reply, Problem> {
+        Ok(with(json(&self)?, ETAG, &self.tag))
+    }
+}
+
+impl RoutesView {
+    /// Whether what a command to all has left is on disk.
+    pub(super) fn persisted(&mut self, persisted: bool) {
+        for route in &mut self.routes {
+            route.persisted = persisted;
+        }
+    }
+}
+
+impl StateView {
+    fn of(live: &Live) -> Self {
+        Self {
+            kept: live.keeping.is_wanted(),
+            damaged: live.keeping.damage().cloned(),
+            error: live.keeping.error(),
+        }
+    }
 }
 
 /// Changes whenever the release does, and never returns: by the start of the process
@@ -186,8 +238,10 @@ pub(super) fn verdict(route: &Route, live: &Live) -> VerdictView {
 pub(super) fn events(since: u64, live: &Live) -> EventsView {
     // Before the events: one that comes in between is then sent, not skipped.
     let last = live.events.last();
+    let persisted = live.keeping.covered();
     let events = live.events.since(since);
     EventsView {
+        persisted,
         last: events.last().map_or(last, |event| event.seq),
         events,
     }
@@ -198,6 +252,8 @@ impl RouteView {
         Self {
             route: Arc::clone(&route.config.name),
             status: route.status(live),
+            // After the status: what is safe then is what was read.
+            persisted: live.keeping.has_route(&route.config.name, live),
             versions: VersionsView {
                 stable: VersionView::of(route, Role::Stable, live),
                 canary: VersionView::of(route, Role::Canary, live),

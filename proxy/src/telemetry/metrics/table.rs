@@ -131,6 +131,18 @@ pub(super) const RELOAD_SUCCEEDED_AT: Family = Family {
     unit: FamilyUnit::Seconds,
     help: "When a configuration was last read that is in force, in seconds since 1970.",
 };
+pub(super) const STATE_OK: Family = Family {
+    name: "haldane_state_ok",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Whether state is on disk and could be read: 0 from a failed write to the next good one, and while a canary waits for retry because state was damaged.",
+};
+pub(super) const STATE_WRITE_FAILURES: Family = Family {
+    name: "haldane_state_write_failures_total",
+    kind: MetricType::Counter,
+    unit: FamilyUnit::None,
+    help: "Attempts to write the state that failed.",
+};
 pub(super) const BUILD: Family = Family {
     name: "haldane_build_info",
     kind: MetricType::Gauge,

@@ -1,0 +1,176 @@
+//! The thread that writes the state: a slow disk delays nothing but replies.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::{Directory, describe, read};
+use crate::clock::Micros;
+use crate::live::Live;
+use crate::live::keeping::{Found, Sheet};
+
+/// After a failure the next attempt comes after this long, then twice as long, …
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+
+/// … up to this. What is handed in meanwhile is tried at once.
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// A failure that goes on is repeated in the log this often.
+const REMINDER: Micros = 60_000_000;
+
+/// A running writer.
+pub(crate) struct Writer {
+    live: Arc<Live>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    /// Begins to keep the state in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system gives no thread.
+    pub(crate) fn start(directory: PathBuf, live: &Arc<Live>) -> io::Result<Self> {
+        let desk = Desk {
+            path: directory,
+            live: Arc::clone(live),
+            directory: None,
+            complained: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("state".to_owned())
+            .spawn(move || desk.work())?;
+        let live = Arc::clone(live);
+        Ok(Self { live, thread })
+    }
+
+    /// Writes the last state and ends, within `at_most`. A disk that does not answer is
+    /// left behind: the process ends anyway.
+    pub(crate) async fn finish(self, at_most: Duration) {
+        let keeping = &self.live.keeping;
+        let ticket = keeping.hand_in(&self.live);
+        keeping.close();
+        if !keeping.is_safe(ticket, at_most).await {
+            tracing::error!("the last state could not be kept");
+        }
+        let ended = async {
+            while !self.thread.is_finished() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if tokio::time::timeout(at_most, ended).await.is_ok() && self.thread.join().is_err() {
+            tracing::error!("the writer of the state panicked");
+        }
+    }
+}
+
+struct Desk {
+    path: PathBuf,
+    live: Arc<Live>,
+    /// Once it is ours.
+    directory: Option<Directory>,
+    /// When the last failure was logged, if nothing has succeeded since.
+    complained: Option<Micros>,
+}
+
+impl Desk {
+    fn work(mut self) {
+        let live = Arc::clone(&self.live);
+        let mut unwritten: Option<Sheet> = None;
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            let pause = unwritten.is_some().then_some(backoff);
+            unwritten = live.keeping.latest(pause).or(unwritten);
+            let is_over = live.keeping.is_closed();
+            let Some(sheet) = unwritten.take() else {
+                if is_over {
+                    return;
+                }
+                continue;
+            };
+            match self.write(sheet) {
+                Ok(written) => {
+                    if self.complained.take().is_some() {
+                        tracing::info!(directory = %self.path.display(), "state is kept again");
+                    }
+                    live.keeping.wrote(&written);
+                    backoff = BACKOFF_MIN;
+                }
+                Err((sheet, error)) => {
+                    self.complain(&error);
+                    live.keeping.failed(&sheet, error);
+                    unwritten = Some(sheet);
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                    if is_over {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes a state, or a later one if taking the directory over has made it stale.
+    fn write(&mut self, mut sheet: Sheet) -> Result<Sheet, (Sheet, Arc<str>)> {
+        let directory = match self.directory.take() {
+            Some(directory) => directory,
+            None => match self.take_over() {
+                Ok(directory) => {
+                    self.live.keeping.hand_in(&self.live);
+                    sheet = self
+                        .live
+                        .keeping
+                        .latest(Some(Duration::ZERO))
+                        .unwrap_or(sheet);
+                    directory
+                }
+                Err(error) => return Err((sheet, error)),
+            },
+        };
+        let result = directory.write(&sheet.book);
+        self.directory = Some(directory);
+        match result {
+            Ok(()) => Ok(sheet),
+            Err(error) => Err((sheet, describe(&self.path, &error))),
+        }
+    }
+
+    /// Takes the lock, and follows what was done under it since this process has read.
+    fn take_over(&self) -> Result<Directory, Arc<str>> {
+        let acquired = Directory::acquire(&self.path);
+        let Some(directory) = acquired.map_err(|error| describe(&self.path, &error))? else {
+            let path = self.path.display();
+            return Err(format!("another process keeps its state in {path}").into());
+        };
+        match read(&self.path) {
+            Found::Nothing => {}
+            Found::Whole(book) => {
+                self.live.follow(&book);
+                self.live.keeping.remember(book);
+            }
+            Found::Damaged(reason) => {
+                let aside = directory.set_aside(self.live.clock);
+                let aside = aside.map_err(|error| describe(&self.path, &error))?;
+                tracing::warn!(%reason, aside = %aside.display(), "the damaged state is kept aside");
+            }
+        }
+        Ok(directory)
+    }
+
+    fn complain(&mut self, error: &str) {
+        let now = self.live.clock.micros();
+        let due = self
+            .complained
+            .is_none_or(|last| now.saturating_sub(last) >= REMINDER);
+        if due {
+            self.complained = Some(now);
+            let failures = self.live.keeping.failures();
+            tracing::error!(
+                error,
+                failures,
+                "state is not kept: a restart would lose what changes now"
+            );
+        }
+    }
+}

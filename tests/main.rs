@@ -42,6 +42,8 @@ mod peers;
 mod proxy_protocol;
 /// Another configuration while the old one is in use: all or nothing, and nobody notices.
 mod reload;
+/// What was acknowledged is there after a crash, and a rolled-back canary stays so.
+mod restart;
 /// Which upstream connections are used again, and which requests are sent again.
 mod retry;
 /// A canary that fails loses its traffic with the failure that decides, and gets none back.

@@ -330,7 +330,8 @@ impl Route {
     /// A route like this one whose release stands elsewhere.
     fn standing_at(&self, from: &Standing, clock: Clock) -> Self {
         let reach = (self.tls.clone(), self.endpoints.clone());
-        let mut fresh = Self::new(&self.config, reach, self.shards.len(), clock);
+        let workers = (self.shards.len(), clock);
+        let mut fresh = Self::new(&self.config, reach, workers, Start::Fresh);
         let spec = ReleaseSpec {
             weight: self.config.weight,
             gates: self.config.gates.clone(),

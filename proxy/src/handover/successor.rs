@@ -169,6 +169,8 @@ impl Successor {
         // Before the standing is read: what happens in between is told again.
         let told = live.events.last();
         let routes = live.standing();
+        live.keeping.hand_in(live);
+        live.keeping.close();
         if let Err(error) = wire::write(&mut self.stream, &Message::Standing { routes }).await {
             tracing::error!(%error, "the next process is gone");
             return;

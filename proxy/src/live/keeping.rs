@@ -158,7 +158,7 @@ impl Keeping {
     }
 
     /// Hands the state of all releases in to be written. Returns a ticket to wait with;
-    /// `None` if nothing is kept.
+    /// `None` if nothing is kept, or by another process now.
     pub(crate) fn hand_in(&self, live: &Live) -> Option<u64> {
         if !self.wanted {
             return None;
@@ -166,6 +166,9 @@ impl Keeping {
         // Held while the releases are looked at: of two who hand in at the same time, the
         // one who looked last must also be the one who is written last.
         let mut desk = lock(&self.desk);
+        if desk.closed {
+            return None;
+        }
         // Before the releases: what happens in between is then in the state, and not claimed.
         let covers = live.events.last();
         let book = self.updated_book(live);
@@ -279,7 +282,8 @@ impl Keeping {
         }
     }
 
-    /// Nothing more is handed in.
+    /// Nothing more is handed in. What was is still written; then the directory is free
+    /// for another process.
     pub(crate) fn close(&self) {
         lock(&self.desk).closed = true;
         self.handed_in.notify_one();

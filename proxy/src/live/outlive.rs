@@ -98,7 +98,7 @@ impl Route {
 impl Live {
     /// Goes where another process has gone with the same canaries, as far as that is
     /// later, or less.
-    pub(crate) fn follow(&self, book: &Book) {
+    pub(crate) fn follow_kept(&self, book: &Book) {
         for route in self.routes().iter() {
             let Some(entry) = book.get(&*route.config.name) else {
                 continue;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use haldane_config::{RouteConfig, UpstreamAddress};
+use haldane_config::{RouteConfig, Version};
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::snapshot::{CanaryIdentity, Snapshot};
 use haldane_decide::split::Salt;
@@ -99,21 +99,5 @@ impl Live {
 
 /// Which canary a route has.
 fn identity(config: &RouteConfig) -> Option<CanaryIdentity> {
-    let canary = config.canary.as_ref()?;
-    let mut upstreams: Vec<String> = canary
-        .upstream
-        .iter()
-        .map(|address| match address {
-            UpstreamAddress::Tcp { host, port, tls } => {
-                let scheme = if *tls { "https" } else { "http" };
-                format!("{scheme}://{host}:{port}")
-            }
-            UpstreamAddress::Unix(path) => format!("unix:{}", path.display()),
-        })
-        .collect();
-    upstreams.sort();
-    Some(CanaryIdentity {
-        version: canary.name.to_string(),
-        upstreams,
-    })
+    config.canary.as_ref().map(Version::canary_identity)
 }

@@ -50,10 +50,13 @@ impl Writer {
     /// left behind: the process ends anyway.
     pub(crate) async fn finish(self, at_most: Duration) {
         let keeping = &self.live.keeping;
-        let ticket = keeping.hand_in(&self.live);
-        keeping.close();
-        if !keeping.is_safe(ticket, at_most).await {
-            tracing::error!("the last state could not be kept");
+        // Where another process has taken over, it is the one that writes.
+        if !keeping.is_closed() {
+            let ticket = keeping.hand_in(&self.live);
+            keeping.close();
+            if !keeping.is_safe(ticket, at_most).await {
+                tracing::error!("the last state could not be kept");
+            }
         }
         let ended = async {
             while !self.thread.is_finished() {
@@ -146,7 +149,7 @@ impl Desk {
         match read(&self.path) {
             Found::Nothing => {}
             Found::Whole(book) => {
-                self.live.follow(&book);
+                self.live.follow_kept(&book);
                 self.live.keeping.remember(book);
             }
             Found::Damaged(reason) => {

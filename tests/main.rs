@@ -64,3 +64,5 @@ mod timeouts;
 mod tls;
 /// The addresses of a version: which of them get requests, and when they are left alone.
 mod upstreams;
+/// Sessions after a switch of protocols, however it was asked for.
+mod websocket;

@@ -10,7 +10,7 @@ use crate::support::http2::{self, H2Client, request, wait};
 use crate::support::http2_upstream::{Call, H2Upstream};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::upstream::Upstream;
-use crate::support::wire::Broken;
+use crate::support::wire::{Broken, Framing};
 
 const FAILURES: &str = "haldane_request_failures_total";
 
@@ -205,6 +205,36 @@ fn an_upstream_that_resets_a_stream_within_a_body_resets_that_of_the_client() {
     ] {
         let seen = broken_off(&proxy, || tell.try_send(reason).expect("somebody waits"));
         assert_eq!(seen, Some(passed), "{reason:?}");
+    }
+}
+
+/// Where only chunks, a length, or the end of the connection tell.
+#[test]
+fn a_client_in_http1_sees_that_a_stream_broke_off() {
+    for fields in [&[][..], &[("content-length", "10")]] {
+        let upstream = H2Upstream::scripted(move |mut call: Call| async move {
+            let mut stream = call.begin(200, fields);
+            let sending = http2::send(&mut stream, Bytes::from_static(b"hello"), false);
+            sending.await.expect("is sent");
+            // The request is over once its client has read what there was.
+            std::future::pending::<()>().await;
+        });
+        let proxy = Setup::stable_at(&upstream.url()).upstreams_in_h2().start();
+        for version in ["1.1", "1.0"] {
+            let mut client = proxy.client();
+            client.send(format!("GET / HTTP/{version}\r\nHost: test\r\n\r\n"));
+            let (head, status) = client.response_head().expect("is answered");
+            assert_eq!(status, 200);
+            assert!(client.wire.has_more(PATIENCE));
+            upstream.log.die(upstream.log.connections() - 1);
+            let framing = head.framing().expect("is clear");
+            let (_, end) = client.wire.body(framing.unwrap_or(Framing::UntilClose));
+            assert!(
+                matches!(end, Err(Broken::Cut | Broken::Reset)),
+                "HTTP/{version} {fields:?}: {end:?}"
+            );
+        }
+        assert_eq!(proxy.metric(FAILURES, &["reason=\"truncated\""]), 2);
     }
 }
 

@@ -1,5 +1,7 @@
 //! HTTP/2 on both sides: what passes, what stops, and how streams end.
 
+/// Too much of what is allowed: ordinary cancellations harm nobody, floods their sender alone.
+mod floods;
 /// Nobody is sent more than is read, and nobody waits for others.
 mod flow;
 /// Connections end without a request being lost.

@@ -23,6 +23,8 @@ pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
 /// Of HEADERS.
 pub(crate) const END_STREAM: u8 = 1;
@@ -47,12 +49,20 @@ impl RawH2 {
     /// Sends a frame.
     #[track_caller]
     pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        assert!(
+            self.try_send(kind, flags, stream, payload),
+            "the connection is gone"
+        );
+    }
+
+    /// Sends a frame; false if the other end does not take it.
+    pub(crate) fn try_send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
         let [_, length @ ..] = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let mut bytes = length.to_vec();
         bytes.extend([kind, flags]);
         bytes.extend(stream.to_be_bytes());
         bytes.extend(payload);
-        assert!(self.wire.write(bytes), "the connection is gone");
+        self.wire.write(bytes)
     }
 
     /// Reads the next frame.

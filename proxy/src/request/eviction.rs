@@ -1,7 +1,7 @@
 //! Ends calls of a canary that has lost its traffic: a grace later, like sessions.
 
 use std::future::{Future, pending, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,14 +19,13 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) async fn outlast<F: Future>(
     exchange: &Exchange,
     is_call: bool,
-    going: F,
+    mut going: Pin<&mut F>,
 ) -> Option<F::Output> {
     if !is_call || exchange.routed.role == Role::Stable {
         return Some(going.await);
     }
-    let mut going = pin!(going);
     // Begins with its first poll: most calls are over before there is anything to see.
-    let mut evicted = pin!(evicted(exchange));
+    let mut evicted = Box::pin(evicted(exchange));
     poll_fn(|cx| {
         if let Poll::Ready(output) = going.as_mut().poll(cx) {
             return Poll::Ready(Some(output));

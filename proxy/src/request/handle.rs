@@ -1,5 +1,6 @@
 //! One request, start to end. **Read this first.**
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use haldane_decide::outcome::FailureReason;
@@ -54,7 +55,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
         role: routed.role,
     };
     let sending = outbound.send(session, &mut response);
-    let sent = eviction::outlast(&exchange, grpc::is_call(head), sending).await;
+    let sent = eviction::outlast(&exchange, grpc::is_call(head), pin!(sending)).await;
     let next = match sent.unwrap_or(Err(ProxyError::RolledBack)) {
         Ok(answer) => {
             let issued = if let Claim::Issued(draw) = claim {
@@ -130,7 +131,7 @@ impl Deliver<'_> {
             idle_body,
         };
         let relaying = relay.body(&mut body);
-        let ending = eviction::outlast(&self.exchange, call == Call::Grpc, relaying).await;
+        let ending = eviction::outlast(&self.exchange, call == Call::Grpc, pin!(relaying)).await;
         match ending.unwrap_or(Ending::Evicted) {
             Ending::Complete { at_once } => {
                 match call {
@@ -242,7 +243,8 @@ impl Deliver<'_> {
             is_websocket: switch.is_some_and(super::switch::Switch::is_websocket),
             exchange: self.exchange,
         };
-        tunnel.run(session, answer.connection).await
+        // Not every connection is to have room for what few will do.
+        Box::pin(tunnel.run(session, answer.connection)).await
     }
 
     /// Keeps a connection on which nothing is left of this exchange.

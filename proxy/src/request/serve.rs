@@ -99,7 +99,7 @@ pub(crate) async fn serve(
             watch,
             origin,
         };
-        return http2::serve(arrival).await;
+        return Box::pin(http2::serve(arrival)).await;
     }
     let session = Session {
         client: Peer::H1(Wire::new(transport, Rc::clone(&worker.buffers))),
@@ -108,7 +108,7 @@ pub(crate) async fn serve(
         origin,
     };
     if let Some(arrival) = http1::serve(session).await {
-        http2::serve(arrival).await;
+        Box::pin(http2::serve(arrival)).await;
     }
 }
 

@@ -21,7 +21,8 @@ pub(crate) async fn shake_hands(
     let Some(tls) = tls else {
         return Some(Transport::Plain(socket));
     };
-    let handshake = TlsAcceptor::from(tls).accept(socket);
+    // An idle connection is not to keep the room that only this needs.
+    let handshake = Box::pin(TlsAcceptor::from(tls).accept(socket));
     let stream = watch.within(Party::Client, timeout, handshake).await?;
     stream
         .ok()

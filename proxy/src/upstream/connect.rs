@@ -122,7 +122,8 @@ impl Upstream {
     ) -> Result<Opened, ConnectError> {
         let lease = Lease::new(address);
         let now = watch.now();
-        let opening = async {
+        // Most requests find a connection: those that do not pay for this one's memory.
+        let opening = Box::pin(async {
             match self.manner.protocol {
                 UpstreamProtocol::Http1 => {
                     let transport = self.open(address).await?;
@@ -130,7 +131,7 @@ impl Upstream {
                 }
                 UpstreamProtocol::H2 => self.share(address, lease, now).await,
             }
-        };
+        });
         let opened = watch.within(Party::Upstream, timeout, opening).await;
         opened.unwrap_or(Err(ConnectError::TimedOut))
     }

@@ -70,6 +70,8 @@ pub(crate) struct Keeping {
     /// Nobody asked for it otherwise.
     wanted: bool,
     damage: Option<Arc<str>>,
+    /// As it was found.
+    found: Book,
     book: Mutex<Book>,
     desk: Mutex<Desk>,
     handed_in: Condvar,
@@ -119,6 +121,7 @@ impl Keeping {
         Self {
             wanted,
             damage,
+            found: book.clone(),
             book: Mutex::new(book),
             desk: Mutex::default(),
             handed_in: Condvar::new(),
@@ -272,6 +275,13 @@ impl Keeping {
             progress.tried = progress.tried.max(sheet.ticket);
             progress.error = Some(error);
         });
+    }
+
+    /// What of this another process has written since this one has read. The rest is
+    /// where this one began: what it has done since is later.
+    pub(crate) fn news(&self, mut now: Book) -> Book {
+        now.retain(|name, entry| self.found.get(name) != Some(entry));
+        now
     }
 
     /// What another process kept in the meantime, of routes that are not here.

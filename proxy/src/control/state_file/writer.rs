@@ -149,8 +149,9 @@ impl Desk {
         match read(&self.path) {
             Found::Nothing => {}
             Found::Whole(book) => {
-                self.live.follow_kept(&book);
-                self.live.keeping.remember(book);
+                let news = self.live.keeping.news(book);
+                self.live.follow_kept(&news);
+                self.live.keeping.remember(news);
             }
             Found::Damaged(reason) => {
                 let aside = directory.set_aside(self.live.clock);

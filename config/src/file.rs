@@ -134,6 +134,23 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A number from 0 to 1.
+    pub(crate) fn fraction(&self, report: &mut Report) -> Option<f64> {
+        let expected = "a number from 0 to 1, such as 0.01";
+        let written = match self.raw {
+            DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
+            DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
+            _ => return self.reject_type(report, expected),
+        };
+        match written {
+            Some(number) if (0.0..=1.0).contains(&number) => Some(number),
+            _ => {
+                let finding = Finding::new(format!("{} is out of range", self.describe()));
+                self.reject(report, finding.allowed(format!("expected {expected}")))
+            }
+        }
+    }
+
     /// `true` or `false`.
     pub(crate) fn boolean(&self, report: &mut Report) -> Option<bool> {
         match self.raw {

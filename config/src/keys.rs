@@ -34,7 +34,11 @@ tables! {
     OPS = "ops": ["listen"], reserved ["tls"];
     LISTEN = "listen": ["address", "tls", "proxy_protocol"], reserved [];
     TLS = "tls.name": ["cert", "key", "client_ca"], reserved [];
-    LOG = "log": ["format"], reserved ["access"];
+    LOG = "log":
+        ["format",
+         "access"],
+        reserved [];
+    ACCESS = "log.access": ["format", "output", "sample", "always"], reserved [];
     ROUTE = "route":
         ["name", "match", "stable", "canary", "upstream_protocol", "grpc_failures",
          "timeouts", "ejection", "health", "weight", "expose_version", "sticky", "gate"],

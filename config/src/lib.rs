@@ -51,8 +51,8 @@ pub use overrides::Overrides;
 pub use resolve::{Loaded, load};
 pub use source::{SOURCE_BYTES_MAX, Source};
 pub use types::{
-    Admin, AdminAddress, ClientTls, Config, Drain, Ejection, Force, GrpcStatuses, HealthCheck,
-    KeySource, Limits, Listen, Log, LogFormat, Networks, OnMissing, Pair, PathMatch, RouteConfig,
-    RouteMatch, SaltSource, Secret, ServerTls, Sticky, Timeouts, UpstreamAddress, UpstreamProtocol,
-    Version,
+    AccessAlways, AccessFormat, AccessOutput, AccessSpec, Admin, AdminAddress, ClientTls, Config,
+    Drain, Ejection, Force, GrpcStatuses, HealthCheck, KeySource, Limits, Listen, Log, LogFormat,
+    Networks, OnMissing, Pair, PathMatch, RouteConfig, RouteMatch, SaltSource, Secret, ServerTls,
+    Sticky, Timeouts, UpstreamAddress, UpstreamProtocol, Version,
 };

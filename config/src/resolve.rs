@@ -13,13 +13,15 @@ use crate::keys;
 use crate::overrides::Overrides;
 use crate::report::{Finding, Origins, Report};
 use crate::source::{SOURCE_BYTES_MAX, Source, read_at_most, too_large};
-use crate::types::{Admin, AdminAddress, Config, Drain, Limits, Log, LogFormat, Secret};
+use crate::types::{Admin, AdminAddress, Config, Drain, Limits, Secret};
 use crate::unit::{self, DURATION, SIZE};
 
+mod access;
 mod address;
 mod gate;
 mod health;
 mod listeners;
+mod log;
 mod names;
 mod protocol;
 mod route;
@@ -119,7 +121,7 @@ fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
     let limits = section(root, report, (&keys::LIMITS, limits));
     let admin = section(root, report, (&keys::ADMIN, admin));
     let ops = section(root, report, (&keys::OPS, ops));
-    let log = section(root, report, (&keys::LOG, log));
+    let log = section(root, report, (&keys::LOG, log::log));
     let state_dir = root.read(report, "state_dir", None, |value, report| {
         state::path(value, report).map(Some)
     });
@@ -348,21 +350,6 @@ fn ops(table: Option<&Table<'_>>, report: &mut Report) -> Option<Option<Listener
     };
     let value = table.require(report, "listen", "\"0.0.0.0:7412\"")?;
     admin_address(&value, report).map(Some)
-}
-
-fn log(table: Option<&Table<'_>>, report: &mut Report) -> Option<Log> {
-    let choices = [
-        ("auto", LogFormat::Auto),
-        ("json", LogFormat::Json),
-        ("text", LogFormat::Text),
-    ];
-    let format = read(
-        table,
-        report,
-        ("format", LogFormat::Auto),
-        |value, report| value.choice(report, &choices),
-    );
-    Some(Log { format: format? })
 }
 
 /// Reads a duration from `least` to `most`.

@@ -164,11 +164,53 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Diagnostics.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What haldane says about itself and about requests.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Log {
-    /// The form of a line.
+    /// The form of a line of diagnostics.
     pub format: LogFormat,
+    /// The access log, if there is one.
+    pub access: Option<AccessSpec>,
+}
+
+/// The access log: which requests are logged, how, and where to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessSpec {
+    /// The form of a line.
+    pub format: AccessFormat,
+    /// Where the lines go.
+    pub output: AccessOutput,
+    /// Which share of the requests is logged, from 0 to 1.
+    pub sample: f64,
+    /// Which requests are logged whatever the share.
+    pub always: AccessAlways,
+}
+
+/// The form of a line of the access log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AccessFormat {
+    /// Apache's combined format with role and version at the end.
+    Combined,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AccessOutput {
+    /// To the end of this file.
+    File(PathBuf),
+    /// To the standard output of the process.
+    Stdout,
+}
+
+/// Requests that are logged whatever the share.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct AccessAlways {
+    /// Those that were routed to the canary.
+    pub canary: bool,
+    /// Those that their version failed, or that got a status of 500 or above.
+    pub error: bool,
 }
 
 /// The form of a log line.

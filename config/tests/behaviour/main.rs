@@ -6,6 +6,7 @@
     reason = "in the helpers of a test, that is how it fails"
 )]
 
+mod access;
 mod diagnostics;
 mod difference;
 mod examples;

@@ -90,10 +90,6 @@ const TOP_LEVEL: &[(&str, &str)] = &[
     ("ops = {}", "ops.listen: `listen` is missing"),
     (r#"log.format = "JSON""#, r#"did you mean "json"?"#),
     (
-        "log.access = {}",
-        "this version does not have `access` in `log` yet",
-    ),
-    (
         "tls = 1",
         "tls: wrong type: found the number 1 (expected tables, such as `[tls.edge]`)",
     ),

@@ -26,6 +26,7 @@ use crate::handover::successor::{Beside, Estate};
 use crate::inherited::Inherited;
 use crate::listeners::Listener;
 use crate::live::Live;
+use crate::live::settings::Settings;
 use crate::notify_socket;
 use crate::origin::Origin;
 use crate::sockets::Sockets;
@@ -53,6 +54,8 @@ pub struct App {
 /// Why haldane cannot start.
 #[derive(Debug)]
 pub enum StartError {
+    /// The access log cannot be written.
+    Access(io::Error),
     /// The process before does not hand over.
     HandOver(PathBuf, io::Error),
     /// An address cannot be listened on.
@@ -66,6 +69,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Access(error) => error.fmt(f),
             Self::HandOver(path, error) => {
                 write!(f, "cannot take over by {}: {error}", path.display())
             }
@@ -79,7 +83,10 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::HandOver(_, error) | Self::Listen(_, error) | Self::Runtime(error) => Some(error),
+            Self::Access(error)
+            | Self::HandOver(_, error)
+            | Self::Listen(_, error)
+            | Self::Runtime(error) => Some(error),
             Self::Tls(error) => Some(error),
         }
     }
@@ -122,6 +129,10 @@ impl App {
         if let Some(reason) = live.keeping.damage() {
             tracing::error!(%reason, "state damaged: every canary begins without traffic");
         }
+        let access = live
+            .open_access(&config)
+            .map_err(|error| StartError::Access(error.into()))?;
+        live.settings.store(Arc::new(Settings::of(&config, access)));
         let data_addrs = sockets.data.iter().map(|data| data.address).collect();
         Ok(Self {
             config,
@@ -244,6 +255,10 @@ impl App {
         let stopped = stop(&stage, &mut all_ended, threads).await;
         if let Some(writer) = writer {
             writer.finish(STATE_TIMEOUT).await;
+        }
+        let settings = self.live.settings.load_full();
+        if let Some(access) = &settings.access {
+            access.close().await;
         }
         stopped
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use haldane_config::{AdminAddress, Diagnostics, Loaded, Overrides, Source, load};
 
+use crate::telemetry::access::AccessError;
 use crate::tls::{Tls, TlsError};
 
 /// A file, if there is one, and what is laid over it.
@@ -31,6 +32,8 @@ pub(crate) struct Fingerprint(u64);
 /// Why a configuration cannot be put in force.
 #[derive(Debug)]
 pub(crate) enum Refusal {
+    /// The access log cannot be written.
+    Access(AccessError),
     /// It breaks rules.
     Configuration(Diagnostics),
     /// An address cannot be listened on.
@@ -46,6 +49,7 @@ pub(crate) enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Access(error) => error.fmt(f),
             Self::Configuration(diagnostics) => diagnostics.fmt(f),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::NoFile => f.write_str("there is no configuration file, only flags"),

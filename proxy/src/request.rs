@@ -8,7 +8,7 @@
 //! outcome ([`exchange`]), sends it with a rewritten head ([`send`], [`forward`], and
 //! [`http1_head`] or [`http2_head`]) and streams both bodies ([`relay`], [`pump`]) or,
 //! after a [`switch`] of protocols, a [`tunnel`]. Calls of a version that has lost its
-//! traffic end by [`eviction`]. What goes wrong is an [`error`], and only [`reject`] turns
+//! traffic end by [`eviction`]. [`notes`] are made for the access log. What goes wrong is an [`error`], and only [`reject`] turns
 //! one into a response.
 
 pub(crate) mod accept;
@@ -24,6 +24,7 @@ pub(crate) mod http1_head;
 pub(crate) mod http2;
 pub(crate) mod http2_head;
 pub(crate) mod inbound;
+pub(crate) mod notes;
 pub(crate) mod proxy_protocol;
 pub(crate) mod pump;
 pub(crate) mod reject;

@@ -1,4 +1,5 @@
 //! Logs and metrics.
 
+pub(crate) mod access;
 pub(crate) mod log;
 pub(crate) mod metrics;

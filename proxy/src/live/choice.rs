@@ -99,6 +99,16 @@ impl<'a> Claim<'a> {
             Self::Random(draw) => Some(SplitKey::from_random(*draw)),
         }
     }
+
+    /// The salted key, if the client keeps it: what is split by chance has none.
+    pub(crate) fn lasting_key(&self, salt: Salt) -> Option<u64> {
+        match self {
+            Self::Random(_) => None,
+            Self::Forced(_) | Self::Issued(_) | Self::Key(..) | Self::Unkeyed => {
+                self.split_key(salt).map(SplitKey::to_bits)
+            }
+        }
+    }
 }
 
 /// The value of a cookie in a `Cookie` field (RFC 6265 §4.2.1).

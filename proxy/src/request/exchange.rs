@@ -5,6 +5,7 @@ use std::rc::Rc;
 use haldane_decide::outcome::{Evidence, FailureReason, Outcome};
 use haldane_decide::role::Role;
 
+use super::notes::Notes;
 use crate::clock::Micros;
 use crate::live::shard::{FAILURE_STATUS, RoleShard};
 use crate::live::weight::Routed;
@@ -19,6 +20,7 @@ pub(crate) struct Exchange {
     pub(super) worker: Rc<Worker>,
     pub(super) local: Rc<LocalRoute>,
     pub(super) routed: Routed,
+    notes: Notes,
     started: Micros,
     ttfb: Micros,
     status: u16,
@@ -58,11 +60,17 @@ impl Exchange {
         local: &Rc<LocalRoute>,
         routed: Routed,
         started: Micros,
+        notes: &Notes,
     ) -> Self {
+        notes.note(|facts| {
+            facts.started = started;
+            facts.sent = Some((Rc::clone(local), routed));
+        });
         Self {
             worker: Rc::clone(worker),
             local: Rc::clone(local),
             routed,
+            notes: notes.clone(),
             started,
             ttfb: 0,
             status: 0,
@@ -78,6 +86,10 @@ impl Exchange {
         self.worker.deadlines.advance(now);
         self.ttfb = now.saturating_sub(self.started);
         self.status = status;
+        self.notes.note(|facts| {
+            facts.ttfb = Some(self.ttfb);
+            facts.status = Some(status);
+        });
         match call {
             Call::Http | Call::Session => self.shard().head(status, self.ttfb),
             Call::Grpc => {
@@ -98,6 +110,7 @@ impl Exchange {
             self.worker.clock.micros()
         };
         let duration = now.saturating_sub(self.started);
+        self.note_end(now);
         self.shard().complete(self.status, duration);
         if !self.reported {
             self.succeed(duration, now);
@@ -109,6 +122,8 @@ impl Exchange {
         let now = self.worker.clock.micros();
         let duration = now.saturating_sub(self.started);
         self.awaits_grpc = false;
+        self.note_end(now);
+        self.notes.note(|facts| facts.grpc_status = status);
         self.shard().grpc_end(status);
         self.shard().complete(self.status, duration);
         let failures = self.local.route.config.grpc_failures;
@@ -135,6 +150,7 @@ impl Exchange {
     /// haldane has ended a call with this status, which says nothing about the version.
     pub(crate) fn evict(&mut self, status: u32) {
         self.awaits_grpc = false;
+        self.notes.note(|facts| facts.grpc_status = Some(status));
         self.shard().grpc_end(Some(status));
     }
 
@@ -155,6 +171,14 @@ impl Exchange {
         } else {
             Standing::Wanted
         }
+    }
+
+    /// Every byte of the answer has come.
+    fn note_end(&self, now: Micros) {
+        self.notes.note(|facts| {
+            facts.complete = true;
+            facts.ended = Some(now);
+        });
     }
 
     fn succeed(&mut self, duration: Micros, now: Micros) {
@@ -178,6 +202,7 @@ impl Exchange {
         if std::mem::replace(&mut self.reported, true) {
             return;
         }
+        self.notes.note(|facts| facts.reason = Some(reason));
         self.shard().failed_by(reason);
         if self.is_current() {
             self.shard().failure();
@@ -212,6 +237,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if self.awaits_grpc {
             let status = (!self.reported).then_some(GRPC_CANCELLED);
+            self.notes.note(|facts| facts.grpc_status = status);
             self.shard().grpc_end(status);
         }
         self.shard().finish();

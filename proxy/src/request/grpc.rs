@@ -43,6 +43,11 @@ pub(crate) fn is_call(request: &Head) -> bool {
 /// The status of a call whose answer is complete; `None` if it has none that is a number.
 pub(crate) fn status(head: &Head, body: &Pump) -> Option<u32> {
     let text = body.trailer(STATUS).or_else(|| head.value_of(STATUS))?;
+    number(text)
+}
+
+/// What a status says.
+pub(crate) fn number(text: &[u8]) -> Option<u32> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 

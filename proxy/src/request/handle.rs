@@ -1,14 +1,17 @@
 //! One request, start to end. **Read this first.**
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 
 use haldane_decide::outcome::FailureReason;
+use haldane_decide::weight::Weight;
 
 use super::error::{ProxyError, Side};
 use super::exchange::{Call, Exchange};
 use super::forward::{Delivery, Envelope};
 use super::inbound::{Inbound, wants_keep_alive};
+use super::notes::Line;
 use super::pump::{Pump, Tail};
 use super::relay::{Ending, Relay};
 use super::send::{Answer, Outbound};
@@ -24,11 +27,13 @@ use crate::upstream::{Connection, Upstream};
 
 /// The life of one request. Cannot fail: an error is a response too.
 pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
+    let worker = Rc::clone(&session.worker);
+    let settings = worker.settings();
+    let line = Line::open(session, &settings, Some(head));
     let inbound = match Inbound::check(head) {
         Ok(inbound) => inbound,
         Err(error) => return reject::respond(session, &error, None).await,
     };
-    let worker = Rc::clone(&session.worker);
     let table = worker.table();
     let Some(local) = table.find(inbound.host, inbound.path()) else {
         return reject::respond(session, &ProxyError::NoRoute, Some(&inbound)).await;
@@ -36,17 +41,22 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
 
     let started = worker.clock.micros();
     worker.deadlines.advance(started);
-    let settings = worker.settings();
     let facts = RequestFacts {
         head,
         peer: session.origin.peer,
         trusted_proxies: &settings.trusted_proxies,
     };
     let claim = Claim::read(&local.route.config.sticky, &facts, fastrand::u64(..));
-    let routed = local
-        .route
-        .pick(worker.id, |salt, setting| claim.role(salt, setting.weight));
-    let mut exchange = Exchange::begin(&worker, local, routed, started);
+    let weight = Cell::new(Weight::ZERO);
+    let routed = local.route.pick(worker.id, |salt, setting| {
+        weight.set(setting.weight);
+        claim.role(salt, setting.weight)
+    });
+    let mut exchange = Exchange::begin(&worker, local, routed, started, &session.notes);
+    session.notes.note(|facts| {
+        facts.weight = weight.get();
+        facts.key = claim.lasting_key(local.route.salt(routed.generation));
+    });
 
     let mut response = worker.take_head();
     let outbound = Outbound {
@@ -66,6 +76,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
             let delivery = Deliver {
                 outbound: &outbound,
                 exchange,
+                _line: line,
                 response: &response,
                 issued,
             };
@@ -91,6 +102,8 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
 struct Deliver<'a> {
     outbound: &'a Outbound<'a>,
     exchange: Exchange,
+    /// Goes after the exchange, and before the client is waited for.
+    _line: Option<Line<'a>>,
     response: &'a Head,
     /// The split key that the client is given.
     issued: Option<u64>,
@@ -132,6 +145,7 @@ impl Deliver<'_> {
         };
         let relaying = relay.body(&mut body);
         let ending = eviction::outlast(&self.exchange, call == Call::Grpc, pin!(relaying)).await;
+        session.notes.bytes(upload.pump.moved, body.moved);
         match ending.unwrap_or(Ending::Evicted) {
             Ending::Complete { at_once } => {
                 match call {
@@ -238,6 +252,11 @@ impl Deliver<'_> {
         if session.respond(self.response, &envelope, switch).is_err() {
             return Next::Drop;
         }
+        let status = match session.client {
+            Peer::H1(_) => 101,
+            Peer::H2(_) => 200,
+        };
+        session.notes.note(|facts| facts.status = Some(status));
         let tunnel = tunnel::Tunnel {
             timeouts: self.outbound.local.route.config.timeouts,
             is_websocket: switch.is_some_and(super::switch::Switch::is_websocket),

@@ -43,7 +43,7 @@ pub(crate) async fn serve(mut session: Session) -> Option<Arrival> {
             }
             Err(End::Quiet) => return None,
             Err(End::Http2) => return session.into_arrival(),
-            Err(End::Wrong(error)) => reject::respond(&mut session, &error.into(), None).await,
+            Err(End::Wrong(error)) => reject::refuse(&mut session, &error.into()).await,
         };
         is_new = false;
         let Peer::H1(wire) = &mut session.client else {

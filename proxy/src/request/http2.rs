@@ -11,6 +11,7 @@ use h2::{Reason, RecvStream};
 use http::Request;
 
 use super::error::ClientError;
+use super::notes::Notes;
 use super::serve::{Arrival, LINGER, Next, Origin, Session};
 use super::{handle, reject};
 use crate::deadline::{Guard, Party};
@@ -158,12 +159,13 @@ async fn serve_stream(
         client: Peer::H2(Stream::accepted(body, respond)),
         origin: Rc::clone(origin),
         worker,
+        notes: Notes::default(),
     };
     let next = match read {
         Ok(()) => handle::handle(&mut session, &head).await,
         Err(error) => {
             let error = ClientError::from(error).into();
-            reject::respond(&mut session, &error, None).await
+            reject::refuse(&mut session, &error).await
         }
     };
     session.worker.give_head(head);

@@ -8,6 +8,7 @@ use super::error::ProxyError;
 use super::fields::Fields;
 use super::http1_head::write_connection;
 use super::inbound::Inbound;
+use super::notes::{Line, Notes};
 use super::serve::{Next, Session};
 use super::{grpc, http2_head};
 use crate::h1::body::Framing;
@@ -16,6 +17,15 @@ use crate::peer::Peer;
 
 /// A client gets this long to take an error.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers what could not be read as a request.
+pub(crate) async fn refuse(session: &mut Session, error: &ProxyError) -> Next {
+    let settings = session.worker.settings();
+    let line = Line::open(session, &settings, None);
+    let next = respond(session, error, None).await;
+    drop(line);
+    next
+}
 
 /// Answers for haldane. `request` is given if nothing of it is left to be read that
 /// could be taken for the next one; otherwise the connection is closed.
@@ -34,6 +44,9 @@ pub(crate) async fn respond(
         without_body: request.is_some_and(|request| request.head.method() == b"HEAD"),
         date: &session.worker.date(),
     };
+    let is_call = matches!(session.client, Peer::H2(_))
+        && request.is_some_and(|request| grpc::is_call(request.head));
+    answer.note(&session.notes, is_call);
     let keep_alive = request
         .is_some_and(|request| request.keep_alive && request.framing == Framing::Empty)
         && !session.worker.lets_clients_go();
@@ -43,14 +56,16 @@ pub(crate) async fn respond(
             answer.write(wire.output(), keep_alive, to_http11);
         }
         Peer::H2(stream) => {
-            if request.is_some_and(|request| grpc::is_call(request.head)) {
+            if is_call {
                 answer.end_call(stream);
             } else {
                 answer.send(stream);
             }
         }
     }
-    match session.flush(FLUSH_TIMEOUT).await {
+    let flushed = session.flush(FLUSH_TIMEOUT).await;
+    session.notes.note(|facts| facts.complete = flushed.is_ok());
+    match flushed {
         Ok(()) if keep_alive => Next::Request,
         Ok(()) => Next::Linger,
         Err(_) => Next::Drop,
@@ -67,6 +82,21 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
+    fn note(&self, notes: &Notes, is_call: bool) {
+        notes.note(|facts| {
+            facts.code = Some(self.code);
+            if is_call {
+                facts.status = Some(200);
+                facts.grpc_status = grpc::number(grpc::status_for(self.status));
+            } else {
+                facts.status = Some(self.status);
+                if !self.without_body {
+                    facts.response_bytes = self.sentence.len() as u64 + 1;
+                }
+            }
+        });
+    }
+
     fn fields<F: Fields>(&self, out: &mut F) {
         let mut digits = itoa::Buffer::new();
         out.add(b"content-type", b"text/plain; charset=utf-8");

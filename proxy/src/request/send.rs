@@ -125,6 +125,7 @@ impl Outbound<'_> {
                 if let Some(doing) = doing_of_address(failure, &connection) {
                     upstream.tell(&connection, Err(doing), session.watch.now());
                 }
+                session.notes.bytes(upload.pump.moved, 0);
                 let failure = self.failure(failure, &connection, untouched);
                 connection.give_up(session.client.reason());
                 return Err(failure);

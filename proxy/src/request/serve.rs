@@ -14,6 +14,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
 use super::forward::{Delivery, Envelope, peer_text};
+use super::notes::Notes;
 use super::switch::Switch;
 use super::{http1, http1_head, http2, http2_head, tls};
 use crate::deadline::{Guard, Party};
@@ -33,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) client: Peer,
     pub(crate) watch: Guard,
     pub(crate) origin: Rc<Origin>,
+    /// What the access log wants to know of the request under way.
+    pub(crate) notes: Notes,
 }
 
 /// Where a connection comes from; the same for all its requests.
@@ -106,6 +109,7 @@ pub(crate) async fn serve(
         worker,
         watch,
         origin,
+        notes: Notes::default(),
     };
     if let Some(arrival) = http1::serve(session).await {
         Box::pin(http2::serve(arrival)).await;

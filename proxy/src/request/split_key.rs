@@ -37,7 +37,7 @@ impl Facts for RequestFacts<'_> {
 
 /// Who sent the request: the last address in `X-Forwarded-For` that is not a
 /// trusted proxy, if the peer is one; what an untrusted hop wrote is not looked at.
-fn client_address(head: &Head, peer: IpAddr, trusted: &Networks) -> IpAddr {
+pub(crate) fn client_address(head: &Head, peer: IpAddr, trusted: &Networks) -> IpAddr {
     let peer = peer.to_canonical();
     if trusted.0.is_empty() || !trusted.contains(peer) {
         return peer;

@@ -88,6 +88,9 @@ impl Tunnel {
             End::Broken => self.exchange.fail(FailureReason::Truncated),
             End::Abandoned | End::Evicted => {}
         }
+        session.notes.bytes(flow.up.moved, flow.down.moved);
+        let whole = matches!(end, End::Complete | End::Idle);
+        session.notes.note(|facts| facts.complete = whole);
         drop(self.exchange);
         match end {
             End::Complete => {}

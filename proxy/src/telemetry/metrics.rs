@@ -31,10 +31,10 @@ mod table;
 use buckets::{Buckets, ROLLBACK_BOUNDS, Scratch, Times};
 pub(crate) use exposition::Format;
 use table::{
-    BUILD, CONNECTIONS, DURATION, FAILURES, Family, FamilyUnit, GATE_LIMIT, GATE_SAMPLES,
-    GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY, IN_FLIGHT, PHASE, RATIO, RELOAD_SUCCEEDED_AT,
-    RELOAD_SUCCESSFUL, REQUESTS, ROLLBACK_TIME, ROLLBACKS, STATE_OK, STATE_WRITE_FAILURES, TTFB,
-    WEIGHT,
+    ACCESS_DROPPED, BUILD, CONNECTIONS, DURATION, FAILURES, Family, FamilyUnit, GATE_LIMIT,
+    GATE_SAMPLES, GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY, IN_FLIGHT, PHASE, RATIO,
+    RELOAD_SUCCEEDED_AT, RELOAD_SUCCESSFUL, REQUESTS, ROLLBACK_TIME, ROLLBACKS, STATE_OK,
+    STATE_WRITE_FAILURES, TTFB, WEIGHT,
 };
 
 /// All metrics of a process.
@@ -82,6 +82,11 @@ impl Collector for Scrape {
         let mut metric = Metric::open(&mut encoder, &CONNECTIONS)?;
         let open = live.connections.load(Ordering::Relaxed) as u64;
         metric.0.encode_gauge(&open)?;
+        let mut metric = Metric::open(&mut encoder, &ACCESS_DROPPED)?;
+        let dropped = live.access_dropped.load(Ordering::Relaxed);
+        metric
+            .0
+            .encode_counter::<NoLabelSet, _, u64>(&dropped, None)?;
         let mut metric = Metric::open(&mut encoder, &RELOAD_SUCCESSFUL)?;
         let successful = u64::from(live.reloads.is_successful());
         metric.0.encode_gauge(&successful)?;

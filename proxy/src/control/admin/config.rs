@@ -172,6 +172,7 @@ fn refused(refusal: &Refusal) -> Problem {
             diagnostics.0.iter().map(DiagnosticView::of).collect()
         }
         Refusal::Listen(..) => vec![DiagnosticView::whole("listen", refusal.to_string())],
+        Refusal::Access(_) => vec![DiagnosticView::whole("log", refusal.to_string())],
         Refusal::Tls(_) => vec![DiagnosticView::whole("tls", refusal.to_string())],
     };
     let first = refusal.to_string();

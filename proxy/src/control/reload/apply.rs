@@ -23,7 +23,8 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// If an address cannot be listened on. Then nothing has changed.
+    /// If an address cannot be listened on, or the access log not be written. Then
+    /// nothing has changed.
     pub(super) fn apply(
         &mut self,
         config: Config,
@@ -47,6 +48,7 @@ impl Running {
             }
         }
         let exchange = self.surfaces.prepare(&config, &own)?;
+        let access = live.open_access(&config).map_err(Refusal::Access)?;
 
         // From here on nothing fails, and nothing waits.
         notify_socket::reloading();
@@ -61,7 +63,7 @@ impl Running {
                 old.release();
             }
         }
-        live.settings.store(Arc::new(Settings::of(&config)));
+        live.settings.store(Arc::new(Settings::of(&config, access)));
         live.dns_refresh
             .store(micros(config.dns_refresh), Ordering::Relaxed);
         live.adopt_routes(&config.routes, &tls.versions, endpoints);

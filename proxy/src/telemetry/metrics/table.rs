@@ -119,6 +119,12 @@ pub(super) const CONNECTIONS: Family = Family {
     unit: FamilyUnit::None,
     help: "Client connections that are open.",
 };
+pub(super) const ACCESS_DROPPED: Family = Family {
+    name: "haldane_access_log_dropped_total",
+    kind: MetricType::Counter,
+    unit: FamilyUnit::None,
+    help: "Lines that the access log has lost: they could not be written, or not in time.",
+};
 pub(super) const RELOAD_SUCCESSFUL: Family = Family {
     name: "haldane_config_last_reload_successful",
     kind: MetricType::Gauge,

@@ -395,3 +395,15 @@ fn a_request_that_no_route_takes_leaves_the_connection_usable() {
     }
     assert_eq!(upstream.log.len(), 2);
 }
+
+#[test]
+fn a_trace_passes_as_it_is() {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let state = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE";
+    let lines = format!("Traceparent: {trace}\r\ntracestate: {state}\r\ntracestate: b=2\r\n");
+    let head = passed_up(STRANGERS, lines);
+    has_exactly(
+        &head,
+        &[("traceparent", &[trace]), ("tracestate", &[state, "b=2"])],
+    );
+}

@@ -8,6 +8,8 @@
     reason = "in the helpers of a test, that is how it fails"
 )]
 
+/// The access log: one line for each request, whatever became of it, and no more than is told.
+mod access;
 /// The admin API: what it shows, what it changes, and whom it refuses.
 mod admin;
 /// Everything changes while everything is used, and nothing fails.

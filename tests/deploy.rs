@@ -11,6 +11,7 @@ use std::time::Duration;
 use haldane_config::{Config, Overrides, Source, load};
 
 use crate::peers::Certificate;
+use crate::support::tls::Directory;
 use crate::support::tools::run;
 
 /// What haldane needs to end after its drain, in seconds.
@@ -251,9 +252,13 @@ fn the_image_starts_with_its_configuration() {
         .into_iter()
         .find(|(name, words)| name == "COPY" && words.last() == arguments.last())
         .expect("the configuration is copied to where it is read");
+    // The addresses and the directory may be taken here; the rest is as in the image.
+    let directory = Directory::new("image");
+    let text = read(&shipped.1[0]).replace("/var/lib/haldane", &directory.path("state"));
+    let path = directory.path("haldane.toml");
+    fs::write(&path, text).expect("is writable");
     let last = arguments.len() - 1;
-    arguments[last] = root().join(&shipped.1[0]).display().to_string();
-    // The addresses of the file may be taken here; the rest is as in the image.
+    arguments[last] = path;
     let mut image = Command::new(env!("CARGO_BIN_EXE_haldane"));
     image.args(arguments).args(["--listen", "127.0.0.1:0"]);
     image.args(["--admin-listen", "127.0.0.1:0"]);

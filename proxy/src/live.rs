@@ -1,10 +1,10 @@
 //! The state that the request path and the control plane share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use haldane_config::{Config, RouteConfig, SaltSource, Version};
+use haldane_config::{Config, RouteConfig, Version};
 use haldane_decide::gate::{Breach, StableLatency};
 use haldane_decide::outcome::Outcome;
 use haldane_decide::refusal::StableReach;
@@ -33,6 +33,7 @@ mod outlive;
 mod reconfigure;
 pub(crate) mod reloads;
 mod rollback;
+mod route_salt;
 pub(crate) mod series;
 pub(crate) mod settings;
 pub(crate) mod shard;
@@ -46,6 +47,7 @@ use histogram::empty_histogram;
 use keeping::{Found, Keeping, Start};
 use outlive::Beginning;
 use reloads::Reloads;
+use route_salt::{RouteSalt, new_secret};
 use series::Series;
 use settings::Settings;
 use shard::{RoleShard, Shard};
@@ -182,6 +184,8 @@ pub(crate) struct Route {
 /// What of a route outlives its configuration.
 struct Lasting {
     word: LiveWeight,
+    /// The last generation that was rolled back; 0 before the first.
+    rolled_back: AtomicU32,
     /// What the salts of generations are derived from.
     secret: Salt,
     /// Taken for failures, for slow responses, by the driver and for commands; never across an await.
@@ -195,12 +199,6 @@ struct Judge {
     canary: Option<Version>,
     rollback_times: Histogram<u64>,
     rollbacks_by_gate: Vec<(Arc<str>, u64)>,
-}
-
-/// Where a route's salts come from.
-enum RouteSalt {
-    Fixed(Salt),
-    PerGeneration(Salt),
 }
 
 impl Route {
@@ -221,7 +219,7 @@ impl Route {
         };
         let trial = Trial::new(&config.gates);
         trial.limits.publish(&release);
-        let secret = secret.unwrap_or_else(|| Salt::from_bits(random_bits()));
+        let secret = secret.unwrap_or_else(new_secret);
         let series = Series::of(config, &[], workers);
         Self {
             config: config.clone(),
@@ -232,6 +230,7 @@ impl Route {
             series,
             trial: Arc::new(trial),
             lasting: Arc::new(Lasting {
+                rolled_back: AtomicU32::new(0),
                 word: LiveWeight::new(setting),
                 secret,
                 judge: Mutex::new(Judge {
@@ -292,6 +291,11 @@ impl Route {
         self.lasting.word.load()
     }
 
+    /// Whether this was the last generation that was rolled back.
+    pub(crate) fn was_rolled_back(&self, generation: u32) -> bool {
+        self.lasting.rolled_back.load(Ordering::Relaxed) == generation
+    }
+
     /// Whether the outcome of a request that was routed in this generation is evidence.
     /// What an earlier generation left behind is none about the current one, nor what
     /// was sent to a version that has been replaced since, or judged by other gates.
@@ -306,10 +310,7 @@ impl Route {
 
     /// The salt of a generation.
     pub(crate) fn salt(&self, generation: u32) -> Salt {
-        match self.salt {
-            RouteSalt::Fixed(salt) => salt,
-            RouteSalt::PerGeneration(salt) => salt.for_generation(generation),
-        }
+        self.salt.of(generation)
     }
 
     /// Lets the gates judge an outcome that the shards already contain. When this
@@ -449,6 +450,12 @@ impl Route {
             let Effect::Announce(notice) = effect else {
                 continue;
             };
+            if matches!(notice.kind, NoticeKind::RolledBack { .. }) {
+                let generation = notice.generation.0;
+                self.lasting
+                    .rolled_back
+                    .store(generation, Ordering::Relaxed);
+            }
             let rollback_micros = judge.note_breach(&notice, seen, done);
             live.events.push(Happening::Release(ReleaseEvent {
                 route: Arc::clone(&self.config.name),
@@ -497,24 +504,4 @@ impl Judge {
         self.rollback_times.saturating_record(took);
         Some(took)
     }
-}
-
-impl RouteSalt {
-    fn new(source: &SaltSource, secret: Salt) -> Self {
-        match source {
-            SaltSource::Auto => Self::PerGeneration(secret),
-            SaltSource::Fixed(text) => Self::Fixed(Salt::from_text(text)),
-        }
-    }
-}
-
-/// 128 bits that nobody outside can know.
-#[expect(
-    clippy::expect_used,
-    reason = "no operating system that runs this fails to give random bytes"
-)]
-fn random_bits() -> u128 {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    u128::from_le_bytes(bytes)
 }

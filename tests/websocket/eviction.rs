@@ -65,6 +65,22 @@ fn a_client_that_says_nothing_is_let_go() {
     proxy.settled("canary", 1);
 }
 
+/// Nobody can look in between, and the session is of the attempt that failed.
+#[test]
+fn a_retry_at_once_does_not_keep_a_session_of_what_was_rolled_back() {
+    let (stable, canary) = (Upstream::scripted(echo), Upstream::scripted(echo));
+    let proxy = on_canary(&stable, &canary, "session_grace = \"10ms\"");
+    let mut before = open(&proxy);
+    proxy.roll_back();
+    proxy.retry();
+    let mut after = open(&proxy);
+    assert_eq!(before.wire.read(4), Ok(close(RESTART, false)));
+    // That of the next attempt has been looked at as often.
+    let hello = frame(TEXT, b"hello", true);
+    after.send(&hello);
+    assert_eq!(after.wire.read(hello.len()).as_ref(), Ok(&hello));
+}
+
 /// Never inside of a frame: what the upstream has begun is passed on to its end first.
 #[test]
 fn a_close_frame_stands_between_frames() {

@@ -47,7 +47,7 @@ async fn evicted(exchange: &Exchange) {
         match exchange.standing() {
             Standing::Wanted => leave_by = None,
             Standing::Unwanted => leave_by = leave_by.or(Some(soon)),
-            // A rollback is not undone by the next attempt.
+            // Another canary has taken its place, and it was not rolled back.
             Standing::Past => {}
         }
         if leave_by.is_some_and(|leave_by| leave_by <= now) {

@@ -46,7 +46,7 @@ pub(crate) enum Call {
 /// What has become of the version since a request was routed to it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Standing {
-    /// Its generation is over, and whatever became of it.
+    /// Its generation is over, for another canary.
     Past,
     /// It has lost its traffic.
     Unwanted,
@@ -161,11 +161,17 @@ impl Exchange {
 
     /// Whether the version still has traffic.
     pub(crate) fn standing(&self) -> Standing {
-        let setting = self.local.route.setting();
+        let route = &self.local.route;
+        let setting = route.setting();
         if self.routed.role == Role::Stable {
             Standing::Wanted
         } else if setting.generation != self.routed.generation {
-            Standing::Past
+            // A rollback is not undone by the next attempt.
+            if route.was_rolled_back(self.routed.generation) {
+                Standing::Unwanted
+            } else {
+                Standing::Past
+            }
         } else if setting.weight.is_zero() {
             Standing::Unwanted
         } else {

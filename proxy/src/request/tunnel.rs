@@ -164,7 +164,7 @@ impl Tunnel {
         match self.exchange.standing() {
             Standing::Wanted => None,
             Standing::Unwanted => before.or(Some(leave_by)),
-            // A rollback is not undone by the next attempt.
+            // Another canary has taken its place, and it was not rolled back.
             Standing::Past => before,
         }
     }

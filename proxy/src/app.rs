@@ -26,7 +26,6 @@ use crate::handover::successor::{Beside, Estate};
 use crate::inherited::Inherited;
 use crate::listeners::Listener;
 use crate::live::Live;
-use crate::live::settings::Settings;
 use crate::notify_socket;
 use crate::origin::Origin;
 use crate::sockets::Sockets;
@@ -130,9 +129,10 @@ impl App {
             tracing::error!(%reason, "state damaged: every canary begins without traffic");
         }
         let access = live
-            .open_access(&config)
+            .access
+            .open(config.log.access.as_ref(), live.clock)
             .map_err(|error| StartError::Access(error.into()))?;
-        live.settings.store(Arc::new(Settings::of(&config, access)));
+        live.access.current.store(access);
         let data_addrs = sockets.data.iter().map(|data| data.address).collect();
         Ok(Self {
             config,
@@ -256,10 +256,7 @@ impl App {
         if let Some(writer) = writer {
             writer.finish(STATE_TIMEOUT).await;
         }
-        let settings = self.live.settings.load_full();
-        if let Some(access) = &settings.access {
-            access.close().await;
-        }
+        self.live.access.close().await;
         stopped
     }
 }

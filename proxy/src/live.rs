@@ -19,9 +19,9 @@ use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
 use crate::clock::{Clock, Micros, micros};
-use crate::telemetry::access::{AccessError, AccessLog};
 use crate::tls::{Tls, VersionTls};
 
+pub(crate) mod access;
 pub(crate) mod choice;
 pub(crate) mod endpoints;
 pub mod events;
@@ -41,6 +41,7 @@ pub(crate) mod standing;
 mod trial;
 pub mod weight;
 
+use access::Access;
 use endpoints::{Endpoints, RouteEndpoints};
 use events::{EventLog, Happening, ReleaseEvent};
 use histogram::empty_histogram;
@@ -79,8 +80,8 @@ pub struct Live {
     pub(crate) connections: AtomicUsize,
     /// How often the names of upstreams are looked up, in microseconds.
     pub(crate) dns_refresh: AtomicU64,
-    /// Lines that the access log has lost.
-    pub(crate) access_dropped: Arc<AtomicU64>,
+    /// Where requests are logged, if they are.
+    pub(crate) access: Access,
     /// The process is about to end: readiness says no, and clients are told to leave.
     pub(crate) draining: AtomicBool,
     /// What outlives the process.
@@ -115,35 +116,17 @@ impl Live {
             events,
             routes: Arc::new(ArcSwap::from_pointee(routes)),
             remembered: Mutex::default(),
-            settings: Arc::new(ArcSwap::from_pointee(Settings::of(config, None))),
+            settings: Arc::new(ArcSwap::from_pointee(Settings::of(config))),
             tls: ArcSwap::from_pointee(tls),
             reloads: Reloads::new(clock.now()),
             workers,
             changed: Notify::new(),
             connections: AtomicUsize::new(0),
             dns_refresh: AtomicU64::new(micros(config.dns_refresh)),
-            access_dropped: Arc::default(),
+            access: Access::default(),
             draining: AtomicBool::new(false),
             keeping,
         })
-    }
-
-    /// The access log of a configuration. If it goes where the one that is in force does,
-    /// it takes over from that.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be written to.
-    pub(crate) fn open_access(
-        &self,
-        config: &Config,
-    ) -> Result<Option<Arc<AccessLog>>, AccessError> {
-        let Some(spec) = &config.log.access else {
-            return Ok(None);
-        };
-        let settings = self.settings.load();
-        let before = settings.access.as_ref();
-        AccessLog::open(spec, before, &self.access_dropped, self.clock).map(Some)
     }
 
     /// The routes as they are now.

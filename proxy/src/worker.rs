@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use haldane_config::Limits;
 use haldane_decide::role::Role;
 
@@ -17,6 +17,7 @@ use crate::h1::head::{Head, HeadLimits};
 use crate::live::settings::Settings;
 use crate::live::{Live, Route, Routes};
 use crate::request::route::Table;
+use crate::telemetry::access::AccessLog;
 use crate::upstream::{Manner, Upstream};
 
 /// How many spare heads are kept.
@@ -35,6 +36,7 @@ pub(crate) struct Worker {
     pub(crate) deadlines: Rc<Deadlines>,
     table: RefCell<Snapshot>,
     settings: RefCell<CurrentSettings>,
+    access: RefCell<CurrentAccess>,
     heads: RefCell<Vec<Head>>,
     /// The second of wall time that `date` says.
     second: Cell<u64>,
@@ -58,6 +60,9 @@ struct CurrentSettings {
     seen: Arc<Settings>,
     current: Rc<Settings>,
 }
+
+/// The access log as this worker last saw it.
+type CurrentAccess = arc_swap::Cache<Arc<ArcSwapOption<AccessLog>>, Option<Arc<AccessLog>>>;
 
 /// A route with this worker's connections to its upstreams.
 pub(crate) struct LocalRoute {
@@ -85,6 +90,7 @@ impl Worker {
                 cache: settings,
                 current,
             }),
+            access: RefCell::new(arc_swap::Cache::new(Arc::clone(&live.access.current))),
             heads: RefCell::new(Vec::new()),
             second: Cell::new(0),
             date: Cell::new([b' '; DATE_BYTES]),
@@ -120,6 +126,12 @@ impl Worker {
             *current = Rc::new(Settings::clone(now));
         }
         Rc::clone(current)
+    }
+
+    /// What `look` finds in the access log that is in force, if there is one. Only lent:
+    /// the writer of one that was replaced ends when nobody has it any more.
+    pub(crate) fn access<T>(&self, look: impl FnOnce(&AccessLog) -> T) -> Option<T> {
+        self.access.borrow_mut().load().as_deref().map(look)
     }
 
     /// What a client may use, as it is now.
@@ -191,6 +203,7 @@ impl Worker {
         }
         self.date.set(http_date(second));
         // Also where no request asks for it: what the old one holds is to be let go.
+        self.access(|_| ());
         let table = self.table();
         for local in table.routes() {
             for upstream in local.upstreams.iter().flatten() {

@@ -186,3 +186,46 @@ fn an_output_that_nobody_reads_keeps_nobody_waiting() {
     assert_eq!(process.code(), Some(0));
     drop(reader);
 }
+
+#[test]
+fn a_log_that_was_replaced_is_closed_while_sessions_go_on() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    let upstream = Upstream::scripted(move |mut connection| {
+        while let Some(head) = connection.request() {
+            if head.word(1) != "/session" {
+                connection.wire.write("HTTP/1.1 204 No Content\r\n\r\n");
+                continue;
+            }
+            connection.wire.write(switch);
+            connection.wire.end();
+            return;
+        }
+    });
+    let access = Access::new("replaced");
+    let (setup, other) = (Setup::stable(&upstream), access.0.path("other.log"));
+    let file = File::new("access-replaced", &setup.clone().table(&access.table("")));
+    let proxy = file.start();
+    let mut session = proxy.client();
+    let ask = "GET /session HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    session.send(ask);
+    session.response_head().expect("is answered");
+    let is_open = || {
+        let open = fs::read_dir("/proc/self/fd").expect("is there");
+        let paths = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        paths
+            .into_iter()
+            .any(|path| path == Path::new(&access.path()))
+    };
+    assert!(is_open());
+    let table = access.table("").replace(&access.path(), &other);
+    reload(&proxy, &file, &setup.table(&table));
+    eventually("the old file is closed", || !is_open());
+    // Its line goes where lines go now.
+    session.wire.finish();
+    session.wire.end();
+    assert_eq!(
+        object(&lines_of(Path::new(&other), 1)[0])["path"],
+        "/session"
+    );
+    assert_eq!(fs::read_to_string(access.path()).expect("is there"), "");
+}

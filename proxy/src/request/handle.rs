@@ -27,13 +27,12 @@ use crate::upstream::{Connection, Upstream};
 
 /// The life of one request. Cannot fail: an error is a response too.
 pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
-    let worker = Rc::clone(&session.worker);
-    let settings = worker.settings();
-    let line = Line::open(session, &settings, Some(head));
+    let line = Line::open(session, Some(head));
     let inbound = match Inbound::check(head) {
         Ok(inbound) => inbound,
         Err(error) => return reject::respond(session, &error, None).await,
     };
+    let worker = Rc::clone(&session.worker);
     let table = worker.table();
     let Some(local) = table.find(inbound.host, inbound.path()) else {
         return reject::respond(session, &ProxyError::NoRoute, Some(&inbound)).await;
@@ -41,6 +40,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
 
     let started = worker.clock.micros();
     worker.deadlines.advance(started);
+    let settings = worker.settings();
     let facts = RequestFacts {
         head,
         peer: session.origin.peer,

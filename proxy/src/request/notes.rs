@@ -12,7 +12,6 @@ use super::split_key::client_address;
 use crate::clock::Micros;
 use crate::h1::field::Kind;
 use crate::h1::head::{Head, Version};
-use crate::live::settings::Settings;
 use crate::live::weight::Routed;
 use crate::telemetry::access::{Destination, Entry, Request};
 use crate::worker::{LocalRoute, Worker};
@@ -75,15 +74,12 @@ pub(crate) struct Line<'a> {
 impl<'a> Line<'a> {
     /// Begins with a request, whose head is there unless it could not be read. `None` if
     /// it will not be logged, whatever becomes of it.
-    pub(crate) fn open(
-        session: &mut Session,
-        settings: &Settings,
-        head: Option<&'a Head>,
-    ) -> Option<Self> {
+    pub(crate) fn open(session: &mut Session, head: Option<&'a Head>) -> Option<Self> {
         session.notes = Notes::default();
-        let access = settings.access.as_ref()?;
-        let drawn = access.draws();
-        if !drawn && !access.may_want() {
+        let (drawn, may_want) = session
+            .worker
+            .access(|access| (access.draws(), access.may_want()))?;
+        if !drawn && !may_want {
             return None;
         }
         let facts = Facts {
@@ -104,11 +100,7 @@ impl<'a> Line<'a> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        // A session may be older than the log that is in force.
-        let settings = self.worker.settings();
-        let (Some(access), Some(facts)) = (&settings.access, &self.notes.0) else {
-            return;
-        };
+        let Some(facts) = &self.notes.0 else { return };
         // The route goes with it: a connection that is kept must not keep an old one.
         let facts = facts.take();
         let ended = facts.ended.unwrap_or_else(|| self.worker.clock.micros());
@@ -118,7 +110,7 @@ impl Drop for Line<'_> {
             duration: ended.saturating_sub(facts.started),
             ttfb: facts.ttfb,
             client: self.head.map_or(peer, |head| {
-                client_address(head, peer, &settings.trusted_proxies)
+                client_address(head, peer, &self.worker.settings().trusted_proxies)
             }),
             request: self.head.map(request),
             routed: facts.sent.as_ref().map(|(local, routed)| {
@@ -141,7 +133,9 @@ impl Drop for Line<'_> {
             request_bytes: facts.request_bytes,
             response_bytes: facts.response_bytes,
         };
-        access.record(&entry, self.drawn);
+        // A session may be older than the log that is in force.
+        self.worker
+            .access(|access| access.record(&entry, self.drawn));
     }
 }
 

@@ -20,8 +20,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers what could not be read as a request.
 pub(crate) async fn refuse(session: &mut Session, error: &ProxyError) -> Next {
-    let settings = session.worker.settings();
-    let line = Line::open(session, &settings, None);
+    let line = Line::open(session, None);
     let next = respond(session, error, None).await;
     drop(line);
     next

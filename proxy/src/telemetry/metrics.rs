@@ -83,7 +83,7 @@ impl Collector for Scrape {
         let open = live.connections.load(Ordering::Relaxed) as u64;
         metric.0.encode_gauge(&open)?;
         let mut metric = Metric::open(&mut encoder, &ACCESS_DROPPED)?;
-        let dropped = live.access_dropped.load(Ordering::Relaxed);
+        let dropped = live.access.dropped();
         metric
             .0
             .encode_counter::<NoLabelSet, _, u64>(&dropped, None)?;

@@ -48,7 +48,10 @@ impl Running {
             }
         }
         let exchange = self.surfaces.prepare(&config, &own)?;
-        let access = live.open_access(&config).map_err(Refusal::Access)?;
+        let access = live
+            .access
+            .open(config.log.access.as_ref(), live.clock)
+            .map_err(Refusal::Access)?;
 
         // From here on nothing fails, and nothing waits.
         notify_socket::reloading();
@@ -63,7 +66,8 @@ impl Running {
                 old.release();
             }
         }
-        live.settings.store(Arc::new(Settings::of(&config, access)));
+        live.settings.store(Arc::new(Settings::of(&config)));
+        live.access.current.store(access);
         live.dns_refresh
             .store(micros(config.dns_refresh), Ordering::Relaxed);
         live.adopt_routes(&config.routes, &tls.versions, endpoints);

@@ -17,7 +17,7 @@
 //! When the configuration gets another canary, the next generation is stored for it
 //! before the routes are replaced. A worker that still holds the old ones would send a
 //! request of the new generation to the old canary, which may have been rolled back. So
-//! the [`Tenure`] of the old canary is ended before the word is stored: whoever reads
+//! the `Tenure` of the old canary is ended before the word is stored: whoever reads
 //! the new generation sees that too.
 
 use haldane_decide::role::Role;

@@ -165,10 +165,12 @@ impl Drop for Process {
     }
 }
 
-/// Addresses that nobody listens on. They are asked for all at once, so that they differ.
+/// Addresses that nobody listens on. They are asked for all at once, so that they differ;
+/// and they are of a host that no connection begins at, so that none takes their ports.
 fn free_addresses() -> [SocketAddr; 4] {
-    let bound: [_; 4] =
-        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("binds"));
+    let bound: [_; 4] = std::array::from_fn(|_| {
+        TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).expect("binds")
+    });
     bound.map(|listener| listener.local_addr().expect("has an address"))
 }
 

@@ -6,6 +6,7 @@
 //! be used leaves the last good configuration where it is, and is tried again with every
 //! look at the file: a certificate may be complete by then, or a port free.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -20,6 +21,7 @@ use super::Bound;
 use super::admin::Hub;
 use super::surfaces::Surfaces;
 use super::upstreams::resolve::resolve_first;
+use crate::clock::Micros;
 use crate::listeners::Listener;
 use crate::live::Live;
 use crate::live::events::{Happening, ProcessEvent, ProcessEventKind};
@@ -46,6 +48,8 @@ pub(super) struct Reloader {
 struct Running {
     config: Config,
     listeners: watch::Sender<Vec<Arc<Listener>>>,
+    /// What was listened on and when that ended: workers may still be closing it.
+    left: Vec<(Micros, SocketAddr)>,
     surfaces: Surfaces,
     /// What `config` was made of; not known before the first look.
     applied: Option<Fingerprint>,
@@ -113,6 +117,7 @@ impl Reloader {
                 running: Mutex::new(Running {
                     config,
                     listeners,
+                    left: Vec::new(),
                     surfaces,
                     applied: None,
                     failed: None,

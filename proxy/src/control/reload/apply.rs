@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use haldane_config::{AdminAddress, Config, Difference, Listen};
 
 use super::Running;
-use crate::clock::micros;
+use crate::clock::{Micros, micros};
 use crate::listeners::{self, Listener};
 use crate::live::Live;
 use crate::live::endpoints::RouteEndpoints;
@@ -16,6 +16,9 @@ use crate::notify_socket;
 use crate::origin::Refusal;
 use crate::telemetry::log;
 use crate::tls::Tls;
+
+/// Workers have closed a listener long before this time is over.
+const CLOSING: Micros = 2_000_000;
 
 impl Running {
     /// Puts `config` in force, with the TLS and the addresses that were made for it. What
@@ -36,7 +39,8 @@ impl Running {
         if difference.is_empty() {
             return Ok(difference);
         }
-        let own = self.addresses();
+        let now = live.clock.micros();
+        let own = self.addresses(now);
         let listeners = self.listeners_for(&config.listen, &own, live.workers)?;
         if self.config.hand_over.is_some() {
             let known = self.listeners.borrow();
@@ -63,6 +67,7 @@ impl Running {
         }
         for old in self.listeners.borrow().iter() {
             if !listeners.iter().any(|listener| Arc::ptr_eq(listener, old)) {
+                self.left.push((now, old.address));
                 old.release();
             }
         }
@@ -88,11 +93,13 @@ impl Running {
         Ok(difference)
     }
 
-    /// Everything that this process listens on.
-    fn addresses(&self) -> Vec<SocketAddr> {
+    /// Everything that this process listens on, or may still be closing.
+    fn addresses(&mut self, now: Micros) -> Vec<SocketAddr> {
+        self.left.retain(|(at, _)| at.saturating_add(CLOSING) > now);
         let listeners = self.listeners.borrow();
         let data = listeners.iter().map(|listener| listener.address);
-        data.chain(self.surfaces.addresses()).collect()
+        let left = self.left.iter().map(|(_, address)| *address);
+        data.chain(self.surfaces.addresses()).chain(left).collect()
     }
 
     /// The listeners that there are and stay, and new ones for the rest, in order.

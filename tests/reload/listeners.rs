@@ -80,6 +80,29 @@ fn listeners_come_and_go_under_load_and_connections_live_on() {
     }
 }
 
+/// Workers close an address in their own time; until then it is nobody else's.
+#[test]
+fn an_address_that_was_just_left_is_taken_back() {
+    let stable = Upstream::named("stable");
+    let setup = Setup::stable(&stable).top("workers = 2");
+    let file = File::new("back", &setup);
+    let proxy = file.start();
+    // Of a host at which no connection of another test begins.
+    let bound = TcpListener::bind("127.0.0.3:0").expect("binds");
+    let second = bound.local_addr().expect("has an address");
+    drop(bound);
+    let one = listening(&setup, "\"127.0.0.1:0\"");
+    let both = listening(&setup, &format!("[\"127.0.0.1:0\", \"{second}\"]"));
+    for _ in 0..50 {
+        put(&proxy, &file, &both);
+        put(&proxy, &file, &one);
+    }
+    put(&proxy, &file, &both);
+    eventually("it is served", || {
+        Client::connect(second).get("/", &[]).text() == "stable"
+    });
+}
+
 #[test]
 fn an_address_that_is_taken_leaves_everything_as_it_is_until_it_is_free() {
     let (stable, other) = (Upstream::named("stable"), Upstream::named("other"));

@@ -30,7 +30,7 @@ const SLOW: usize = 200;
 const OWN: usize = 16;
 
 /// Connections on which nothing happens.
-const IDLE: usize = 9_000;
+const IDLE: usize = 10_000;
 
 /// Answers a request with a GiB, or with the number of bytes that it has had.
 fn serve(mut connection: Connection) {

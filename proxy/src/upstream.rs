@@ -247,9 +247,7 @@ impl Opened {
             lease: self.lease,
         })
     }
-}
 
-impl Opened {
     /// Whether nothing has come and the other end has not closed, as the operating
     /// system knows at this moment. With streams the other end says what it refuses.
     pub(crate) fn is_quiet(&self) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use haldane_decide::role::Role;
 
-use super::exchange::{Exchange, Standing};
+use super::exchange::Exchange;
 use crate::clock::micros;
 use crate::deadline::Party;
 
@@ -44,12 +44,7 @@ async fn evicted(exchange: &Exchange) {
         watch.within(Party::Upstream, LOOK, pending::<()>()).await;
         let now = watch.now();
         let soon = now.saturating_add(grace);
-        match exchange.standing() {
-            Standing::Wanted => leave_by = None,
-            Standing::Unwanted => leave_by = leave_by.or(Some(soon)),
-            // Another canary has taken its place, and it was not rolled back.
-            Standing::Past => {}
-        }
+        leave_by = exchange.standing().leave_by(leave_by, soon);
         if leave_by.is_some_and(|leave_by| leave_by <= now) {
             return;
         }

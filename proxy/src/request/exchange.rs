@@ -53,6 +53,19 @@ pub(crate) enum Standing {
     Wanted,
 }
 
+impl Standing {
+    /// When a session or a call has to end, if it has to: `soon`, or what was said
+    /// `before`.
+    pub(crate) fn leave_by(self, before: Option<Micros>, soon: Micros) -> Option<Micros> {
+        match self {
+            Self::Wanted => None,
+            Self::Unwanted => before.or(Some(soon)),
+            // Another canary has taken its place, and it was not rolled back.
+            Self::Past => before,
+        }
+    }
+}
+
 impl Exchange {
     /// Opens the exchange of a request that was counted as started when it was routed.
     pub(crate) fn begin(

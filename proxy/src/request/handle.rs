@@ -65,7 +65,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
         role: routed.role,
     };
     let sending = outbound.send(session, &mut response);
-    let sent = eviction::outlast(&exchange, grpc::is_call(head), pin!(sending)).await;
+    let sent = eviction::outlast(&exchange, inbound.is_call, pin!(sending)).await;
     let next = match sent.unwrap_or(Err(ProxyError::RolledBack)) {
         Ok(answer) => {
             let issued = if let Claim::Issued(draw) = claim {
@@ -185,7 +185,7 @@ impl Deliver<'_> {
     fn call(&self, answer: &Answer) -> Call {
         if answer.switched {
             Call::Session
-        } else if self.response.status == 200 && grpc::is_call(self.outbound.inbound.head) {
+        } else if self.response.status == 200 && self.outbound.inbound.is_call {
             Call::Grpc
         } else {
             Call::Http

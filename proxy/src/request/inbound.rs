@@ -5,6 +5,7 @@ use crate::h1::field::{Kind, members};
 use crate::h1::head::{Head, Version};
 
 use super::error::{ClientError, ProxyError};
+use super::grpc;
 use super::switch::Switch;
 
 /// A request head that may be forwarded.
@@ -23,6 +24,8 @@ pub(crate) struct Inbound<'a> {
     pub(crate) expects_continue: bool,
     /// The client wants to switch protocols.
     pub(crate) switch: Option<Switch<'a>>,
+    /// It is a gRPC call.
+    pub(crate) is_call: bool,
 }
 
 impl<'a> Inbound<'a> {
@@ -62,6 +65,7 @@ impl<'a> Inbound<'a> {
             keep_alive: wants_keep_alive(head),
             expects_continue,
             switch,
+            is_call: grpc::is_call(head),
         })
     }
 

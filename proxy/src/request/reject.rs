@@ -43,8 +43,8 @@ pub(crate) async fn respond(
         without_body: request.is_some_and(|request| request.head.method() == b"HEAD"),
         date: &session.worker.date(),
     };
-    let is_call = matches!(session.client, Peer::H2(_))
-        && request.is_some_and(|request| grpc::is_call(request.head));
+    let is_call =
+        matches!(session.client, Peer::H2(_)) && request.is_some_and(|request| request.is_call);
     answer.note(&session.notes, is_call);
     let keep_alive = request
         .is_some_and(|request| request.keep_alive && request.framing == Framing::Empty)

@@ -258,7 +258,7 @@ impl Outbound<'_> {
     /// silent for long.
     pub(crate) fn idle_body(&self) -> std::time::Duration {
         let timeouts = &self.local.route.config.timeouts;
-        if super::grpc::is_call(self.inbound.head) {
+        if self.inbound.is_call {
             timeouts.idle_session
         } else {
             timeouts.idle_body

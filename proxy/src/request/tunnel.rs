@@ -10,7 +10,7 @@ use std::time::Duration;
 use haldane_config::Timeouts;
 use haldane_decide::outcome::FailureReason;
 
-use super::exchange::{Exchange, Standing};
+use super::exchange::Exchange;
 use super::pump::{Broken, Pump};
 use super::serve::{Next, Session};
 use crate::clock::{Micros, micros};
@@ -147,9 +147,7 @@ impl Tunnel {
         watch.wait(cx);
         Poll::Pending
     }
-}
 
-impl Tunnel {
     /// When the session has to end, if it has to.
     fn leave_by(&self, session: &Session, before: Option<Micros>, now: Micros) -> Option<Micros> {
         let grace = micros(self.timeouts.session_grace);
@@ -161,12 +159,7 @@ impl Tunnel {
             return before.or(Some(leave_by));
         }
         let leave_by = now.saturating_add(grace);
-        match self.exchange.standing() {
-            Standing::Wanted => None,
-            Standing::Unwanted => before.or(Some(leave_by)),
-            // Another canary has taken its place, and it was not rolled back.
-            Standing::Past => before,
-        }
+        self.exchange.standing().leave_by(before, leave_by)
     }
 }
 

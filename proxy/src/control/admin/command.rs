@@ -61,14 +61,7 @@ pub(super) async fn give(
     let changed = carry_out(route, command, who, head, live)?;
     let mut view = view::changed_route(route, changed, live);
     // Also where nothing changed: what is there already may not be safe yet.
-    let safe = live
-        .keeping
-        .is_safe(live.keeping.hand_in(live), SAFE_TIMEOUT)
-        .await;
-    if !safe {
-        complain(live);
-    }
-    view.persisted(safe);
+    view.persisted(make_safe(live).await);
     view.into_reply()
 }
 
@@ -100,25 +93,22 @@ fn carry_out(
     Ok(route.command(order, live)?)
 }
 
-/// Where state is kept, a command whose result may be lost is worth a line of its own.
-fn complain(live: &Live) {
-    if live.keeping.is_wanted() {
+/// Waits until the result of a command is on disk; whether it is. Where state is kept,
+/// one that may be lost is worth a line of its own.
+async fn make_safe(live: &Live) -> bool {
+    let ticket = live.keeping.hand_in(live);
+    let safe = live.keeping.is_safe(ticket, SAFE_TIMEOUT).await;
+    if !safe && live.keeping.is_wanted() {
         tracing::error!("a command was carried out, but its result is not safe on disk yet");
     }
+    safe
 }
 
 /// Takes every canary's traffic away.
 pub(super) async fn rollback_all(who: &Who, live: &Live) -> Result<Reply, Problem> {
     let changed = live.rollback_all_by(who.actor.as_deref(), who.reason.as_deref());
     let mut view = view::changed_routes(changed, live);
-    let safe = live
-        .keeping
-        .is_safe(live.keeping.hand_in(live), SAFE_TIMEOUT)
-        .await;
-    if !safe {
-        complain(live);
-    }
-    view.persisted(safe);
+    view.persisted(make_safe(live).await);
     json(&view)
 }
 

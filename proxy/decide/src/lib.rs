@@ -5,6 +5,7 @@
 //!
 //! [`release::Release`] is the only type that a proxy has to drive.
 
+pub mod feed;
 pub mod gate;
 pub mod generation;
 pub mod outcome;
@@ -18,4 +19,3 @@ pub mod status;
 pub mod tally;
 pub mod time;
 pub mod weight;
-mod window;

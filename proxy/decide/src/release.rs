@@ -1,13 +1,15 @@
 //! One route's gates and rollout behind one type.
 
-use crate::gate::spec::GateSpec;
-use crate::gate::{Breach, Gate, LatencyLimits, StableLatency, Verdict, VerdictKind};
+use crate::feed::EvidenceParts;
+use crate::gate::spec::{GateSpec, Promise};
+use crate::gate::{Breach, FreshLatencies, LatencyLimits, Manner, Panel, VerdictKind};
 use crate::generation::Generation;
 use crate::outcome::{Evidence, Outcome};
 use crate::refusal::{Refusals, StableReach};
+use crate::role::Role;
 use crate::rollout::{Cause, Effect, Order, Phase, Rejected, Rollout};
 use crate::status::{OverallVerdict, Status};
-use crate::tally::{LATENCY_LIMITS_MAX, Tally};
+use crate::tally::Tally;
 use crate::time::Timestamp;
 use crate::weight::Weight;
 
@@ -22,20 +24,24 @@ pub struct ReleaseSpec {
     pub weight: Weight,
     /// What the canary must keep passing.
     pub gates: Vec<GateSpec>,
+    /// How sure the gates are to be, and what of the plan that depends on.
+    pub promise: Promise,
 }
 
 /// One route's gates and rollout. The only type that the shell drives.
 ///
-/// Gates are asked only while the canary has traffic. At weight 0 and after a
-/// rollback there is nothing to judge: what still ends are requests that began
-/// before, and they must not cause a second rollback.
+/// Gates are asked only while the canary has traffic. At weight 0 before the first request
+/// they look at stable alone. After a rollback there is nothing to judge: what still ends
+/// are requests that began before, and they must not cause a second rollback.
 #[derive(Clone, Debug)]
 pub struct Release {
-    specs: Vec<GateSpec>,
-    gates: Vec<Gate>,
+    spec: ReleaseSpec,
+    panel: Panel,
     rollout: Rollout,
     latency_limits: LatencyLimits,
     refusals: Refusals,
+    /// Both versions are degraded, and that was said.
+    is_shared: bool,
 }
 
 impl Release {
@@ -53,13 +59,23 @@ impl Release {
         tally: &Tally,
         now: Timestamp,
     ) -> Self {
-        Self {
-            gates: fresh_gates(&spec.gates, tally, now),
+        let mut panel = Panel::new(&spec.gates, &spec.promise, tally, now);
+        panel.reweigh(rollout.weight(), tally, now);
+        let mut release = Self {
+            panel,
             rollout,
-            specs: spec.gates,
+            spec,
             latency_limits: LatencyLimits::default(),
             refusals: Refusals::default(),
-        }
+            is_shared: false,
+        };
+        release.publish_limits();
+        release
+    }
+
+    /// Decides as the reference engine does, for the tests that compare the two.
+    pub(crate) fn set_manner(&mut self, manner: Manner) {
+        self.panel.set_manner(manner);
     }
 
     /// Makes the rollout stand where another one did, with fresh gates.
@@ -70,11 +86,21 @@ impl Release {
     ) -> Vec<Effect> {
         let effects = change(&mut self.rollout);
         if !effects.is_empty() {
-            self.gates = fresh_gates(&self.specs, tally, now);
-            self.refusals.settle();
-            self.publish_limits();
+            self.judge_anew(tally, now);
         }
         effects
+    }
+
+    /// Gates that have seen nothing, for whatever weight there is now.
+    fn judge_anew(&mut self, tally: &Tally, now: Timestamp) {
+        let before = &self.panel;
+        let mut panel = Panel::new(&self.spec.gates, &self.spec.promise, tally, now);
+        panel.inherit(before);
+        panel.reweigh(self.rollout.weight(), tally, now);
+        self.panel = panel;
+        self.refusals.settle();
+        self.is_shared = false;
+        self.publish_limits();
     }
 
     /// Whether stable can be reached, as far as is known. To be told before
@@ -84,48 +110,90 @@ impl Release {
         self.refusals.tell(reach);
     }
 
-    /// One outcome, which `tally` already counts.
+    /// One outcome, which `tally` already counts. Constant time.
     ///
-    /// Must be called for every failure of either role, and for every success of
-    /// the canary that was slower than a latency limit. The cost is that of looking
-    /// at a few counters for each limit.
+    /// Must be called for every failure and every error with a class, of either role; may
+    /// be called for a success of the canary that was slower than a limit, so that there is
+    /// an example to show.
     #[must_use]
     pub fn observe(&mut self, outcome: &Outcome, tally: &Tally, now: Timestamp) -> Vec<Effect> {
-        if !self.is_judged() || outcome.evidence == Evidence::Neither {
+        if self.is_rolled_back() || outcome.evidence == Evidence::Neither {
             return Vec::new();
         }
-        let breach = first_breach(
-            self.gates
-                .iter_mut()
-                .map(|gate| gate.observe(outcome, tally)),
-        );
-        self.rolled_back_by(breach, now)
+        let suspected = self.latency_limits.suspected_since();
+        let breach = self.panel.observe(outcome, tally, now);
+        let effects = self.rolled_back_by(breach, now);
+        if suspected.is_none() {
+            self.publish_limits();
+        }
+        effects
     }
 
-    /// Everything counted so far. To be called several times a second: it moves the
-    /// evidence along, sets the latency limits, and judges.
+    /// Everything counted so far. To be called several times a second: it ends blocks, puts
+    /// capital in, sets the latency limits, and judges.
     ///
-    /// `stable` is cumulative, like `tally`.
+    /// `fresh` adds what stable has taken since it was called last. It is called once in
+    /// ten seconds, and as long as too little is known of stable every time.
     #[must_use]
     pub fn absorb(
         &mut self,
         tally: &Tally,
-        stable: &StableLatency<'_>,
+        fresh: &mut FreshLatencies<'_>,
         now: Timestamp,
     ) -> Vec<Effect> {
-        if !self.is_judged() {
+        if self.is_rolled_back() {
             return Vec::new();
         }
-        let verdicts = self
-            .gates
-            .iter_mut()
-            .map(|gate| gate.absorb(tally, stable, now));
-        let breach = first_breach(verdicts);
+        self.panel.tick(fresh, tally, now);
+        self.close(tally, now)
+    }
+
+    /// The first half of [`Release::absorb`], for a caller that counts in between.
+    pub(crate) fn tick(&mut self, tally: &Tally, fresh: &mut FreshLatencies<'_>, now: Timestamp) {
+        if !self.is_rolled_back() {
+            self.panel.tick(fresh, tally, now);
+            self.publish_limits();
+        }
+    }
+
+    /// The second half of [`Release::absorb`].
+    pub(crate) fn close(&mut self, tally: &Tally, now: Timestamp) -> Vec<Effect> {
+        if self.is_rolled_back() {
+            return Vec::new();
+        }
+        let breach = self.panel.close(tally, now);
         self.publish_limits();
         if breach.is_none() {
             self.refusals.all_pass(now);
         }
-        self.rolled_back_by(breach, now)
+        let mut effects = self.rolled_back_by(breach, now);
+        let was_shared = std::mem::replace(&mut self.is_shared, self.panel.is_shared());
+        if self.is_shared && !was_shared && effects.is_empty() {
+            effects.push(self.rollout.incident(now));
+        }
+        effects
+    }
+
+    /// When [`Release::absorb`] has something to do next.
+    #[must_use]
+    pub(crate) fn deadline(&self) -> Timestamp {
+        self.panel.deadline()
+    }
+
+    /// Lets the gates take what stable has done before a rollout begins.
+    pub(crate) fn take_baseline(&mut self, fresh: &mut FreshLatencies<'_>) {
+        self.panel.take(fresh);
+    }
+
+    /// So many good and bad results of a version were reported under a name. False if no
+    /// gate is about that signal.
+    pub fn report_signal(&mut self, signal: &str, role: Role, good: u64, bad: u64) -> bool {
+        self.panel.report_signal(signal, role, good, bad)
+    }
+
+    /// The evidence by what it comes from.
+    pub(crate) fn evidence(&self) -> EvidenceParts {
+        self.panel.evidence_parts()
     }
 
     /// Carries out a command. Without effects if nothing had to change. A person may
@@ -140,7 +208,7 @@ impl Release {
         tally: &Tally,
         now: Timestamp,
     ) -> Result<Vec<Effect>, Rejected> {
-        let (generation, weight) = (self.generation(), self.weight());
+        let generation = self.generation();
         let effects = self.rollout.handle(order, now)?;
         if !effects.is_empty() {
             self.refusals.settle();
@@ -148,22 +216,20 @@ impl Release {
         match self.rollout.phase() {
             // The gates stay as they were, to be read.
             Phase::RolledBack { .. } => {}
-            Phase::Idle if generation == self.generation() && weight == self.weight() => {}
-            Phase::Idle
-                if generation != self.generation()
-                    || weight.is_zero()
-                    || self.weight().is_zero() =>
-            {
-                self.gates = fresh_gates(&self.specs, tally, now);
+            Phase::Idle if generation == self.generation() => {
+                self.panel.reweigh(self.rollout.weight(), tally, now);
             }
-            Phase::Idle => {
-                for gate in &mut self.gates {
-                    gate.reweigh(tally, now);
-                }
-            }
+            Phase::Idle => self.judge_anew(tally, now),
         }
         self.publish_limits();
         Ok(effects)
+    }
+
+    /// The weight of requests that are fed is now this one, whoever has set it.
+    pub(crate) fn reweigh(&mut self, weight: Weight, tally: &Tally, now: Timestamp) {
+        self.rollout.force(weight);
+        self.panel.reweigh(weight, tally, now);
+        self.publish_limits();
     }
 
     /// The canary's share.
@@ -193,7 +259,7 @@ impl Release {
     /// What the gates said last, together and each.
     #[must_use]
     pub fn verdict(&self) -> OverallVerdict {
-        let gates: Vec<_> = self.gates.iter().map(Gate::status).collect();
+        let gates = self.panel.status();
         let undecided = gates
             .iter()
             .any(|gate| gate.verdict == VerdictKind::Inconclusive);
@@ -267,23 +333,27 @@ impl Release {
         now: Timestamp,
     ) -> Vec<Effect> {
         let change = Change {
-            gates: change.gates || spec.gates != self.specs,
+            gates: change.gates
+                || spec.gates != self.spec.gates
+                || spec.promise != self.spec.promise,
             ..change
         };
+        self.spec = spec;
+        let effects = self.rollout.reconfigure(self.spec.weight, change, now);
         if change.restarts_evidence() {
-            self.gates = fresh_gates(&spec.gates, tally, now);
-            self.refusals.settle();
+            if change.stable {
+                self.panel = Panel::new(&self.spec.gates, &self.spec.promise, tally, now);
+            }
+            self.judge_anew(tally, now);
         }
-        self.specs = spec.gates;
-        let effects = self.rollout.reconfigure(spec.weight, change, now);
         self.publish_limits();
         effects
     }
 
-    fn is_judged(&self) -> bool {
+    fn is_rolled_back(&self) -> bool {
         match self.phase() {
-            Phase::Idle => !self.weight().is_zero(),
-            Phase::RolledBack { .. } => false,
+            Phase::Idle => false,
+            Phase::RolledBack { .. } => true,
         }
     }
 
@@ -303,30 +373,10 @@ impl Release {
     }
 
     fn publish_limits(&mut self) {
-        let mut slots = [None; LATENCY_LIMITS_MAX];
-        for gate in &self.gates {
-            gate.write_limits(&mut slots);
-        }
-        self.latency_limits.replace(slots);
+        let mut limits = LatencyLimits::default();
+        self.panel.write_limits(&mut limits);
+        self.latency_limits = limits;
     }
-}
-
-fn fresh_gates(specs: &[GateSpec], tally: &Tally, now: Timestamp) -> Vec<Gate> {
-    let mut slot = 0;
-    let gate = |spec: &GateSpec| {
-        let first_slot = slot;
-        slot += Gate::slots(&spec.rule);
-        Gate::new(spec, first_slot, tally, now)
-    };
-    specs.iter().map(gate).collect()
-}
-
-/// Every gate is asked, also after one has failed: each must see every outcome.
-fn first_breach(verdicts: impl Iterator<Item = Verdict>) -> Option<Breach> {
-    verdicts.fold(None, |first, verdict| match (first, verdict) {
-        (None, Verdict::Fail(breach)) => Some(breach),
-        (first, Verdict::Fail(_) | Verdict::Inconclusive { .. } | Verdict::Pass) => first,
-    })
 }
 
 #[cfg(test)]

@@ -215,6 +215,11 @@ pub struct Notice {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum NoticeKind {
+    /// Both versions are degraded: nothing is rolled back for it.
+    Incident {
+        /// The weight that stays.
+        weight: Weight,
+    },
     /// The configuration has changed what the canary is compared with, what it is
     /// judged by, or what the next generation begins with. Generation and weight stay.
     Reconfigured(Amendment),
@@ -477,6 +482,17 @@ impl Rollout {
         self.weight = self.configured;
         let (weight, by) = (self.weight, Cause::Configuration);
         self.effects(NoticeKind::Started { weight, by }, now)
+    }
+
+    /// Tells that both versions are degraded. Changes nothing.
+    pub(crate) fn incident(&self, at: Timestamp) -> Effect {
+        let weight = self.weight;
+        self.announce(NoticeKind::Incident { weight }, at)
+    }
+
+    /// Makes this the weight, for those who replay what others have decided.
+    pub(crate) const fn force(&mut self, weight: Weight) {
+        self.weight = weight;
     }
 
     /// Tells that a breach does not act. Changes nothing.

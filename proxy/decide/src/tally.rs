@@ -4,8 +4,14 @@ use std::array;
 
 use crate::role::Role;
 
-/// How many latency limits all gates of one route may have together.
+/// How many limits in time all latency gates of one route may have together.
 pub const LATENCY_LIMITS_MAX: usize = 16;
+
+/// How many latency gates one route may have: each has a ladder of its own.
+pub const LADDERS_MAX: usize = 4;
+
+/// How many rungs a ladder may have.
+pub const RUNGS_MAX: usize = 12;
 
 /// Counts of outcomes by role, cumulative since the process started.
 ///
@@ -23,8 +29,16 @@ pub struct Counts {
     pub failures: u64,
     /// Exchanges that counted for the version.
     pub successes: u64,
-    /// Successes of this role slower than the canary's limit of that slot was when they ended
-    /// (see `Release::latency_limits`).
+    /// Successes of requests that began when the canary was under suspicion already
+    /// (see `LatencyLimits::suspected_since`).
+    pub after_suspicion: u64,
+    /// Successes that began under the weight in force when they ended: those that
+    /// latency is compared of.
+    pub timed: u64,
+    /// Timed successes by ladder and by the highest rung that they were slower than.
+    pub rungs: [[u64; RUNGS_MAX]; LADDERS_MAX],
+    /// Timed successes of this role slower than the canary's limit of that slot was
+    /// when they ended (see `Release::latency_limits`).
     pub slower: [u64; LATENCY_LIMITS_MAX],
 }
 
@@ -50,9 +64,15 @@ impl Counts {
     }
 
     fn zip_with(&self, other: &Self, combine: fn(u64, u64) -> u64) -> Self {
+        let rung = |ladder: usize, rung: usize| {
+            combine(self.rungs[ladder][rung], other.rungs[ladder][rung])
+        };
         Self {
             failures: combine(self.failures, other.failures),
             successes: combine(self.successes, other.successes),
+            after_suspicion: combine(self.after_suspicion, other.after_suspicion),
+            timed: combine(self.timed, other.timed),
+            rungs: array::from_fn(|ladder| array::from_fn(|index| rung(ladder, index))),
             slower: array::from_fn(|slot| combine(self.slower[slot], other.slower[slot])),
         }
     }
@@ -101,13 +121,16 @@ mod tests {
     fn counts() -> impl Strategy<Value = Counts> {
         // Large values too, so that saturation is among the cases.
         let count = || prop_oneof![0..1000_u64, any::<u64>()];
-        (count(), count(), prop::array::uniform16(count())).prop_map(
-            |(failures, successes, slower)| Counts {
-                failures,
-                successes,
-                slower,
-            },
-        )
+        let rungs = prop::array::uniform4(prop::array::uniform12(count()));
+        let plain = (count(), count(), count(), count());
+        (plain, rungs, prop::array::uniform16(count())).prop_map(|(plain, rungs, slower)| Counts {
+            failures: plain.0,
+            successes: plain.1,
+            after_suspicion: plain.2,
+            timed: plain.3,
+            rungs,
+            slower,
+        })
     }
 
     fn tally() -> impl Strategy<Value = Tally> {

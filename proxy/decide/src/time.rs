@@ -25,6 +25,13 @@ impl Timestamp {
         self.0
     }
 
+    /// The time `duration` later; the last one there is if it does not fit.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+
     /// How long ago `earlier` was; zero if it was not earlier.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -1,110 +1,211 @@
-//! Does the canary fail more often than stable allows?
+//! Does the canary fail more often than stable?
 //!
-//! ## Why chance is allowed for
+//! Every failure is a bet on which version it comes from, the first of each user only;
+//! see [`super::bet`] and [`super::keys`]. A second bet, for `hard` limits, counts all
+//! failures in blocks of ten seconds: it also sees a service with three users.
 //!
-//! Six failures in fifty requests are a rate of 12 %, and also what a healthy
-//! version has now and then. A limit that is not hard is breached only if the
-//! canary's rate `c` exceeds its bound `b` by more than three standard errors:
-//!
-//! ```text
-//! c - b > 3 sqrt(se(canary)^2 + (db/ds)^2 se(stable)^2)
-//! ```
-//!
-//! where `s` is stable's rate: `db/ds` is 1 for a bound that adds to it, the factor
-//! for one that multiplies it, and 0 for an absolute one.
+//! Evidence says that the canary is worse, not by how much. So a rollback takes the size
+//! of the difference too, as counted since the evidence began to grow.
 
-use super::chance::{STANDARD_ERRORS, standard_error};
+use super::bet::{Block, ERROR_LANES, HardBet, ShareBet};
+use super::keys::{KeySet, KnownBad};
 use super::spec::{RateBound, RateLimit};
 use super::verdict::{Comparison, Estimate, Measure};
-use super::{Finding, Judgement, SAMPLE_MIN, WINDOW_SAMPLE};
+use crate::outcome::Outcome;
 use crate::role::Role;
-use crate::tally::{Counts, Tally};
+use crate::tally::Tally;
 use crate::time::Timestamp;
-use crate::window::{Sample, Window};
+use crate::weight::Weight;
 
-/// Compares the canary's share of failures in the recent past with its limits.
+/// The kind that failures of whatever kind are noted with.
+const ANY_KIND: u64 = 0;
+
+/// Evidence that has fallen below this part of the capital is over: what comes next is
+/// another episode.
+pub(super) const EPISODE_ENDS_BELOW: f64 = 0.01;
+
+/// The evidence of all error-rate gates of a route.
 #[derive(Clone, Debug)]
-pub(super) struct ErrorRate {
-    limits: Vec<RateLimit>,
-    window: Window<Tally>,
+pub(super) struct Failures {
+    bet: ShareBet,
+    hard: Option<HardBet>,
+    pub(super) seen: KeySet,
+    pub(super) known_bad: KnownBad,
+    weight: Weight,
+    /// Failures by role of requests that began under the weight in force.
+    failed: [u64; 2],
+    hard_start: (Tally, [u64; 2]),
+    /// Where the estimate of how bad the canary is begins.
+    pub(super) episode_start: Tally,
+    /// The first failure of the canary in this episode.
+    pub(super) suspected_since: Option<Timestamp>,
+    suspicion_start: Tally,
+    /// Users of the canary who had a failure.
+    affected: u64,
 }
 
-impl ErrorRate {
-    pub(super) fn new(limits: Vec<RateLimit>, tally: &Tally, now: Timestamp) -> Self {
+impl Failures {
+    /// The evidence for these limits.
+    pub(super) fn new<'a>(limits: impl Iterator<Item = &'a RateLimit>) -> Self {
+        let hard = limits
+            .filter(|limit| limit.hard)
+            .map(|limit| match limit.bound {
+                RateBound::AboveStable(by) => by.max(0.0),
+                // The size of these is compared; the evidence is for any difference.
+                RateBound::Absolute(_) | RateBound::TimesStable(_) => 0.0,
+            })
+            .reduce(f64::min);
         Self {
-            limits,
-            window: Window::new(*tally, now),
+            bet: ShareBet::new(&ERROR_LANES),
+            hard: hard.map(HardBet::new),
+            seen: KeySet::default(),
+            known_bad: KnownBad::default(),
+            weight: Weight::ZERO,
+            failed: [0; 2],
+            hard_start: (Tally::default(), [0; 2]),
+            episode_start: Tally::default(),
+            suspected_since: None,
+            suspicion_start: Tally::default(),
+            affected: 0,
         }
     }
 
-    pub(super) fn restart(&mut self, tally: &Tally, now: Timestamp) {
-        self.window = Window::new(*tally, now);
+    /// What `tally` counts already is no evidence.
+    pub(super) fn begin(&mut self, tally: &Tally) {
+        self.hard_start = (*tally, self.failed);
+        self.episode_start = *tally;
     }
 
-    pub(super) fn absorb(&mut self, tally: &Tally, now: Timestamp) -> Judgement {
-        let is_relative = |limit: &RateLimit| sensitivity(limit.bound) > 0.0;
-        let sample = Sample {
-            canary: WINDOW_SAMPLE,
-            stable: if self.limits.iter().any(is_relative) {
-                WINDOW_SAMPLE
-            } else {
-                0
-            },
+    pub(super) fn release(&mut self, mass: f64) {
+        self.bet.release(mass);
+        if let Some(hard) = &mut self.hard {
+            hard.release(mass);
+        }
+    }
+
+    pub(super) fn set_weight(&mut self, weight: Weight) {
+        self.weight = weight;
+        self.bet.set_share(weight.as_ratio());
+    }
+
+    /// Evidence that the canary fails more often, and the same for hard limits.
+    pub(super) fn evidence(&self) -> (f64, f64) {
+        let hard = self.hard.as_ref().map_or(0.0, HardBet::evidence);
+        (self.bet.evidence(), hard)
+    }
+
+    /// A failure. `released` is the capital so far.
+    pub(super) fn observe(
+        &mut self,
+        outcome: &Outcome,
+        tally: &Tally,
+        released: f64,
+        now: Timestamp,
+    ) {
+        if outcome.weight == self.weight {
+            self.failed[outcome.role.index()] += 1;
+        }
+        let is_canary = outcome.role == Role::Canary;
+        if is_canary && self.suspected_since.is_none() {
+            self.suspected_since = Some(now);
+            self.suspicion_start = *tally;
+        }
+        let key = outcome.key.map(crate::split::SplitKey::to_bits);
+        if key.is_some_and(|key| self.known_bad.contains(key)) {
+            return;
+        }
+        if key.is_some_and(|key| !self.seen.is_first(key, ANY_KIND)) {
+            return;
+        }
+        self.affected += u64::from(is_canary);
+        let canary_part = if is_canary { 1.0 } else { 0.0 };
+        if outcome.weight == self.weight {
+            self.bet.update(canary_part);
+        } else {
+            self.bet.update_at(outcome.weight.as_ratio(), canary_part);
+        }
+        if self.bet.evidence() < EPISODE_ENDS_BELOW * released {
+            self.episode_start = *tally;
+            self.suspected_since = None;
+        }
+    }
+
+    /// What of stable has succeeded that began after the canary was first suspected.
+    pub(super) fn stable_since_suspicion(&self, tally: &Tally) -> u64 {
+        let stable = |tally: &Tally| tally.of(Role::Stable).after_suspicion;
+        stable(tally).saturating_sub(stable(&self.suspicion_start))
+    }
+
+    /// Failures of the canary in this episode.
+    pub(super) fn canary_failures(&self, tally: &Tally) -> u64 {
+        tally.since(&self.episode_start).of(Role::Canary).failures
+    }
+
+    /// Users of the canary who had a failure.
+    pub(super) const fn affected(&self) -> u64 {
+        self.affected
+    }
+
+    /// A block of the hard bet is over. True if it had both versions in it.
+    pub(super) fn close_hard(&mut self, tally: &Tally) -> bool {
+        let (start, failed) = &self.hard_start;
+        let counted = tally.since(start);
+        let failures = |role: Role| {
+            let index = role.index();
+            self.failed[index].saturating_sub(failed[index])
         };
-        // Judged on the evidence as it was, or a breach could be rotated away.
-        let judgement = self.judge(tally);
-        if self
-            .window
-            .is_due(&tally.since(self.window.middle()), sample, now)
-        {
-            self.window.rotate(*tally, now);
+        let requests = |role: Role| counted.of(role).timed + failures(role);
+        let block = Block {
+            canary: requests(Role::Canary),
+            stable: requests(Role::Stable),
+            canary_exceeding: failures(Role::Canary),
+            stable_exceeding: failures(Role::Stable),
+        };
+        if block.canary == 0 || block.stable == 0 {
+            return false;
         }
-        judgement
+        if let Some(hard) = &mut self.hard {
+            hard.close(block);
+        }
+        self.hard_start = (*tally, self.failed);
+        true
     }
 
-    pub(super) fn judge(&self, tally: &Tally) -> Judgement {
-        let recent = tally.since(self.window.base());
-        let (canary, stable) = (recent.of(Role::Canary), recent.of(Role::Stable));
-        self.limits
-            .iter()
-            .map(|limit| judge_limit(*limit, canary, stable))
-            .reduce(Judgement::worse)
-            .unwrap_or_else(|| judge_limit(NO_LIMIT, canary, stable))
+    /// The block of the hard bet is given up: the weight has changed in it.
+    pub(super) fn drop_hard_block(&mut self, tally: &Tally) {
+        self.hard_start = (*tally, self.failed);
     }
-}
 
-/// Stands in for an empty list of limits, and is never breached.
-const NO_LIMIT: RateLimit = RateLimit {
-    bound: RateBound::Absolute(1.0),
-    hard: true,
-};
-
-fn judge_limit(limit: RateLimit, canary: &Counts, stable: &Counts) -> Judgement {
-    let estimate = |counts: &Counts| Estimate::share(counts.failures, counts.requests());
-    let (canary, stable) = (estimate(canary), estimate(stable));
-    let bound = bound(limit.bound, stable);
-    let finding = if canary.samples < SAMPLE_MIN {
-        Finding::NeedsCanary(SAMPLE_MIN - canary.samples)
-    } else if sensitivity(limit.bound) > 0.0 && stable.samples < SAMPLE_MIN {
-        Finding::NeedsStable
-    } else if canary.value - bound > chance(limit, canary, stable) {
-        Finding::Fail
-    } else {
-        Finding::Pass
-    };
-    let measure = Measure::ErrorRate {
-        bound: limit.bound,
-        hard: limit.hard,
-    };
-    Judgement {
-        finding,
-        comparison: Comparison {
+    /// How bad the canary is compared with a limit, in this episode.
+    pub(super) fn compare(&self, limit: &RateLimit, tally: &Tally) -> Comparison {
+        let counted = tally.since(&self.episode_start);
+        let estimate = |role| {
+            let counts = counted.of(role);
+            Estimate::share(counts.failures, counts.requests())
+        };
+        let (canary, stable) = (estimate(Role::Canary), estimate(Role::Stable));
+        Comparison {
             value: canary.value,
-            limit: bound,
+            limit: bound(limit.bound, stable),
             canary,
             stable,
-            measure,
-        },
+            measure: Measure::ErrorRate {
+                bound: limit.bound,
+                hard: limit.hard,
+            },
+        }
+    }
+}
+
+/// Whether the canary exceeds the limit that it is compared with. Of a difference, the
+/// difference itself is compared: `0.002 - 0.001 >= 0.001`.
+pub(super) fn is_exceeded(one: &Comparison) -> bool {
+    let Measure::ErrorRate { bound, .. } = one.measure else {
+        return false;
+    };
+    match bound {
+        RateBound::AboveStable(by) => one.canary.value - one.stable.value >= by,
+        RateBound::Absolute(_) | RateBound::TimesStable(_) => one.value > one.limit,
     }
 }
 
@@ -113,40 +214,14 @@ fn judge_limit(limit: RateLimit, canary: &Counts, stable: &Counts) -> Judgement 
 /// A multiple of zero is zero, and one failure in a thousand requests would be
 /// infinitely worse than none. So if stable has not failed, a multiple is taken of
 /// one failure among its requests, the smallest rate that it could have shown.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a rate needs no more than 52 bits"
-)]
 fn bound(bound: RateBound, stable: Estimate) -> f64 {
     let rate = match bound {
         RateBound::AboveStable(by) => stable.value + by,
         RateBound::Absolute(rate) => rate,
         RateBound::TimesStable(times) if stable.samples == 0 => times,
         RateBound::TimesStable(times) => {
-            times * (stable.count.max(1) as f64 / stable.samples as f64)
+            times * Estimate::share(stable.count.max(1), stable.samples).value
         }
     };
     rate.clamp(0.0, 1.0)
-}
-
-/// By how much the bound moves with stable's rate.
-fn sensitivity(bound: RateBound) -> f64 {
-    match bound {
-        RateBound::AboveStable(_) => 1.0,
-        RateBound::Absolute(_) => 0.0,
-        RateBound::TimesStable(times) => times,
-    }
-}
-
-/// How far the canary's rate may exceed its bound by chance; nothing for a hard limit.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a rate needs no more than 52 bits"
-)]
-fn chance(limit: RateLimit, canary: Estimate, stable: Estimate) -> f64 {
-    if limit.hard {
-        return 0.0;
-    }
-    let error = |estimate: Estimate| standard_error(estimate.count as f64, estimate.samples as f64);
-    STANDARD_ERRORS * error(canary).hypot(sensitivity(limit.bound) * error(stable))
 }

@@ -1,59 +1,51 @@
 //! Is the canary slower than stable allows?
 //!
-//! "The canary's p95 is above 24 ms" is the same as "more than 5 % of its successes
-//! took longer than 24 ms", and the latter is a counter. So the gate turns each of
-//! its limits into a time, the caller counts what is slower, and nothing on the
-//! response path looks at a histogram.
-//!
-//! ## Why stable is counted against the canary's limit too
-//!
-//! The limit in time follows stable's quantile in the recent past. If both sides
-//! become slow together, the canary exceeds it at once, and the quantile follows
-//! late. So a limit relative to stable is breached only if the canary also exceeds
-//! it more often than stable did at the same limit over the same time. The caller
-//! counts both sides as they end, so this holds at every outcome.
-//!
-//! ## Why chance is allowed for
-//!
-//! With `c` and `s` the shares of slower successes, a limit for the quantile `q` is
-//! breached if `c - max(1 - q, s) > 3 sqrt(se(canary)^2 + se(stable)^2)`, without
-//! stable's part for an absolute limit. Stable's error is taken at `max(1 - q, s)`:
-//! at least that of the quantile which the limit is a multiple of.
+//! Evidence comes from the rungs of a ladder (see [`ladder`]), once for each second: of
+//! what exceeds a rung in that second, which share is the canary's? Its size does not
+//! matter, and so neither does a burst that hits both. What the canary exceeds too is a
+//! user's limit: "its p95 is above 24 ms" is the same as "more than 5 % of its successes
+//! took longer than 24 ms", and that is a counter. So the caller counts what exceeds
+//! which time, and nothing on the response path looks at a histogram.
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
-use super::chance::{STANDARD_ERRORS, standard_error};
-use super::spec::{LatencyBound, LatencyLimit, LatencyMetric};
+use super::baseline::Baseline;
+use super::bet::{Block, float};
+use super::errors::EPISODE_ENDS_BELOW;
+use super::numbers::requests_to_show;
+use super::spec::{LatencyBound, LatencyLimit, LatencyMargin, LatencyMetric, Quantile};
 use super::verdict::{Comparison, Estimate, Measure};
-use super::{Finding, Judgement, SAMPLE_MIN, WINDOW_SAMPLE};
 use crate::role::Role;
-use crate::tally::{LATENCY_LIMITS_MAX, Tally};
-use crate::time::Timestamp;
-use crate::window::{Sample, Window};
+use crate::tally::{Counts, LADDERS_MAX, LATENCY_LIMITS_MAX, RUNGS_MAX, Tally};
 
-mod quantile;
-mod slots;
+mod advance;
+mod ladder;
+mod limits;
 
-use quantile::{quantile_since, sample_min, times_micros};
+use advance::NoSlower;
+use ladder::{Place, Rung, rungs, tail_of};
 
-pub(crate) use slots::Slots;
-pub use slots::{LatencyLimits, StableLatency};
+pub use limits::{LadderLimits, LatencyLimits};
 
-/// Compares quantiles of the canary's latency in the recent past with its limits.
+/// A limit relative to stable is at least this much above stable's quantile. On a fast
+/// local service a multiple of it would be scheduling noise.
+const DIFFERENCE_MIN_MICROS: f64 = 250.0;
+
+/// One latency gate.
 #[derive(Clone, Debug)]
 pub(super) struct Latency {
     metric: LatencyMetric,
+    /// `None` if the route has more latency gates than are counted.
+    ladder: Option<usize>,
+    rungs: Vec<Rung>,
     limits: Vec<Limit>,
-    /// `None` until the first `absorb` after a start: the snapshot needs a histogram.
-    window: Option<Window<Snapshot>>,
-}
-
-#[derive(Clone, Debug)]
-struct Snapshot {
-    tally: Tally,
-    stable: Histogram<u64>,
+    margins: Vec<NoSlower>,
+    /// Its part of the promise.
+    share: f64,
+    evidence: f64,
+    block_start: Tally,
+    /// Where the estimate of how slow the canary is begins.
+    episode_start: Tally,
 }
 
 #[derive(Clone, Debug)]
@@ -61,266 +53,284 @@ struct Limit {
     spec: LatencyLimit,
     /// `None` if the route has more limits than are counted.
     slot: Option<usize>,
-    current: Option<Current>,
-}
-
-/// A limit in time, and both sides' counts against it.
-#[derive(Clone, Copy, Debug)]
-struct Current {
-    limit: Duration,
-    /// Stable's quantile that the limit is a multiple of.
-    stable_quantile: Option<Duration>,
-    /// As of the window's snapshots, or since the slot has a limit if that is later:
-    /// before it, nothing was counted as slower.
-    base: Exceeded,
-    middle: Exceeded,
-}
-
-/// Cumulative counts of successes, and of those slower than the limit of their time.
-#[derive(Clone, Copy, Debug, Default)]
-struct Exceeded {
-    canary_slower: u64,
-    canary_successes: u64,
-    stable_slower: u64,
-    stable_successes: u64,
+    /// In microseconds, once it is known.
+    micros: Option<f64>,
+    /// Stable's own quantile in microseconds, if the bound refers to it.
+    stable: Option<f64>,
 }
 
 impl Latency {
-    pub(super) fn new(metric: LatencyMetric, limits: &[LatencyLimit], first_slot: usize) -> Self {
-        let limits = limits
+    /// A gate that counts in this ladder and the slots from `first_slot` on. `share` is
+    /// its part of the promise.
+    pub(super) fn new(
+        metric: LatencyMetric,
+        (rollback, advance): (&[LatencyLimit], &[LatencyMargin]),
+        (ladder, first_slot): (usize, usize),
+        share: f64,
+    ) -> Self {
+        let limits: Vec<Limit> = rollback
             .iter()
             .enumerate()
-            .map(|(index, spec)| {
-                let slot = Some(first_slot + index).filter(|slot| *slot < LATENCY_LIMITS_MAX);
-                Limit {
-                    spec: *spec,
-                    slot,
-                    current: None,
-                }
+            .map(|(index, spec)| Limit {
+                spec: *spec,
+                slot: Some(first_slot + index).filter(|slot| *slot < LATENCY_LIMITS_MAX),
+                micros: None,
+                stable: None,
             })
             .collect();
+        let mut quantiles: Vec<Quantile> = advance.iter().map(|margin| margin.quantile).collect();
+        let mut absolute = Vec::new();
+        for limit in &limits {
+            match limit.spec.bound {
+                LatencyBound::Absolute(time) => {
+                    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                    absolute.extend(limit.slot.map(|slot| (micros, slot)));
+                }
+                LatencyBound::TimesStable(_) => quantiles.push(limit.spec.quantile),
+            }
+        }
+        let mut rungs = rungs(&quantiles, advance, &absolute);
+        let nested = |rung: &Rung| !matches!(rung.place, Place::At(..));
+        debug_assert!(rungs.iter().filter(|rung| nested(rung)).count() <= RUNGS_MAX);
+        let sum: f64 = rungs.iter().map(|rung| rung.share).sum();
+        for rung in &mut rungs {
+            rung.share *= share / sum;
+        }
         Self {
             metric,
+            ladder: Some(ladder).filter(|ladder| *ladder < LADDERS_MAX),
+            rungs,
             limits,
-            window: None,
+            margins: advance
+                .iter()
+                .map(|margin| NoSlower::new(*margin))
+                .collect(),
+            share,
+            evidence: 0.0,
+            block_start: Tally::default(),
+            episode_start: Tally::default(),
         }
     }
 
-    pub(super) fn restart(&mut self) {
-        self.window = None;
+    pub(super) const fn metric(&self) -> LatencyMetric {
+        self.metric
+    }
+
+    /// The weighted evidence of all rungs.
+    pub(super) const fn evidence(&self) -> f64 {
+        self.evidence
+    }
+
+    /// What `tally` counts already is no evidence.
+    pub(super) fn begin(&mut self, tally: &Tally) {
+        self.block_start = *tally;
+        self.episode_start = *tally;
+    }
+
+    /// Moves rungs and limits to where stable is now.
+    pub(super) fn settle(&mut self, baseline: &Baseline) {
+        for rung in &mut self.rungs {
+            rung.settle(baseline);
+        }
         for limit in &mut self.limits {
-            limit.current = None;
+            limit.settle(baseline);
         }
     }
 
-    pub(super) fn write_limits(&self, slots: &mut Slots) {
+    /// Whether rungs have a place yet.
+    pub(super) fn is_settled(&self) -> bool {
+        self.rungs.iter().all(|rung| rung.stable.is_some())
+    }
+
+    /// The weight has changed. A block in which it did is not judged.
+    pub(super) fn set_share(&mut self, share: f64, tally: &Tally) {
+        for rung in &mut self.rungs {
+            rung.bet.set_share(share);
+        }
+        self.block_start = *tally;
+    }
+
+    /// A step begins: whether the canary is no slower has to be shown anew.
+    pub(super) fn begin_step(&mut self) {
+        for margin in &mut self.margins {
+            *margin = NoSlower::new(margin.spec);
+        }
+    }
+
+    /// Whether a block has both versions in it.
+    pub(super) fn can_close(&self, tally: &Tally) -> bool {
+        let timed = |role| tally.of(role).timed > self.block_start.of(role).timed;
+        timed(Role::Canary) && timed(Role::Stable)
+    }
+
+    /// Ends a block and puts `mass` in, of `released` so far.
+    pub(super) fn close(&mut self, mass: f64, released: f64, tally: &Tally) {
+        let counted = tally.since(&self.block_start);
+        self.block_start = *tally;
+        let mut evidence = 0.0;
+        for index in 0..self.rungs.len() {
+            let block = self.block(index, &counted);
+            evidence += self.rungs[index].share * self.rungs[index].close(mass, block);
+            let at = self.rungs[index].place;
+            if self.rungs[index].stable.is_some() {
+                let mut margins = self.margins.iter_mut();
+                if let Some(margin) = margins.find(|margin| margin.is_at(at)) {
+                    margin.close(block);
+                }
+            }
+        }
+        self.evidence = evidence;
+        if evidence < EPISODE_ENDS_BELOW * self.share * released {
+            self.episode_start = *tally;
+        }
+    }
+
+    /// What exceeded a rung among what was counted.
+    fn block(&self, index: usize, counted: &Tally) -> Block {
+        let exceeding = |counts: &Counts| match (self.rungs[index].place, self.ladder) {
+            (Place::At(_, slot), _) => counts.slower[slot],
+            (_, Some(ladder)) => counts.rungs[ladder].iter().skip(index).sum(),
+            (_, None) => 0,
+        };
+        let (canary, stable) = (counted.of(Role::Canary), counted.of(Role::Stable));
+        Block {
+            canary: canary.timed,
+            stable: stable.timed,
+            canary_exceeding: exceeding(canary),
+            stable_exceeding: exceeding(stable),
+        }
+    }
+
+    /// Writes what successes are to be compared with.
+    pub(super) fn write_limits(&self, limits: &mut LatencyLimits) {
+        if let Some(ladder) = self.ladder {
+            let mut times = [[u64::MAX; RUNGS_MAX]; 2];
+            let rungs = self
+                .rungs
+                .iter()
+                .filter(|rung| !matches!(rung.place, Place::At(..)));
+            for (index, rung) in rungs.enumerate().take(RUNGS_MAX) {
+                for (role, time) in [(Role::Stable, rung.stable), (Role::Canary, rung.canary())] {
+                    times[role.index()][index] = time.map_or(u64::MAX, whole_micros);
+                }
+            }
+            limits.ladders[ladder] = Some(LadderLimits {
+                metric: self.metric,
+                rungs: times,
+            });
+        }
         for limit in &self.limits {
-            if let (Some(slot), Some(current)) = (limit.slot, limit.current) {
-                slots[slot] = Some((self.metric, current.limit));
+            if let (Some(slot), Some(micros)) = (limit.slot, limit.micros) {
+                let limit = Duration::from_micros(whole_micros(micros));
+                limits.slots[slot] = Some((self.metric, limit));
             }
         }
     }
 
-    pub(super) fn absorb(
-        &mut self,
-        tally: &Tally,
-        stable: &StableLatency<'_>,
-        now: Timestamp,
-    ) -> Judgement {
-        let stable = stable.of(self.metric);
-        let snapshot = || Snapshot {
-            tally: *tally,
-            stable: stable.clone(),
+    /// The first limit of which the canary exceeds the size, if it does one.
+    pub(super) fn exceeded(&self, tally: &Tally) -> Option<Comparison> {
+        let compare = |limit| self.compare(limit, tally);
+        let mut compared = self.limits.iter().map(compare);
+        compared.find(|one| one.canary.samples > 0 && one.canary.value > one.limit)
+    }
+
+    /// The limit that the canary is nearest to, or furthest beyond.
+    pub(super) fn nearest(&self, tally: &Tally) -> Option<Comparison> {
+        let compared = self.limits.iter().map(|limit| self.compare(limit, tally));
+        compared.max_by(|one, other| {
+            let used = |one: &Comparison| one.value / one.limit;
+            used(one).total_cmp(&used(other))
+        })
+    }
+
+    fn compare(&self, limit: &Limit, tally: &Tally) -> Comparison {
+        let counted = tally.since(&self.episode_start);
+        let estimate = |role| {
+            let counts = counted.of(role);
+            let slower = limit.slot.map_or(0, |slot| counts.slower[slot]);
+            Estimate::share(slower, counts.timed)
         };
-        let window = self
-            .window
-            .get_or_insert_with(|| Window::new(snapshot(), now));
-        for limit in &mut self.limits {
-            limit.advance(tally, stable, &window.base().stable);
-        }
-        let judgement = judge(self.metric, &self.limits, tally);
-        let sample = sample(&self.limits);
-        if window.is_due(&tally.since(&window.middle().tally), sample, now) {
-            window.rotate(snapshot(), now);
-            for limit in &mut self.limits {
-                let (Some(slot), Some(current)) = (limit.slot, &mut limit.current) else {
-                    continue;
-                };
-                current.base = current.middle;
-                current.middle = Exceeded::at(slot, tally);
-            }
-        }
-        judgement
-    }
-
-    pub(super) fn judge(&self, tally: &Tally) -> Judgement {
-        judge(self.metric, &self.limits, tally)
-    }
-}
-
-fn judge(metric: LatencyMetric, limits: &[Limit], tally: &Tally) -> Judgement {
-    let judged = limits.iter().map(|limit| limit.judge(metric, tally));
-    judged.reduce(Judgement::worse).unwrap_or(NO_LIMIT)
-}
-
-/// Stands in for an empty list of limits, and is never breached.
-const NO_LIMIT: Judgement = Judgement {
-    finding: Finding::Pass,
-    comparison: Comparison {
-        value: 0.0,
-        limit: 1.0,
-        canary: Estimate {
-            value: 0.0,
-            count: 0,
-            samples: 0,
-        },
-        stable: Estimate {
-            value: 0.0,
-            count: 0,
-            samples: 0,
-        },
-        measure: Measure::ConsecutiveFailures,
-    },
-};
-
-/// What the window must hold for every limit to be decided on it.
-fn sample(limits: &[Limit]) -> Sample {
-    let needed = |limits: &mut dyn Iterator<Item = &Limit>| {
-        limits
-            .map(|limit| sample_min(limit.spec.quantile))
-            .max()
-            .unwrap_or(0)
-    };
-    let stable = needed(&mut limits.iter().filter(|limit| limit.is_relative()));
-    Sample {
-        canary: needed(&mut limits.iter()).max(WINDOW_SAMPLE),
-        stable,
-    }
-}
-
-impl Exceeded {
-    const fn at(slot: usize, tally: &Tally) -> Self {
-        let (canary, stable) = (tally.of(Role::Canary), tally.of(Role::Stable));
-        Self {
-            canary_slower: canary.slower[slot],
-            canary_successes: canary.successes,
-            stable_slower: stable.slower[slot],
-            stable_successes: stable.successes,
-        }
-    }
-}
-
-impl Limit {
-    const fn is_relative(&self) -> bool {
-        match self.spec.bound {
-            LatencyBound::Absolute(_) => false,
-            LatencyBound::TimesStable(_) => true,
-        }
-    }
-
-    /// Sets the limit for what comes next.
-    fn advance(&mut self, tally: &Tally, stable: &Histogram<u64>, base: &Histogram<u64>) {
-        let Some(slot) = self.slot else { return };
-        let limit = self.limit_now(stable, base);
-        self.current = limit.map(|(limit, stable_quantile)| {
-            let (base, middle) = match &self.current {
-                Some(current) => (current.base, current.middle),
-                None => (Exceeded::at(slot, tally), Exceeded::at(slot, tally)),
-            };
-            Current {
-                limit,
-                stable_quantile,
-                base,
-                middle,
-            }
-        });
-    }
-
-    /// The limit in time, and stable's quantile if that is what it depends on.
-    fn limit_now(
-        &self,
-        stable: &Histogram<u64>,
-        base: &Histogram<u64>,
-    ) -> Option<(Duration, Option<Duration>)> {
-        match self.spec.bound {
-            LatencyBound::Absolute(limit) => Some((limit, None)),
-            LatencyBound::TimesStable(times) => {
-                let micros = quantile_since(stable, base, self.spec.quantile)?;
-                let limit = Duration::from_micros(times_micros(micros, times));
-                Some((limit, Some(Duration::from_micros(micros))))
-            }
-        }
-    }
-
-    fn judge(&self, metric: LatencyMetric, tally: &Tally) -> Judgement {
-        let LatencyLimit { quantile, bound } = self.spec;
-        let allowed = 1.0 - quantile.as_ratio();
-        let (canary, stable) = self.estimates(tally);
-        let needed = sample_min(quantile);
-        let finding = if self.slot.is_none() {
-            Finding::NoSlot
-        } else if self.current.is_none() && self.is_relative() {
-            Finding::NeedsStable
-        } else if canary.samples < needed {
-            Finding::NeedsCanary(needed - canary.samples)
-        } else if self.is_relative() && stable.samples < SAMPLE_MIN {
-            Finding::NeedsStable
-        } else if self.is_exceeded(allowed, canary, stable) {
-            Finding::Fail
-        } else {
-            Finding::Pass
-        };
-        let measure = Measure::Latency {
-            metric,
-            quantile,
-            bound,
-            limit: self.current.map(|current| current.limit),
-            stable: self.current.and_then(|current| current.stable_quantile),
-        };
-        Judgement {
-            finding,
-            comparison: Comparison {
-                value: canary.value,
-                limit: allowed,
-                canary,
-                stable,
-                measure,
+        let (canary, stable) = (estimate(Role::Canary), estimate(Role::Stable));
+        let time = |micros: f64| Duration::from_micros(whole_micros(micros));
+        Comparison {
+            value: canary.value,
+            limit: tail_of(limit.spec.quantile),
+            canary,
+            stable,
+            measure: Measure::Latency {
+                metric: self.metric,
+                quantile: limit.spec.quantile,
+                bound: limit.spec.bound,
+                limit: limit.micros.map(time),
+                stable: limit.stable.map(time),
             },
         }
     }
 
-    /// The shares of successes slower than the limit, in the window.
-    fn estimates(&self, tally: &Tally) -> (Estimate, Estimate) {
-        let (Some(slot), Some(current)) = (self.slot, &self.current) else {
-            return (Estimate::default(), Estimate::default());
-        };
-        let (base, now) = (&current.base, Exceeded::at(slot, tally));
-        (
-            Estimate::share(
-                now.canary_slower.saturating_sub(base.canary_slower),
-                now.canary_successes.saturating_sub(base.canary_successes),
-            ),
-            Estimate::share(
-                now.stable_slower.saturating_sub(base.stable_slower),
-                now.stable_successes.saturating_sub(base.stable_successes),
-            ),
-        )
+    /// Whether it is shown at every quantile that the canary is no slower than its margin,
+    /// with evidence of at least `enough`.
+    pub(super) fn is_shown(&self, enough: f64) -> bool {
+        self.margins
+            .iter()
+            .all(|margin| margin.evidence() >= enough)
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a rate needs no more than 52 bits"
-    )]
-    fn is_exceeded(&self, allowed: f64, canary: Estimate, stable: Estimate) -> bool {
-        let error = standard_error(canary.count as f64, canary.samples as f64);
-        if !self.is_relative() {
-            return canary.value - allowed > STANDARD_ERRORS * error;
-        }
-        let allowed = allowed.max(stable.value);
-        let samples = stable.samples as f64;
-        let stable_error = standard_error(allowed * samples, samples);
-        canary.value - allowed > STANDARD_ERRORS * error.hypot(stable_error)
+    /// Whether there is anything to show.
+    pub(super) fn has_margins(&self) -> bool {
+        !self.margins.is_empty()
     }
+
+    /// How many more requests of the canary it takes to show that, if it is no slower.
+    pub(super) fn needs(&self, enough: f64, share: f64, baseline: &Baseline) -> f64 {
+        let needs = |margin: &NoSlower| {
+            let rung = self.rungs.iter().find(|rung| margin.is_at(rung.place))?;
+            let (stable, canary) = rung.stable.zip(rung.canary())?;
+            let (near, far) = (baseline.share_above(stable), baseline.share_above(canary));
+            let all = requests_to_show(f64::midpoint(near, far), near - far, share);
+            Some(margin.needs(enough, all))
+        };
+        self.margins.iter().filter_map(needs).fold(0.0, f64::max)
+    }
+
+    /// The share of the canary's and of stable's successes beyond the highest rung, since
+    /// an earlier tally.
+    pub(super) fn beyond_all(&self, counted: &Tally) -> Option<(Estimate, Estimate)> {
+        let nested = |rung: &Rung| !matches!(rung.place, Place::At(..));
+        let last = self.rungs.iter().rposition(nested)?;
+        let block = self.block(last, counted);
+        Some((
+            Estimate::share(block.canary_exceeding, block.canary),
+            Estimate::share(block.stable_exceeding, block.stable),
+        ))
+    }
+}
+
+impl Limit {
+    fn settle(&mut self, baseline: &Baseline) {
+        match self.spec.bound {
+            LatencyBound::Absolute(time) => {
+                let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                self.micros = Some(float(micros));
+            }
+            LatencyBound::TimesStable(times) => {
+                self.stable = baseline.quantile(self.spec.quantile.as_ratio());
+                self.micros = self
+                    .stable
+                    .map(|stable| (times * stable).max(stable + DIFFERENCE_MIN_MICROS));
+            }
+        }
+    }
+}
+
+/// The largest whole number of microseconds that is no more: a whole number is above the
+/// one exactly if it is above the other.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast from a float saturates, and times are positive"
+)]
+fn whole_micros(micros: f64) -> u64 {
+    micros.floor() as u64
 }
 
 #[cfg(test)]

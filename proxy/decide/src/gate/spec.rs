@@ -23,23 +23,61 @@ pub struct GateSpec {
 /// What a gate compares.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GateRule {
+    /// How fast both versions together, and each, use up the error budget of an
+    /// availability objective. Holds; rolls back only with evidence against the canary.
+    BurnRate {
+        /// The share of requests that shall not fail, such as 0.999; between 0 and 1.
+        objective: f64,
+    },
     /// This many failures of the canary in a row, with no success between.
     ConsecutiveFailures {
-        /// The count that breaches; at least 1.
-        limit: u32,
+        /// The count that breaches.
+        limit: RunLimit,
     },
-    /// The canary's share of failures; breached as soon as any limit is.
+    /// The canary's share of failures.
     ErrorRate {
-        /// At least one.
-        limits: Vec<RateLimit>,
+        /// How bad it may be at most; a rollback needs evidence too. At least one.
+        rollback: Vec<RateLimit>,
+        /// Up to which difference the canary counts as no worse.
+        advance: Option<RateMargin>,
     },
-    /// Quantiles of the canary's latency; breached as soon as any limit is.
+    /// Whether the canary's share of failures rises. Holds, and never rolls back.
+    ErrorTrend,
+    /// Quantiles of the canary's latency.
     Latency {
         /// What is timed.
         metric: LatencyMetric,
-        /// At least one.
-        limits: Vec<LatencyLimit>,
+        /// How slow it may be at most; a rollback needs evidence too. At least one.
+        rollback: Vec<LatencyLimit>,
+        /// Up to which factor the canary counts as no slower, by quantile.
+        advance: Vec<LatencyMargin>,
     },
+    /// Bursts of very slow responses. Holds, and never rolls back.
+    LatencySpike {
+        /// What is timed.
+        metric: LatencyMetric,
+    },
+    /// Kinds of errors that stable does not show.
+    NewErrors,
+    /// A share of good results that is reported from outside, such as orders completed.
+    Signal {
+        /// Which signal.
+        signal: Arc<str>,
+        /// How far the canary's share of good may lie below stable's at most, as a ratio.
+        rollback: Option<f64>,
+        /// How far it may lie below and still count as no worse, as a ratio.
+        advance: Option<f64>,
+    },
+}
+
+/// How many failures in a row are too many.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RunLimit {
+    /// As many as a run that comes by chance once in ten thousand rollouts of a million
+    /// requests, given how often stable fails.
+    Calibrated,
+    /// This many; at least 1.
+    Count(u32),
 }
 
 /// One limit of an error-rate gate.
@@ -47,8 +85,77 @@ pub enum GateRule {
 pub struct RateLimit {
     /// What the canary's failure rate is compared with.
     pub bound: RateBound,
-    /// Acts on what was counted, without allowing for chance.
+    /// Counts every failure, not only the first of each user.
     pub hard: bool,
+}
+
+/// Up to which difference in failure rates a canary counts as no worse.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RateMargin {
+    /// `"stable + 0.1pp"`: of the canary's own rate.
+    AboveStable(f64),
+    /// `"service + 0.01pp"`: of the rate of both versions together, at the weight that
+    /// comes next.
+    Service(f64),
+}
+
+impl fmt::Display for RateMargin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (of, by) = match *self {
+            Self::AboveStable(by) => ("stable", by),
+            Self::Service(by) => ("service", by),
+        };
+        write!(f, "{of} + {}pp", number(by * 100.0))
+    }
+}
+
+/// Up to which factor a quantile of the canary's latency counts as no slower.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LatencyMargin {
+    /// Which quantile is compared.
+    pub quantile: Quantile,
+    /// The factor to stable's; 1.05 is 5 % slower.
+    pub times: f64,
+}
+
+/// What is promised about a rollout, and what of its plan the promise depends on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Promise {
+    /// How likely a canary that is no worse is rolled back by evidence, over the whole
+    /// rollout and all gates together; between 0 and 1.
+    pub false_rollback: f64,
+    /// How likely a canary that is worse than its margin passes, in one step; between
+    /// 0 and 1.
+    pub false_advance: f64,
+    /// How long the rollout is planned to take. A fault that begins later is found too,
+    /// with a little more evidence.
+    pub horizon: Duration,
+    /// How often its weight is planned to be raised after the start.
+    pub steps: u32,
+    /// How much harm the canary may do in all.
+    pub exposure: Exposure,
+}
+
+impl Default for Promise {
+    fn default() -> Self {
+        Self {
+            false_rollback: 0.001,
+            false_advance: 0.05,
+            horizon: Duration::from_secs(3600),
+            steps: 1,
+            exposure: Exposure::default(),
+        }
+    }
+}
+
+/// How much harm a canary may do in all, beyond what stable's own failure rate explains.
+/// Over it, it is rolled back, whatever the evidence.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Exposure {
+    /// Requests that fail.
+    pub failed_requests: Option<u64>,
+    /// Users, as far as split keys tell them apart, of whom a request fails.
+    pub affected_users: Option<u64>,
 }
 
 /// A limit for a failure rate. Rates and differences are ratios: 0.01 is 1 % or 1 pp.
@@ -92,6 +199,15 @@ pub enum LatencyMetric {
 }
 
 impl LatencyMetric {
+    /// A dense index for arrays by metric.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Duration => 0,
+            Self::Ttfb => 1,
+        }
+    }
+
     /// The name in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -175,26 +291,32 @@ pub fn default_gates() -> Vec<GateSpec> {
         quantile: Quantile(ratio),
         bound: LatencyBound::TimesStable(times),
     };
+    let margin = |ratio, times| LatencyMargin {
+        quantile: Quantile(ratio),
+        times,
+    };
+    let errors = GateRule::ErrorRate {
+        rollback: vec![
+            rate(RateBound::AboveStable(0.001), false),
+            rate(RateBound::AboveStable(0.05), true),
+        ],
+        advance: Some(RateMargin::Service(0.0001)),
+    };
+    let latency = GateRule::Latency {
+        metric: LatencyMetric::Ttfb,
+        rollback: vec![slower(0.5, 1.25), slower(0.95, 1.2), slower(0.99, 2.0)],
+        advance: vec![margin(0.5, 1.05), margin(0.95, 1.1), margin(0.99, 1.2)],
+    };
+    let meltdown = GateRule::ConsecutiveFailures {
+        limit: RunLimit::Count(10),
+    };
+    let gate = |name: &str, rule| GateSpec {
+        name: name.into(),
+        rule,
+    };
     vec![
-        GateSpec {
-            name: "errors".into(),
-            rule: GateRule::ErrorRate {
-                limits: vec![
-                    rate(RateBound::AboveStable(0.001), false),
-                    rate(RateBound::AboveStable(0.05), true),
-                ],
-            },
-        },
-        GateSpec {
-            name: "latency".into(),
-            rule: GateRule::Latency {
-                metric: LatencyMetric::Ttfb,
-                limits: vec![slower(0.5, 1.25), slower(0.95, 1.2), slower(0.99, 2.0)],
-            },
-        },
-        GateSpec {
-            name: "meltdown".into(),
-            rule: GateRule::ConsecutiveFailures { limit: 10 },
-        },
+        gate("errors", errors),
+        gate("latency", latency),
+        gate("meltdown", meltdown),
     ]
 }

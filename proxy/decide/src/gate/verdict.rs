@@ -1,50 +1,26 @@
 //! What a gate says, with the numbers it says it for, and in one sentence.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::bet::float;
+use super::numbers::interval;
 use super::spec::{GateName, LatencyBound, LatencyMetric, Quantile, RateBound};
+use crate::outcome::{ErrorClass, RequestId};
 
 /// What a gate says about the canary.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "verdict", rename_all = "snake_case")]
-#[must_use]
-pub enum Verdict {
-    /// A limit is exceeded.
-    Fail(Breach),
-    /// Too little evidence. Never starts a rollback, never counts as a pass.
-    Inconclusive {
-        /// How many more requests of the canary until it can decide; 0 if it is
-        /// stable's requests that are missing.
-        needs: u64,
-    },
-    /// Enough evidence, and every limit is kept.
-    Pass,
-}
-
-impl Verdict {
-    /// The verdict without its numbers.
-    #[must_use]
-    pub const fn kind(&self) -> VerdictKind {
-        match self {
-            Self::Fail(_) => VerdictKind::Fail,
-            Self::Inconclusive { .. } => VerdictKind::Inconclusive,
-            Self::Pass => VerdictKind::Pass,
-        }
-    }
-}
-
-/// A verdict without its numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerdictKind {
-    /// A limit is exceeded.
+    /// The canary is worse than it may be.
     Fail,
-    /// Too little evidence.
+    /// Too little evidence for either, or a reason to wait. Never starts a rollback,
+    /// never counts as a pass.
     Inconclusive,
-    /// Every limit is kept.
+    /// It is shown that the canary is no worse than its margin.
     Pass,
 }
 
@@ -71,10 +47,10 @@ impl fmt::Display for VerdictKind {
 pub struct Breach {
     /// Which gate.
     pub gate: GateName,
-    /// What was measured: a ratio for rates and for the share of slow requests,
-    /// a plain count for consecutive failures.
+    /// What was measured: a ratio for rates and for the share of slow requests, a plain
+    /// count for failures in a row and for exposure.
     pub value: f64,
-    /// What it may be at most, in the unit of `value`, before chance is allowed for.
+    /// What it may be at most, in the unit of `value`.
     pub limit: f64,
     /// What was counted of the canary.
     pub canary: Estimate,
@@ -82,6 +58,11 @@ pub struct Breach {
     pub stable: Estimate,
     /// What the numbers are numbers of.
     pub measure: Measure,
+    /// The evidence that the canary is worse, as a multiple of what a rollback takes;
+    /// zero for a limit that acts on what was counted.
+    pub evidence: f64,
+    /// A request of the canary that counted against it.
+    pub example: Option<RequestId>,
 }
 
 impl fmt::Display for Breach {
@@ -91,22 +72,45 @@ impl fmt::Display for Breach {
             limit: self.limit,
             canary: self.canary,
             stable: self.stable,
-            measure: self.measure,
+            measure: self.measure.clone(),
         };
-        write!(
-            f,
-            "{}: {}",
-            self.gate,
-            comparison.sentence(VerdictKind::Fail)
-        )
+        let numbers = comparison.sentence(VerdictKind::Fail);
+        write!(f, "{}: {numbers}", self.gate)?;
+        if self.evidence > 0.0 {
+            write!(f, "; evidence {} of the bound", Times(self.evidence))?;
+        }
+        match &self.example {
+            Some(request) => write!(f, "; for example request {request}"),
+            None => Ok(()),
+        }
     }
 }
+
+/// How many times, for people: `1.2x`, and beyond a thousand just that.
+pub(super) struct Times(pub(super) f64);
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 > 1000.0 {
+            f.write_str("over 1000x")
+        } else {
+            write!(f, "{}x", number(self.0))
+        }
+    }
+}
+
+/// The chance that an interval does not contain the true rate at some time.
+const INTERVAL_ERROR: f64 = 0.05;
 
 /// A number and what it was counted from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Estimate {
-    /// `count / samples`, or the count itself for consecutive failures.
+    /// `count / samples`, or the count itself for failures in a row and for exposure.
     pub value: f64,
+    /// The true rate is not below, and was at no time, in 95 of 100 cases with `high`.
+    pub low: f64,
+    /// The true rate is not above.
+    pub high: f64,
     /// How many exchanges had what is counted.
     pub count: u64,
     /// Among how many.
@@ -114,37 +118,94 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// The share of `count` among `samples`; zero without samples.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a rate needs no more than 52 bits"
-    )]
+    /// Nothing was counted.
+    pub(super) const NONE: Self = Self {
+        value: 0.0,
+        low: 0.0,
+        high: 1.0,
+        count: 0,
+        samples: 0,
+    };
+
+    /// The share of `count` among `samples`, without its interval; zero without samples.
     pub(super) fn share(count: u64, samples: u64) -> Self {
         let value = if samples == 0 {
             0.0
         } else {
-            count as f64 / samples as f64
+            float(count) / float(samples)
         };
         Self {
             value,
+            low: 0.0,
+            high: 1.0,
             count,
             samples,
         }
     }
+
+    /// A plain count.
+    pub(super) fn count(count: u64, samples: u64) -> Self {
+        let value = float(count);
+        Self {
+            value,
+            low: value,
+            high: value,
+            count,
+            samples,
+        }
+    }
+
+    /// The same with the interval of its rate. Not for every response: it is searched for.
+    pub(super) fn with_interval(self) -> Self {
+        if self.samples == 0 || self.count > self.samples || self.low > 0.0 {
+            return self;
+        }
+        let (low, high) = interval(self.count, self.samples, INTERVAL_ERROR);
+        Self { low, high, ..self }
+    }
 }
 
 /// What the numbers of a gate are numbers of.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Measure {
+    /// How fast the error budget is used up, as a multiple of what it lasts for.
+    BurnRate {
+        /// The share of requests that shall not fail.
+        objective: f64,
+    },
     /// Failures of the canary in a row.
     ConsecutiveFailures,
     /// The share of failures.
     ErrorRate {
         /// What it is compared with.
         bound: RateBound,
-        /// Whether it acts on what was counted, without allowing for chance.
+        /// Whether every failure counts, not only the first of each user.
         hard: bool,
+    },
+    /// Whether the share of failures rises: by how many standard errors.
+    ErrorTrend,
+    /// Failures, or users who had one, beyond what stable's rate explains.
+    Exposure {
+        /// Whether users are counted.
+        users: bool,
+    },
+    /// Errors of one kind.
+    NewErrors {
+        /// Which kind.
+        class: ErrorClass,
+    },
+    /// The share of successes beyond all rungs of the ladder, in the last ten seconds.
+    LatencySpike {
+        /// What is timed.
+        metric: LatencyMetric,
+    },
+    /// The share of bad results of a signal.
+    Signal {
+        /// Which signal.
+        signal: Arc<str>,
+        /// How far the share of good ones may lie below stable's, as a ratio.
+        within: f64,
     },
     /// The share of successes that took longer than the canary's limit.
     Latency {
@@ -171,7 +232,7 @@ fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<
 }
 
 /// The numbers of one limit, whatever they say.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Comparison {
     pub(super) value: f64,
     pub(super) limit: f64,
@@ -182,70 +243,121 @@ pub(super) struct Comparison {
 
 impl Comparison {
     /// As a breach of `gate`.
-    pub(super) const fn breach(&self, gate: GateName) -> Breach {
-        let Self {
-            value,
-            limit,
-            canary,
-            stable,
-            measure,
-        } = *self;
+    pub(super) fn breach(
+        self,
+        gate: GateName,
+        evidence: f64,
+        example: Option<RequestId>,
+    ) -> Breach {
         Breach {
             gate,
-            value,
-            limit,
-            canary,
-            stable,
-            measure,
+            value: self.value,
+            limit: self.limit,
+            canary: self.canary.with_interval(),
+            stable: self.stable.with_interval(),
+            measure: self.measure,
+            evidence,
+            example,
         }
     }
 
     /// The numbers in words, fit after the name of the gate.
     pub(super) fn sentence(&self, verdict: VerdictKind) -> String {
-        match self.measure {
+        let Estimate { count, samples, .. } = self.canary;
+        match &self.measure {
+            Measure::BurnRate { objective } => format!(
+                "the error budget of {} burns {} as fast as it may, limit {}",
+                Percent(*objective),
+                Times(self.value),
+                Times(self.limit)
+            ),
             Measure::ConsecutiveFailures => format!(
-                "canary failed {} {} in a row, limit {}",
-                self.canary.count,
-                if self.canary.count == 1 {
-                    "time"
-                } else {
-                    "times"
-                },
+                "canary failed {count} {} in a row, limit {}",
+                if count == 1 { "time" } else { "times" },
                 self.limit
             ),
-            Measure::ErrorRate { bound, hard } => self.rate_sentence(bound, hard),
+            Measure::ErrorRate { bound, hard } => self.rate_sentence(*bound, *hard),
+            Measure::ErrorTrend => format!(
+                "canary's failure rate {} ({} standard errors, limit {}; {count} of {samples})",
+                if self.value > self.limit {
+                    "rises"
+                } else {
+                    "does not rise"
+                },
+                number(self.value),
+                number(self.limit)
+            ),
+            Measure::Exposure { users } => {
+                let what = if *users {
+                    "users had a failure"
+                } else {
+                    "requests failed"
+                };
+                let (value, limit) = (number(self.value), number(self.limit));
+                format!("{value} {what} beyond what stable's rate explains, limit {limit}")
+            }
             Measure::Latency {
                 metric,
                 quantile,
                 bound,
                 limit,
                 stable,
-            } => {
-                let Some(limit) = limit else {
-                    let metric = metric.as_str();
-                    return format!("canary {quantile} of {metric} has no limit yet ({bound})");
-                };
-                let is = match verdict {
-                    VerdictKind::Fail => "above",
-                    VerdictKind::Inconclusive => "not known to be within",
-                    VerdictKind::Pass => "within",
-                };
-                let against = match (bound, stable) {
-                    (LatencyBound::TimesStable(times), Some(stable)) => {
-                        format!(" (stable {}, limit {}x)", Time(stable), number(times))
-                    }
-                    (LatencyBound::TimesStable(_), None) => format!(" ({bound})"),
-                    (LatencyBound::Absolute(_), _) => String::new(),
-                };
-                let (count, samples) = (self.canary.count, self.canary.samples);
-                format!(
-                    "canary {quantile} of {} is {is} {}{against}: \
-                     {count} of {samples} requests were slower",
-                    metric.as_str(),
-                    Time(limit)
-                )
-            }
+            } => self.latency_sentence(verdict, (*metric, *quantile), (*bound, *limit, *stable)),
+            Measure::LatencySpike { metric } => format!(
+                "{} of the canary's requests have a far slower {} than usual, limit {}",
+                Percent(self.value),
+                metric.as_str(),
+                Percent(self.limit)
+            ),
+            Measure::NewErrors { class } => format!(
+                "canary shows {class} {count} {}, stable {} {}",
+                if count == 1 { "time" } else { "times" },
+                self.stable.count,
+                if self.stable.count == 1 {
+                    "time"
+                } else {
+                    "times"
+                }
+            ),
+            Measure::Signal { signal, within } => format!(
+                "{signal} is good for {} of the canary's ({} of {samples}), stable {} - {}pp",
+                Percent(1.0 - self.canary.value),
+                samples.saturating_sub(count),
+                Percent(1.0 - self.stable.value),
+                number(within * 100.0)
+            ),
         }
+    }
+
+    fn latency_sentence(
+        &self,
+        verdict: VerdictKind,
+        (metric, quantile): (LatencyMetric, Quantile),
+        (bound, limit, stable): (LatencyBound, Option<Duration>, Option<Duration>),
+    ) -> String {
+        let metric = metric.as_str();
+        let Some(limit) = limit else {
+            return format!("canary {quantile} of {metric} has no limit yet ({bound})");
+        };
+        let is = match verdict {
+            VerdictKind::Fail => "above",
+            VerdictKind::Inconclusive if self.value > self.limit => "maybe above",
+            VerdictKind::Inconclusive => "not known to be within",
+            VerdictKind::Pass => "within",
+        };
+        let against = match (bound, stable) {
+            (LatencyBound::TimesStable(times), Some(stable)) => {
+                format!(" (stable {}, limit {}x)", Time(stable), number(times))
+            }
+            (LatencyBound::TimesStable(_), None) => format!(" ({bound})"),
+            (LatencyBound::Absolute(_), _) => String::new(),
+        };
+        let Estimate { count, samples, .. } = self.canary;
+        format!(
+            "canary {quantile} of {metric} is {is} {}{against}: \
+             {count} of {samples} requests were slower",
+            Time(limit)
+        )
     }
 
     fn rate_sentence(&self, bound: RateBound, hard: bool) -> String {
@@ -253,6 +365,7 @@ impl Comparison {
             value,
             count,
             samples,
+            ..
         } = self.stable;
         let hard = if hard { " hard" } else { "" };
         let against = match bound {
@@ -278,7 +391,7 @@ impl Comparison {
 }
 
 /// A ratio as a percentage with three significant digits.
-struct Percent(f64);
+pub(super) struct Percent(pub(super) f64);
 
 impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,12 +3,14 @@
 //! Numbers are written as their bits, so that what is read is what was written, also
 //! where JSON has no number for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::gate::spec::{GateName, LatencyBound, LatencyMetric, Quantile, RateBound};
 use crate::gate::{Breach, Estimate, Measure};
+use crate::outcome::{ErrorClass, RequestId};
 use crate::rollout::{Cause, Phase};
 use crate::time::Timestamp;
 
@@ -52,6 +54,9 @@ struct StoredBreach {
     stable: Estimate,
     #[serde(with = "StoredMeasure")]
     measure: Measure,
+    #[serde(with = "bits")]
+    evidence: f64,
+    example: Option<RequestId>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -59,6 +64,10 @@ struct StoredBreach {
 struct StoredEstimate {
     #[serde(with = "bits")]
     value: f64,
+    #[serde(with = "bits")]
+    low: f64,
+    #[serde(with = "bits")]
+    high: f64,
     count: u64,
     samples: u64,
 }
@@ -66,6 +75,10 @@ struct StoredEstimate {
 #[derive(Deserialize, Serialize)]
 #[serde(remote = "Measure", rename_all = "snake_case")]
 enum StoredMeasure {
+    BurnRate {
+        #[serde(with = "bits")]
+        objective: f64,
+    },
     ConsecutiveFailures,
     ErrorRate {
         #[serde(with = "StoredRateBound")]
@@ -81,6 +94,22 @@ enum StoredMeasure {
         bound: LatencyBound,
         limit: Option<Duration>,
         stable: Option<Duration>,
+    },
+    ErrorTrend,
+    Exposure {
+        users: bool,
+    },
+    NewErrors {
+        class: ErrorClass,
+    },
+    LatencySpike {
+        #[serde(with = "StoredMetric")]
+        metric: LatencyMetric,
+    },
+    Signal {
+        signal: Arc<str>,
+        #[serde(with = "bits")]
+        within: f64,
     },
 }
 

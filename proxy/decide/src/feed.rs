@@ -1,0 +1,290 @@
+//! A release that is fed row by row: recorded requests, simulations, tests.
+//!
+//! The gates are those of a running proxy, and so is what they are told. Only the counting
+//! is done here, where a proxy has shards for it.
+
+use crate::gate::spec::LatencyMetric;
+use crate::gate::{Baseline, Breach, LatencyLimits, Manner};
+use crate::outcome::{ErrorClass, Evidence, FailureReason, Outcome};
+use crate::release::{Release, ReleaseSpec};
+use crate::role::Role;
+use crate::rollout::{Cause, Effect, NoticeKind};
+use crate::split::SplitKey;
+use crate::status::Status;
+use crate::tally::Tally;
+use crate::time::Timestamp;
+use crate::weight::Weight;
+
+/// Statuses from here on count against the version.
+const FAILURE_FROM: u16 = 500;
+/// Statuses from here on are errors with a class.
+const ERROR_FROM: u16 = 400;
+
+/// One recorded request, in the order of completion.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row {
+    /// When its response ended.
+    pub at: Timestamp,
+    /// How long it took, in microseconds.
+    pub latency: u64,
+    /// Which version had it.
+    pub role: Role,
+    /// The status code; 0 if there was no response.
+    pub status: u16,
+    /// What it was split by, hashed; `None` if it was not sticky.
+    pub key: Option<u64>,
+    /// The canary's share when it started, zero before the rollout.
+    pub weight: Weight,
+}
+
+impl Row {
+    /// When it started.
+    fn started(&self) -> Timestamp {
+        Timestamp::from_micros(self.at.as_micros().saturating_sub(self.latency))
+    }
+
+    fn is_failure(&self) -> bool {
+        self.status == 0 || self.status >= FAILURE_FROM
+    }
+}
+
+/// What the gates have decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The row that decided, counted from 1.
+    pub row: u64,
+    /// When it was completed.
+    pub at: Timestamp,
+    /// Which gate, and the numbers.
+    pub breach: Breach,
+    /// Rows of the canary up to then.
+    pub canary_requests: u64,
+    /// How many of them were failures.
+    pub canary_failures: u64,
+}
+
+/// Evidence by what it comes from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EvidenceParts {
+    /// Of the bet on failures of distinct users.
+    pub errors: f64,
+    /// Of all kinds of errors, weighted by their parts of the promise.
+    pub classes: f64,
+    /// Of the bet on all failures.
+    pub hard: f64,
+    /// Of all rungs, weighted by their parts of the promise.
+    pub latency: f64,
+}
+
+/// A release that is fed row by row.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    release: Release,
+    start: Timestamp,
+    has_begun: bool,
+    weight: Weight,
+    tally: Tally,
+    limits: LatencyLimits,
+    /// What stable has taken since the gates took it last.
+    fresh: [Baseline; 2],
+    rows: u64,
+    canary: (u64, u64),
+    decision: Option<Decision>,
+}
+
+impl Feed {
+    /// A release whose rollout begins at `start`, whatever the weight of its plan. What ends
+    /// before is what is known of stable; what starts before and ends later is left out.
+    #[must_use]
+    pub fn new(spec: ReleaseSpec, start: Timestamp) -> Self {
+        let tally = Tally::default();
+        let spec = ReleaseSpec {
+            weight: Weight::ZERO,
+            ..spec
+        };
+        Self {
+            release: Release::new(spec, &tally, start),
+            start,
+            has_begun: false,
+            weight: Weight::ZERO,
+            tally,
+            limits: LatencyLimits::default(),
+            fresh: [Baseline::default(), Baseline::default()],
+            rows: 0,
+            canary: (0, 0),
+            decision: None,
+        }
+    }
+
+    /// Decides as the reference engine does, which does not wait for stable to be heard.
+    #[must_use]
+    pub fn without_guard(mut self) -> Self {
+        self.release.set_manner(Manner::Reference);
+        self
+    }
+
+    /// The next request. What was decided, from the row on that did.
+    pub fn row(&mut self, row: &Row) -> Option<&Decision> {
+        self.rows += 1;
+        if self.decision.is_some() {
+            return self.decision.as_ref();
+        }
+        if !self.has_begun && (row.at < self.start) && row.role == Role::Stable {
+            self.look_at_stable(row);
+            return None;
+        }
+        if row.started() < self.start || row.weight.is_zero() {
+            return None;
+        }
+        self.begin(row);
+        if self.release.deadline() <= row.at {
+            let fresh = &mut self.fresh;
+            self.release.tick(
+                &self.tally,
+                &mut |metric, baseline| {
+                    baseline.drain(&mut fresh[metric.index()]);
+                },
+                row.at,
+            );
+            self.limits = *self.release.latency_limits();
+        }
+        self.count(row);
+        let mut effects = Vec::new();
+        if let Some(outcome) = outcome_of(row) {
+            effects = self.release.observe(&outcome, &self.tally, row.at);
+            self.limits = *self.release.latency_limits();
+        }
+        if self.release.deadline() <= row.at {
+            effects.extend(self.release.close(&self.tally, row.at));
+            self.limits = *self.release.latency_limits();
+        }
+        self.decide(&effects, row)
+    }
+
+    /// What was decided, if anything was.
+    #[must_use]
+    pub const fn decision(&self) -> Option<&Decision> {
+        self.decision.as_ref()
+    }
+
+    /// Rows of the canary so far, and how many of them were failures.
+    #[must_use]
+    pub const fn canary(&self) -> (u64, u64) {
+        self.canary
+    }
+
+    /// The evidence by what it comes from.
+    #[must_use]
+    pub fn evidence(&self) -> EvidenceParts {
+        self.release.evidence()
+    }
+
+    /// Where the release stands.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> Status {
+        self.release.status(now)
+    }
+
+    fn look_at_stable(&mut self, row: &Row) {
+        if let Some(outcome) = outcome_of(row) {
+            // Before the rollout nothing is decided.
+            drop(self.release.observe(&outcome, &self.tally, row.at));
+        }
+        if !row.is_failure() {
+            self.remember(row);
+        }
+    }
+
+    fn remember(&mut self, row: &Row) {
+        for metric in [LatencyMetric::Duration, LatencyMetric::Ttfb] {
+            self.fresh[metric.index()].add(row.latency, 1);
+        }
+    }
+
+    /// The weight that the request was split by is the one in force.
+    fn begin(&mut self, row: &Row) {
+        if !self.has_begun {
+            self.has_begun = true;
+            let fresh = &mut self.fresh;
+            self.release.take_baseline(&mut |metric, baseline| {
+                baseline.drain(&mut fresh[metric.index()]);
+            });
+            self.release.reweigh(row.weight, &self.tally, self.start);
+        } else if row.weight != self.weight {
+            self.release.reweigh(row.weight, &self.tally, row.at);
+        } else {
+            return;
+        }
+        self.weight = row.weight;
+        self.limits = *self.release.latency_limits();
+    }
+
+    fn count(&mut self, row: &Row) {
+        let counts = self.tally.of_mut(row.role);
+        if row.role == Role::Canary {
+            self.canary.0 += 1;
+            self.canary.1 += u64::from(row.is_failure());
+        }
+        if row.is_failure() {
+            counts.failures += 1;
+            return;
+        }
+        counts.successes += 1;
+        counts.timed += 1;
+        let is_after = |since: Timestamp| row.started() >= since;
+        counts.after_suspicion += u64::from(self.limits.suspected_since().is_some_and(is_after));
+        for (counted, ladder) in counts.rungs.iter_mut().zip(self.limits.ladders()) {
+            let highest = ladder.and_then(|ladder| ladder.highest_exceeded(row.role, row.latency));
+            if let Some(rung) = highest {
+                counted[rung] += 1;
+            }
+        }
+        for (counted, limit) in counts.slower.iter_mut().zip(self.limits.slots()) {
+            let exceeds = |limit: std::time::Duration| u128::from(row.latency) > limit.as_micros();
+            *counted += u64::from(limit.is_some_and(|(_, limit)| exceeds(limit)));
+        }
+        if row.role == Role::Stable {
+            self.remember(row);
+        }
+    }
+
+    fn decide(&mut self, effects: &[Effect], row: &Row) -> Option<&Decision> {
+        let breach = effects.iter().find_map(|effect| match effect {
+            Effect::Announce(notice) => match &notice.kind {
+                NoticeKind::RolledBack {
+                    by: Cause::Breach(breach),
+                    ..
+                } => Some(breach),
+                _ => None,
+            },
+            Effect::Reweigh { .. } => None,
+        })?;
+        self.decision = Some(Decision {
+            row: self.rows,
+            at: row.at,
+            breach: breach.clone(),
+            canary_requests: self.canary.0,
+            canary_failures: self.canary.1,
+        });
+        self.decision.as_ref()
+    }
+}
+
+/// What of a row the gates are told one by one: failures, and other errors.
+fn outcome_of(row: &Row) -> Option<Outcome> {
+    let evidence = if row.is_failure() {
+        Evidence::Failure(FailureReason::Status)
+    } else if row.status >= ERROR_FROM {
+        Evidence::Success
+    } else {
+        return None;
+    };
+    Some(Outcome {
+        role: row.role,
+        evidence,
+        key: row.key.map(SplitKey::from_random),
+        weight: row.weight,
+        class: Some(ErrorClass::of_status(row.status)),
+        request: None,
+    })
+}

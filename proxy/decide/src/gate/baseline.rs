@@ -1,0 +1,131 @@
+//! How long stable has taken lately, as limits in time are made from it.
+
+use serde::{Deserialize, Serialize};
+
+/// Buckets are one percent wide.
+const WIDTH: f64 = 1.01;
+
+/// From one microsecond to more than half an hour.
+const BUCKETS: usize = 2200;
+
+/// A quantile of fewer values says nothing about stable.
+const VALUES_MIN: f64 = 50.0;
+
+/// A histogram that forgets: after `HALF_LIFE` a value counts half.
+///
+/// Limits are made of what was seen before they are used, so an error in them costs
+/// power and never validity.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Baseline {
+    counts: Vec<f64>,
+    total: f64,
+}
+
+impl Default for Baseline {
+    fn default() -> Self {
+        Self {
+            counts: vec![0.0; BUCKETS],
+            total: 0.0,
+        }
+    }
+}
+
+impl Baseline {
+    /// After so many seconds a value counts half.
+    pub(crate) const HALF_LIFE_SECONDS: f64 = 300.0;
+
+    /// Counts responses that took so many microseconds.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a cast from a float saturates, and the logarithm of one or more is positive"
+    )]
+    pub fn add(&mut self, micros: u64, count: u64) {
+        let bucket = ((micros.max(1) as f64).ln() / WIDTH.ln()) as usize;
+        self.counts[bucket.min(BUCKETS - 1)] += count as f64;
+        self.total += count as f64;
+    }
+
+    /// Adds all that another has, and empties that.
+    pub(crate) fn drain(&mut self, other: &mut Self) {
+        for (count, added) in self.counts.iter_mut().zip(&mut other.counts) {
+            *count += std::mem::take(added);
+        }
+        self.total += std::mem::take(&mut other.total);
+    }
+
+    /// Lets everything count less by this factor.
+    pub(crate) fn decay(&mut self, factor: f64) {
+        for count in &mut self.counts {
+            *count *= factor;
+        }
+        self.total *= factor;
+    }
+
+    /// The value, in microseconds, that a share `quantile` of all does not exceed; `None`
+    /// while there are too few.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "there are not that many buckets"
+    )]
+    pub(crate) fn quantile(&self, quantile: f64) -> Option<f64> {
+        if self.total < VALUES_MIN {
+            return None;
+        }
+        let rank = quantile * self.total;
+        let mut seen = 0.0;
+        let bucket = self.counts.iter().position(|count| {
+            seen += count;
+            seen >= rank
+        });
+        let bucket = bucket.unwrap_or(BUCKETS - 1);
+        Some(((bucket as f64 + 1.0) * WIDTH.ln()).exp())
+    }
+
+    /// The share of values above so many microseconds.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "there are not that many buckets"
+    )]
+    pub(crate) fn share_above(&self, micros: f64) -> f64 {
+        if self.total <= 0.0 {
+            return 0.0;
+        }
+        let above = self.counts.iter().enumerate().filter(|(bucket, _)| {
+            let upper = ((*bucket as f64 + 1.0) * WIDTH.ln()).exp();
+            upper > micros * WIDTH.sqrt()
+        });
+        above.map(|(_, count)| count).sum::<f64>() / self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_within_a_percent_and_old_values_count_less() {
+        let mut baseline = Baseline::default();
+        assert_eq!(baseline.quantile(0.5), None);
+        for micros in 1..=10_000 {
+            baseline.add(micros, 1);
+        }
+        for (quantile, value) in [(0.5, 5_000.0), (0.95, 9_500.0), (0.99, 9_900.0)] {
+            let found = baseline.quantile(quantile).unwrap();
+            assert!((found / value - 1.0).abs() < 0.011, "{quantile}: {found}");
+        }
+        assert!((baseline.share_above(9_500.0) - 0.05).abs() < 0.01);
+        baseline.decay(0.01);
+        baseline.add(100_000, 900);
+        assert!(baseline.quantile(0.5).unwrap() > 99_000.0);
+    }
+
+    #[test]
+    fn what_takes_for_ever_is_counted() {
+        let mut baseline = Baseline::default();
+        baseline.add(u64::MAX, 100);
+        baseline.add(0, 1);
+        assert!(baseline.quantile(0.99).unwrap().is_finite());
+    }
+}

@@ -1,0 +1,188 @@
+//! Which users have been seen to fail.
+//!
+//! A sticky split assigns users, not requests: the requests of one user are all the
+//! canary's or all stable's, and so are the failures of a user who always fails. So the
+//! unit of evidence is the first failure of each user, which is the canary's with exactly
+//! its share, however often who asks for what.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// Beyond so many entries, only a part of the users is looked at. Bounds the memory to
+/// two MiB for each route.
+const ENTRIES_MAX: usize = 1 << 17;
+
+/// The bits of a key by which users are left out. The position of a key under the weight
+/// is made of its highest bits, so leaving out favours neither version.
+const SAMPLE_BITS: u32 = 16;
+
+/// Users who were seen with a kind of failure. When it is full, half of the users are left
+/// out from then on: evidence comes more slowly, and stays fair.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeySet {
+    /// Open addressing; zero is free. The length is a power of two.
+    cells: Vec<u64>,
+    len: usize,
+    left_out_bits: u32,
+}
+
+impl KeySet {
+    /// Notes a user with a kind of failure. True the first time; false for those that are
+    /// left out.
+    pub(super) fn is_first(&mut self, key: u64, kind: u64) -> bool {
+        if !self.includes(key) {
+            return false;
+        }
+        if self.len * 2 >= self.cells.len() && !self.make_room(key) {
+            return false;
+        }
+        self.place(entry(key, kind))
+    }
+
+    /// Whether this user is looked at.
+    fn includes(&self, entry_or_key: u64) -> bool {
+        entry_or_key & ((1 << self.left_out_bits) - 1) == 0
+    }
+
+    /// Makes room for one more. False if its user is left out from now on.
+    fn make_room(&mut self, key: u64) -> bool {
+        if self.len >= ENTRIES_MAX && self.left_out_bits < SAMPLE_BITS {
+            self.left_out_bits += 1;
+        }
+        let capacity = (self.cells.len() * 2).clamp(64, ENTRIES_MAX * 2);
+        let before = std::mem::replace(&mut self.cells, vec![0; capacity]);
+        self.len = 0;
+        for entry in before {
+            if entry != 0 && self.includes(entry) {
+                self.place(entry);
+            }
+        }
+        self.includes(key) && self.len * 2 < self.cells.len()
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "any bits of the entry will do"
+    )]
+    fn place(&mut self, entry: u64) -> bool {
+        let mask = self.cells.len() - 1;
+        let mut index = (entry >> SAMPLE_BITS) as usize & mask;
+        loop {
+            match self.cells[index] {
+                0 => {
+                    self.cells[index] = entry;
+                    self.len += 1;
+                    return true;
+                }
+                taken if taken == entry => return false,
+                _ => index = (index + 1) & mask,
+            }
+        }
+    }
+}
+
+/// A user and a kind in one number that is not zero, with the low bits of the key.
+fn entry(key: u64, kind: u64) -> u64 {
+    let low = (1_u64 << SAMPLE_BITS) - 1;
+    let mixed = mix(key ^ mix(kind)) & !low;
+    let mixed = if mixed == 0 { low + 1 } else { mixed };
+    mixed | key & low
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number
+/// generators", 2014).
+const fn mix(bits: u64) -> u64 {
+    let bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// A user who has failed so often before the rollout is known to be bad.
+const KNOWN_BAD: u32 = 3;
+
+/// For how long before the rollout failures are looked at, at least.
+const LOOK_BACK: Duration = Duration::from_secs(300);
+
+/// How many users are counted before the rollout.
+const COUNTED_MAX: usize = 8192;
+
+/// Who failed on stable before the rollout began. Those fail wherever they are sent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KnownBad {
+    recent: BTreeMap<u64, u32>,
+    before: BTreeMap<u64, u32>,
+    since: Option<Timestamp>,
+}
+
+impl KnownBad {
+    /// A user of stable has failed.
+    pub(super) fn note(&mut self, key: u64, now: Timestamp) {
+        let since = *self.since.get_or_insert(now);
+        if now.since(since) >= LOOK_BACK {
+            self.before = std::mem::take(&mut self.recent);
+            self.since = Some(now);
+        }
+        let is_known = self.recent.contains_key(&key);
+        if is_known || self.recent.len() < COUNTED_MAX {
+            let count = self.recent.entry(key).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Whether failures of this user say nothing about a version.
+    pub(super) fn contains(&self, key: u64) -> bool {
+        let count = |counts: &BTreeMap<u64, u32>| counts.get(&key).copied().unwrap_or_default();
+        count(&self.recent).saturating_add(count(&self.before)) >= KNOWN_BAD
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_first_once_for_each_kind() {
+        let mut set = KeySet::default();
+        for key in 0..1000 {
+            for kind in [0, 500, 503] {
+                assert!(set.is_first(key, kind), "{key} {kind}");
+                assert!(!set.is_first(key, kind), "{key} {kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_set_leaves_users_out_and_counts_none_twice() {
+        let mut set = KeySet::default();
+        let mut first = 0_u64;
+        for number in 0..1_000_000_u64 {
+            first += u64::from(set.is_first(mix(number), 0));
+        }
+        assert!(set.cells.len() <= 2 * ENTRIES_MAX);
+        assert!(first > 200_000, "{first}");
+        let again = (0..1_000_000).filter(|number| set.is_first(mix(*number), 0));
+        assert_eq!(again.count(), 0);
+        // Some new ones are still looked at.
+        let new = (1_000_000..1_100_000).filter(|number| set.is_first(mix(*number), 0));
+        assert!(new.count() > 1000);
+    }
+
+    #[test]
+    fn who_failed_three_times_lately_is_known_to_be_bad() {
+        let mut known = KnownBad::default();
+        let at = |seconds: u64| Timestamp::from_micros(seconds * 1_000_000);
+        for second in [0, 1] {
+            known.note(7, at(second));
+            assert!(!known.contains(7));
+        }
+        known.note(7, at(2));
+        assert!(known.contains(7));
+        known.note(8, at(400));
+        assert!(known.contains(7));
+        known.note(8, at(800));
+        assert!(!known.contains(7));
+    }
+}

@@ -1,0 +1,121 @@
+//! One gate of a panel.
+
+use super::super::advance::NoWorse;
+use super::super::burn::BurnRate;
+use super::super::latency::Latency;
+use super::super::limit::ConsecutiveFailures;
+use super::super::recent::{Spike, Trend};
+use super::super::signal::Signal;
+use super::super::spec::{GateName, GateRule, LatencyMetric, RateLimit};
+use super::super::verdict::Breach;
+use super::shares::Shares;
+use crate::outcome::RequestId;
+use crate::tally::Tally;
+use crate::time::Timestamp;
+use crate::weight::Weight;
+
+/// A gate, and what it said last.
+#[derive(Clone, Debug)]
+pub(super) struct Gate {
+    pub(super) name: GateName,
+    pub(super) check: Check,
+    /// A request of the canary that counted against it.
+    pub(super) example: Option<RequestId>,
+    /// What it would roll back for.
+    pub(super) breach: Option<Breach>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Check {
+    BurnRate(BurnRate),
+    ConsecutiveFailures(ConsecutiveFailures),
+    /// Its evidence is that of the panel.
+    ErrorRate {
+        limits: Vec<RateLimit>,
+        no_worse: Option<NoWorse>,
+    },
+    ErrorTrend(Trend),
+    Latency(Box<Latency>),
+    LatencySpike(LatencyMetric, Box<Spike>),
+    /// Its evidence is that of the panel.
+    NewErrors,
+    Signal(Box<Signal>),
+}
+
+impl Check {
+    /// A check that has seen nothing before `tally`, counts in this ladder, and has its
+    /// limits in the slots from there on.
+    pub(super) fn new(
+        rule: &GateRule,
+        (shares, tally, now): (&Shares, &Tally, Timestamp),
+        (ladder, first_slot): (usize, usize),
+    ) -> Self {
+        match rule {
+            GateRule::BurnRate { objective } => {
+                Self::BurnRate(BurnRate::new(*objective, tally, now))
+            }
+            GateRule::ConsecutiveFailures { limit } => {
+                Self::ConsecutiveFailures(ConsecutiveFailures::new(*limit, tally))
+            }
+            GateRule::ErrorRate { rollback, advance } => Self::ErrorRate {
+                limits: rollback.clone(),
+                no_worse: advance.map(NoWorse::new),
+            },
+            GateRule::ErrorTrend => Self::ErrorTrend(Trend::new(tally)),
+            GateRule::Latency {
+                metric,
+                rollback,
+                advance,
+            } => Self::Latency(Box::new(Latency::new(
+                *metric,
+                (rollback, advance),
+                (ladder, first_slot),
+                shares.latency,
+            ))),
+            GateRule::LatencySpike { metric } => {
+                Self::LatencySpike(*metric, Box::new(Spike::new(tally)))
+            }
+            GateRule::NewErrors => Self::NewErrors,
+            GateRule::Signal {
+                signal,
+                rollback,
+                advance,
+            } => {
+                let limits = (*rollback, *advance);
+                Self::Signal(Box::new(Signal::new(signal.clone(), limits, shares.signal)))
+            }
+        }
+    }
+
+    /// The rollout begins; what `tally` counts already is no evidence.
+    pub(super) fn begin(&mut self, tally: &Tally) {
+        match self {
+            Self::ErrorTrend(trend) => *trend = Trend::new(tally),
+            Self::Latency(latency) => latency.begin(tally),
+            Self::LatencySpike(_, spike) => **spike = Spike::new(tally),
+            Self::BurnRate(_)
+            | Self::ConsecutiveFailures(_)
+            | Self::ErrorRate { .. }
+            | Self::NewErrors
+            | Self::Signal(_) => {}
+        }
+    }
+
+    /// A step begins: whether the canary is no worse has to be shown anew.
+    pub(super) fn set_weight(&mut self, weight: Weight, tally: &Tally) {
+        match self {
+            Self::ErrorRate {
+                no_worse: Some(no_worse),
+                ..
+            } => no_worse.restart(tally),
+            Self::Latency(latency) => latency.set_share(weight.as_ratio(), tally),
+            Self::Signal(signal) => signal.begin_step(),
+            Self::BurnRate(_)
+            | Self::ConsecutiveFailures(_)
+            | Self::ErrorRate { .. }
+            | Self::ErrorTrend(_)
+            | Self::LatencySpike(..)
+            | Self::NewErrors => {}
+        }
+    }
+}

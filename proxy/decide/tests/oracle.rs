@@ -1,0 +1,11 @@
+//! The reference says what is right: the same numbers after every step, the same decision
+//! on the same row.
+//!
+//! `oracle/reference/` is the reference, `oracle/generate.py` writes what it computes.
+
+#[cfg(test)]
+#[path = "oracle/agreement.rs"]
+mod agreement;
+#[cfg(test)]
+#[path = "oracle/primitives.rs"]
+mod primitives;

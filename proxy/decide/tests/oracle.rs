@@ -7,5 +7,15 @@
 #[path = "oracle/agreement.rs"]
 mod agreement;
 #[cfg(test)]
+#[path = "oracle/engine.rs"]
+mod engine;
+#[cfg(test)]
+#[path = "simulation/generator.rs"]
+#[expect(dead_code, reason = "traces are made of integers only")]
+mod generator;
+#[cfg(test)]
 #[path = "oracle/primitives.rs"]
 mod primitives;
+#[cfg(test)]
+#[path = "oracle/trace.rs"]
+mod trace;

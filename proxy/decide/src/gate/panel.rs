@@ -17,7 +17,7 @@ use super::baseline::Baseline;
 use super::blame::Degradation;
 use super::classes::Classes;
 use super::errors::Failures;
-use super::latency::LatencyLimits;
+use super::latency::{Latency, LatencyLimits};
 use super::restart::RestartMass;
 use super::spec::{GateRule, GateSpec, LatencyMetric, Promise, RateBound, RateLimit};
 use crate::role::Role;
@@ -247,7 +247,7 @@ impl Panel {
     /// A canary that had no traffic begins without failures in a row.
     fn begin_runs(&mut self, tally: &Tally) {
         for gate in &mut self.gates {
-            if let Check::ConsecutiveFailures(run) = &mut gate.check {
+            if let Some(run) = gate.check.run_mut() {
                 run.restart(tally);
             }
         }
@@ -262,7 +262,7 @@ impl Panel {
         self.classes.release(mass);
         self.pending += mass;
         for gate in &mut self.gates {
-            if let Check::Signal(signal) = &mut gate.check {
+            if let Some(signal) = gate.check.signal_mut() {
                 signal.release(mass);
             }
         }
@@ -271,23 +271,15 @@ impl Panel {
     /// Limits in time follow stable.
     fn settle(&mut self) {
         for gate in &mut self.gates {
-            if let Check::Latency(latency) = &mut gate.check {
+            if let Some(latency) = gate.check.latency_mut() {
                 latency.settle(&self.baselines[latency.metric().index()], self.manner);
             }
         }
     }
 
     fn is_settled(&self) -> bool {
-        self.gates.iter().all(|gate| match &gate.check {
-            Check::Latency(latency) => latency.is_settled(),
-            Check::BurnRate(_)
-            | Check::ConsecutiveFailures(_)
-            | Check::ErrorRate { .. }
-            | Check::ErrorTrend(_)
-            | Check::LatencySpike(..)
-            | Check::NewErrors
-            | Check::Signal(_) => true,
-        })
+        let mut latencies = self.gates.iter().filter_map(|gate| gate.check.latency());
+        latencies.all(Latency::is_settled)
     }
 
     /// When [`Panel::tick`] or [`Panel::close`] has something to do.
@@ -304,9 +296,8 @@ impl Panel {
     pub(crate) fn report_signal(&mut self, name: &str, role: Role, good: u64, bad: u64) -> bool {
         let mut found = false;
         for gate in &mut self.gates {
-            if let Check::Signal(signal) = &mut gate.check
-                && &*signal.name == name
-            {
+            let signal = gate.check.signal_mut();
+            if let Some(signal) = signal.filter(|signal| &*signal.name == name) {
                 signal.report(role, good, bad);
                 found = true;
             }
@@ -317,7 +308,7 @@ impl Panel {
     /// Writes what successes are to be compared with, and what else is to be looked for.
     pub(crate) fn write_limits(&self, limits: &mut LatencyLimits) {
         for gate in &self.gates {
-            if let Check::Latency(latency) = &gate.check {
+            if let Some(latency) = gate.check.latency() {
                 latency.write_limits(limits);
             }
         }

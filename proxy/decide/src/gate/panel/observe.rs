@@ -23,7 +23,7 @@ impl Panel {
         let is_failure = matches!(outcome.evidence, Evidence::Failure(_));
         self.note_example(outcome, is_failure);
         for gate in &mut self.gates {
-            if let Check::ConsecutiveFailures(run) = &mut gate.check {
+            if let Some(run) = gate.check.run_mut() {
                 run.observe(outcome, tally);
             }
         }
@@ -61,7 +61,11 @@ impl Panel {
                     !is_failure && outcome.class.is_none()
                 }
                 Check::NewErrors => outcome.class.is_some(),
-                _ => is_failure,
+                Check::BurnRate(_)
+                | Check::ConsecutiveFailures(_)
+                | Check::ErrorRate { .. }
+                | Check::ErrorTrend(_)
+                | Check::Signal(_) => is_failure,
             };
             if concerns {
                 gate.example = outcome.request;

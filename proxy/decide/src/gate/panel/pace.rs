@@ -71,25 +71,26 @@ impl Panel {
     /// Gates that look at the last minutes.
     fn look_back(&mut self, tally: &Tally) {
         let beyond = |metric: LatencyMetric, start: &Tally| {
-            let mut latencies = self.gates.iter().filter_map(|gate| match &gate.check {
-                Check::Latency(latency) if latency.metric() == metric => Some(latency),
-                _ => None,
-            });
+            let latencies = self.gates.iter().filter_map(|gate| gate.check.latency());
+            let mut latencies = latencies.filter(|latency| latency.metric() == metric);
             latencies.next()?.beyond_all(&tally.since(start))
         };
         let seen: Vec<_> = self
             .gates
             .iter()
-            .map(|gate| match &gate.check {
-                Check::LatencySpike(metric, spike) => beyond(*metric, &spike.tick_start),
-                _ => None,
+            .map(|gate| {
+                if let Check::LatencySpike(metric, spike) = &gate.check {
+                    beyond(*metric, &spike.tick_start)
+                } else {
+                    None
+                }
             })
             .collect();
         for (gate, beyond) in self.gates.iter_mut().zip(seen) {
-            match &mut gate.check {
-                Check::ErrorTrend(trend) => trend.tick(tally),
-                Check::LatencySpike(_, spike) => spike.tick(tally, beyond),
-                _ => {}
+            if let Check::ErrorTrend(trend) = &mut gate.check {
+                trend.tick(tally);
+            } else if let Check::LatencySpike(_, spike) = &mut gate.check {
+                spike.tick(tally, beyond);
             }
         }
     }
@@ -104,7 +105,7 @@ impl Panel {
             return None;
         }
         for gate in &mut self.gates {
-            if let Check::ConsecutiveFailures(run) = &mut gate.check {
+            if let Some(run) = gate.check.run_mut() {
                 run.see_successes(tally);
             }
         }
@@ -160,16 +161,11 @@ impl Panel {
     /// Ends the block of all latency gates, if both versions are in it.
     fn close_latency(&mut self, tally: &Tally) -> bool {
         let released = self.mass.released();
-        let mut latencies = self
-            .gates
-            .iter_mut()
-            .filter_map(|gate| match &mut gate.check {
-                Check::Latency(latency) => Some(latency),
-                _ => None,
-            });
+        let latencies = self.gates.iter_mut();
+        let latencies = latencies.filter_map(|gate| gate.check.latency_mut());
         let mut closed = false;
         let pending = self.pending;
-        for latency in latencies.by_ref() {
+        for latency in latencies {
             if latency.can_close(tally) {
                 latency.close(pending, released, tally);
                 closed = true;

@@ -88,11 +88,12 @@ pub(crate) fn delays(
     progress: impl Fn(&str),
 ) -> Vec<(Table, Vec<Value>)> {
     type Find = fn(&Effort) -> (Table, Vec<Value>);
-    let parts: [(Part, &str, Find); 4] = [
+    let parts: [(Part, &str, Find); 5] = [
         (Part::Errors, "errors", errors::from_start),
         (Part::Late, "late", errors::late),
         (Part::Weights, "weights", errors::by_weight),
-        (Part::Latency, "latency", slow::from_start),
+        (Part::Latency, "latency, evidence", slow::evidence),
+        (Part::Latency, "latency, rollback", slow::rollback),
     ];
     let wanted = parts.into_iter().filter(|(part, ..)| is_wanted(*part));
     let find = |(_, name, find): (Part, &str, Find)| {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Effort, certainty,
-    judge::{Judge, Past, Plan},
+    judge::{Judge, Limits, Past, Plan},
     keys::Users,
     latency::Family,
     minutes::{Minutes, Pollers},
@@ -36,28 +36,29 @@ const PROMISES: [f64; 2] = [0.001, 0.05];
 
 /// All scenarios, those of the reference's table first.
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    let scenario = |name, course, rate, failing, seconds| Scenario {
+    let scenario = |name, course, rate, failing| Scenario {
         name,
         course,
         rate,
         failing,
         family: Family::LogNormal,
-        seconds,
+        seconds: 3600,
+        seconds_polled: 3600,
     };
-    let independent =
-        |rate, failing| scenario("independent", Course::Independent, rate, failing, 20_000);
+    let independent = |rate, failing, family| Scenario {
+        family,
+        seconds_polled: 20_000,
+        ..scenario("independent", Course::Independent, rate, failing)
+    };
     vec![
-        independent(1000.0, 0.001),
-        independent(100.0, 0.001),
-        independent(10.0, 0.001),
-        Scenario {
-            family: Family::Bimodal,
-            ..independent(100.0, 0.005)
-        },
-        scenario("bursty-keys", Course::BurstyKeys, 1000.0, 0.001, 1800),
-        scenario("drifting", Course::Drifting, 1000.0, 0.001, 3600),
-        scenario("ramping", Course::Ramping, 1000.0, 0.0005, 3600),
-        scenario("diurnal", Course::Diurnal, 100.0, 0.001, 21_600),
+        independent(1000.0, 0.001, Family::LogNormal),
+        independent(100.0, 0.001, Family::LogNormal),
+        independent(10.0, 0.001, Family::LogNormal),
+        independent(100.0, 0.005, Family::Bimodal),
+        scenario("bursty-keys", Course::BurstyKeys, 1000.0, 0.001),
+        scenario("drifting", Course::Drifting, 1000.0, 0.001),
+        scenario("ramping", Course::Ramping, 1000.0, 0.0005),
+        scenario("diurnal", Course::Diurnal, 100.0, 0.001),
     ]
 }
 
@@ -65,6 +66,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 pub(crate) fn run(scenario: Scenario, effort: &Effort) -> Blamed {
     let scenario = Scenario {
         seconds: scenario.seconds / effort.shortening,
+        seconds_polled: scenario.seconds_polled / effort.shortening,
         ..scenario
     };
     let found = rounds::each(effort.rollouts, effort.threads, |index| {
@@ -122,6 +124,7 @@ fn rollout(
             false_rollback: promise,
             seconds: scenario.seconds,
             steps: scenario.steps(),
+            limits: Limits::Default,
         };
         Judge::new(&plan, first.weight, &past, random)
     });
@@ -143,6 +146,19 @@ fn rollout(
             judge.watch(&second, moment.weight, Some(&latency), random);
         }
         minutes.add(&second);
+        if let Some(minute) = minutes.over(Some(&latency), random) {
+            pollers.see(&minute);
+        }
+    }
+    let last = weather.at(scenario.seconds - 1, random);
+    let load = Load {
+        rate: last.rate,
+        weight: last.weight,
+        failing: [last.failing; 2],
+    };
+    let latency = [latency.times(last.slowdown); 2];
+    for _ in scenario.seconds / 60..scenario.seconds_polled / 60 {
+        minutes.fill(&load, random);
         if let Some(minute) = minutes.over(Some(&latency), random) {
             pollers.see(&minute);
         }
@@ -196,6 +212,7 @@ impl Blamed {
             "requests_per_second": self.scenario.rate,
             "failing": self.scenario.failing,
             "seconds": self.scenario.seconds,
+            "seconds_polled": self.scenario.seconds_polled,
             "rollouts": self.rollouts,
             "gates": self.gates,
             "haldane": haldane.collect::<Vec<_>>(),
@@ -224,7 +241,10 @@ pub(crate) fn tables(blamed: &[Blamed]) -> Vec<Table> {
     }
     columns.push("gates.md".to_owned());
     let haldane = Table {
-        title: format!("false rollbacks of {} rollouts by haldane", first.rollouts),
+        title: format!(
+            "false rollbacks of {} rollouts by haldane, whose promise is 0.1 % or 5 %",
+            first.rollouts
+        ),
         columns,
         rows: blamed.iter().map(haldane_row).collect(),
     };
@@ -232,12 +252,17 @@ pub(crate) fn tables(blamed: &[Blamed]) -> Vec<Table> {
         .into_iter()
         .enumerate()
         .map(|(at, query)| {
-            let mut columns = vec!["scenario".to_owned(), "req/s".to_owned()];
+            let mut columns = ["scenario", "req/s", "seconds"].map(str::to_owned).to_vec();
             columns.extend(POLLS.map(|poll| poll.name()));
             let row = |one: &Blamed| {
                 let counts = one.polled.iter().skip(at * POLLS.len()).take(POLLS.len());
                 let rates = counts.zip(reference::polled_blamed(&one.scenario, query));
-                let mut row = vec![one.name(), one.scenario.rate.to_string()];
+                let scenario = &one.scenario;
+                let mut row = vec![
+                    one.name(),
+                    scenario.rate.to_string(),
+                    scenario.seconds_polled.to_string(),
+                ];
                 row.extend(rates.map(|(&count, known)| {
                     let found = percent(count as f64 / one.rollouts as f64);
                     known.map_or_else(|| found.clone(), |known| format!("{found} ({known})"))

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     Effort,
     information::{concurrent, requests},
-    judge::{Judge, Past, Plan},
+    judge::{Judge, Limits, Past, Plan},
     latency::{Change, Family, Latency},
     minutes::{Minutes, Pollers},
     polled::Polled,
@@ -38,6 +38,8 @@ pub(crate) struct Setting {
     pub(crate) healthy: u64,
     /// How long each rollout is watched after that, in seconds.
     pub(crate) seconds_max: u32,
+    /// What a canary may do.
+    pub(crate) limits: Limits,
     /// Who polls.
     pub(crate) polled: Vec<Polled>,
 }
@@ -154,6 +156,7 @@ impl<'a> Run<'a> {
             false_rollback: ALPHA,
             seconds: HORIZON,
             steps: 1,
+            limits: setting.limits,
         };
         Self {
             setting,

@@ -9,7 +9,7 @@
 use haldane_decide::{
     gate::{
         Baseline, LatencyLimits,
-        spec::{Exposure, LatencyMetric, Promise, default_gates},
+        spec::{Exposure, GateRule, GateSpec, LatencyBound, LatencyMetric, Promise, default_gates},
     },
     outcome::{ErrorClass, Evidence, FailureReason, Outcome},
     release::{Release, ReleaseSpec},
@@ -36,6 +36,17 @@ pub(crate) struct Plan {
     pub(crate) seconds: u32,
     /// How often the weight is planned to be raised.
     pub(crate) steps: u32,
+    /// What a canary may do.
+    pub(crate) limits: Limits,
+}
+
+/// How slow a canary has to be for a rollback, besides the evidence that it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Limits {
+    /// As slow as the default gates say.
+    Default,
+    /// Slower than stable: evidence alone decides, as in the reference's latency table.
+    Evidence,
 }
 
 /// What stable did in the five minutes before the rollout.
@@ -93,6 +104,20 @@ enum Counted {
     Slot(usize),
 }
 
+impl Limits {
+    fn gates(self) -> Vec<GateSpec> {
+        let mut gates = default_gates();
+        for gate in &mut gates {
+            if let (Self::Evidence, GateRule::Latency { rollback, .. }) = (self, &mut gate.rule) {
+                for limit in rollback {
+                    limit.bound = LatencyBound::TimesStable(1.0);
+                }
+            }
+        }
+        gates
+    }
+}
+
 impl Past {
     /// How long it is, in seconds.
     pub(crate) const SECONDS: u32 = 300;
@@ -119,7 +144,7 @@ impl Judge {
     pub(crate) fn new(plan: &Plan, weight: Weight, past: &Past, random: &mut Random) -> Self {
         let spec = ReleaseSpec {
             weight: Weight::ZERO,
-            gates: default_gates(),
+            gates: plan.limits.gates(),
             promise: Promise {
                 false_rollback: plan.false_rollback,
                 horizon: std::time::Duration::from_secs(u64::from(plan.seconds)),

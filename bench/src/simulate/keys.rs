@@ -119,14 +119,14 @@ const USERS: usize = 20_000;
 /// Users whose requests fail from long before the rollout on.
 const BAD_USERS: usize = 5;
 
-/// One burst begins every ten seconds.
-const BURSTS_PER_SECOND: f64 = 0.1;
+/// One burst begins every twenty seconds; who has more traffic has more of them.
+const BURSTS_PER_SECOND: f64 = 0.05;
 
 /// How long a burst takes on average.
-const BURST_SECONDS: f64 = 30.0;
+const BURST_SECONDS: f64 = 10.0;
 
-/// The share of a user's requests that fail in a burst.
-const BURST_FAILING: f64 = 0.5;
+/// The share of a user's requests that fail in a burst, and of bad users' at any time.
+const BURST_FAILING: f64 = 0.3;
 
 #[cfg(test)]
 mod tests {

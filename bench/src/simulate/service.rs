@@ -36,6 +36,8 @@ pub(crate) struct Scenario {
     pub(crate) family: Family,
     /// How long it takes, in seconds.
     pub(crate) seconds: u32,
+    /// How long it goes on for those who poll, in seconds: as long as in the reference.
+    pub(crate) seconds_polled: u32,
 }
 
 /// How a service changes.
@@ -181,6 +183,7 @@ mod tests {
             failing: 0.001,
             family: Family::LogNormal,
             seconds: 2000,
+            seconds_polled: 2000,
         }
     }
 

@@ -6,6 +6,7 @@ use super::{
     Effort,
     delay::{self, ALPHA, Delays, Fault, Setting, short},
     information::{concurrent, concurrent_densities, requests},
+    judge::Limits,
     latency::{Change, Family, Latency},
     polled::{Poll, Polled, Query},
     reference,
@@ -60,80 +61,106 @@ const POLLS: [Poll; 3] = [
 /// canary may be slower by. Two rungs lie at multiples of the p99.
 const RUNGS: [(f64, f64); 4] = [(0.5, 1.05), (0.1, 1.1), (0.05, 1.1), (0.01, 1.2)];
 
-/// Slowness that is there from the first canary request on.
-pub(crate) fn from_start(effort: &Effort) -> (Table, Vec<Value>) {
-    let mut found: Vec<Vec<Vec<Delays>>> = Vec::new();
+/// Slowness that is there from the first canary request on: until the evidence is enough.
+pub(crate) fn evidence(effort: &Effort) -> (Table, Vec<Value>) {
+    // Most of the time goes to the lowest rate.
+    let rates = if effort.shortening > 1 {
+        &RATES[..2]
+    } else {
+        &RATES[..]
+    };
+    let mut rows: Vec<Vec<String>> = FAULTS.iter().zip(reference::SLOW).map(head).collect();
     let mut results = Vec::new();
-    for rate in RATES {
+    for (at, &rate) in rates.iter().enumerate() {
         let setting = Setting {
-            rate,
-            weight: percent(5),
-            healthy: 0,
             // Few requests take long to tell anything.
             seconds_max: if rate < 100.0 { 40_000 } else { 14_400 },
-            polled: POLLS.map(|poll| Polled::new(poll, Query::Latency)).to_vec(),
+            ..setting(rate, Limits::Evidence)
         };
-        let delays = delay::find("latency", &FAULTS, &setting, effort);
-        results.extend(json_of(rate, &delays));
-        found.push(delays);
+        let found = delay::find("latency", &FAULTS, &setting, effort);
+        results.extend(json_of("latency-evidence", &setting, &found));
+        for ((row, delays), fault) in rows.iter_mut().zip(&found).zip(&FAULTS) {
+            row.push(cell(&delays[0], bounds(fault).0));
+        }
+        for (row, known) in rows.iter_mut().zip(reference::SLOW) {
+            row.push(known[1 + at].to_owned());
+        }
     }
-    let rows = FAULTS
-        .iter()
-        .enumerate()
-        .map(|(at, fault)| row(at, fault, &found));
-    let title = "slowness from the first canary request on, weight 5 %, promise 0.1 %: \
-                 mean canary requests (seconds) [ratio to the best rung's bound]";
-    let mut columns = vec![
-        "fault".to_owned(),
-        "bound: rung / all".to_owned(),
-        "gates.md".to_owned(),
-    ];
-    for rate in RATES {
-        columns.extend([format!("haldane @{rate}"), "gates.md".to_owned()]);
-    }
-    for poll in POLLS {
-        columns.extend([format!("{} @1000", poll.name()), "gates.md".to_owned()]);
-    }
-    let table = Table {
-        title: title.to_owned(),
-        columns,
-        rows: rows.collect(),
-    };
-    (table, results)
+    let title = "slowness from the first canary request on, weight 5 %, promise 0.1 %, until the \
+                 evidence is enough: mean canary requests (seconds) [ratio to the best rung's bound]";
+    let rates = rates.iter().map(|rate| format!("haldane @{rate}"));
+    (table(title, rates, rows), results)
 }
 
-fn row(at: usize, fault: &Fault, found: &[Vec<Vec<Delays>>]) -> Vec<String> {
+/// The same until the rollback, which takes a canary that is slower than the limits, too.
+pub(crate) fn rollback(effort: &Effort) -> (Table, Vec<Value>) {
+    let setting = Setting {
+        polled: POLLS.map(|poll| Polled::new(poll, Query::Latency)).to_vec(),
+        ..setting(1000.0, Limits::Default)
+    };
+    let found = delay::find("latency", &FAULTS, &setting, effort);
+    let mut rows: Vec<Vec<String>> = FAULTS.iter().zip(reference::SLOW).map(head).collect();
+    for ((row, delays), (fault, known)) in rows
+        .iter_mut()
+        .zip(&found)
+        .zip(FAULTS.iter().zip(reference::SLOW))
+    {
+        row.push(cell(&delays[0], bounds(fault).0));
+        row.push("-".to_owned());
+        for (delays, known) in delays.iter().skip(1).zip(known.iter().skip(4)) {
+            row.push(cell(delays, bounds(fault).0));
+            row.push((*known).to_owned());
+        }
+    }
+    let title = "the same until the rollback, for which the canary has to be slower than the \
+                 default limits (p50 1.25x, p95 1.2x, p99 2x) as well, at 1000 requests/s";
+    let methods = std::iter::once("haldane".to_owned()).chain(POLLS.map(Poll::name));
+    let results = json_of("latency", &setting, &found);
+    (table(title, methods, rows), results)
+}
+
+fn setting(rate: f64, limits: Limits) -> Setting {
+    Setting {
+        rate,
+        weight: percent(5),
+        healthy: 0,
+        seconds_max: 3600,
+        limits,
+        polled: Vec::new(),
+    }
+}
+
+fn head((fault, known): (&Fault, [&str; 7])) -> Vec<String> {
     let (rung, all) = bounds(fault);
-    let known = reference::SLOW[at];
-    let mut cells = vec![format!("{rung:.1} / {all:.1}")];
-    for by_rate in found {
-        let delays = &by_rate[at][0];
-        cells.push(delays.mean().map_or_else(
-            || "never".to_owned(),
-            |mean| {
-                let (seconds, missed) = (delays.mean_seconds(), delays.detected());
-                format!(
-                    "{} ({seconds:.0} s) [{:.2}]{missed}",
-                    short(mean),
-                    mean / rung
-                )
-            },
-        ));
+    let bound = format!("{rung:.1} / {all:.1}");
+    vec![fault.name.to_owned(), bound, known[0].to_owned()]
+}
+
+fn cell(delays: &Delays, bound: f64) -> String {
+    delays.mean().map_or_else(
+        || "never".to_owned(),
+        |mean| {
+            let (ratio, missed) = (mean / bound, delays.detected());
+            let requests = short(mean);
+            match delays.mean_seconds() {
+                // Of those who poll, only requests are counted.
+                0.0 => format!("{requests}{missed}"),
+                seconds => format!("{requests} ({seconds:.0} s) [{ratio:.2}]{missed}"),
+            }
+        },
+    )
+}
+
+fn table(title: &str, methods: impl Iterator<Item = String>, rows: Vec<Vec<String>>) -> Table {
+    let mut columns = ["fault", "bound: rung / all", "gates.md"]
+        .map(str::to_owned)
+        .to_vec();
+    columns.extend(methods.flat_map(|method| [method, "gates.md".to_owned()]));
+    Table {
+        title: title.to_owned(),
+        columns,
+        rows,
     }
-    for method in 0..POLLS.len() {
-        let delays = &found[0][at][1 + method];
-        cells.push(delays.mean().map_or_else(
-            || "never".to_owned(),
-            |mean| format!("{}{}", short(mean), delays.detected()),
-        ));
-    }
-    let pairs = cells
-        .into_iter()
-        .zip(known)
-        .flat_map(|(cell, known)| [cell, known.to_owned()]);
-    std::iter::once(fault.name.to_owned())
-        .chain(pairs)
-        .collect()
 }
 
 /// The fewest canary requests: for who looks at the best rung only, and for who looks at the
@@ -167,16 +194,15 @@ fn bounds(fault: &Fault) -> (f64, f64) {
     (rung, requests(nats, ALPHA))
 }
 
-fn json_of(rate: f64, found: &[Vec<Delays>]) -> Vec<Value> {
-    let names: Vec<String> = std::iter::once("haldane".to_owned())
-        .chain(POLLS.map(Poll::name))
-        .collect();
+fn json_of(table: &str, setting: &Setting, found: &[Vec<Delays>]) -> Vec<Value> {
+    let polls = setting.polled.iter().map(|polled| polled.poll().name());
+    let names: Vec<String> = std::iter::once("haldane".to_owned()).chain(polls).collect();
     let of_fault = |(fault, delays): (&Fault, &Vec<Delays>)| {
         let (rung, all) = bounds(fault);
         let methods = names.iter().zip(delays).map(|(name, delays)| {
             json!({
-                "table": "latency",
-                "requests_per_second": rate,
+                "table": table,
+                "requests_per_second": setting.rate,
                 "fault": fault.name,
                 "method": name,
                 "bound_of_best_rung": rung,

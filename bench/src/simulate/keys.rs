@@ -150,15 +150,16 @@ mod tests {
     fn failures_come_in_bursts() {
         let mut random = Random::new(1, "bursts", 0);
         let mut users = Users::new(percent(5), &mut random);
-        let seconds: Vec<usize> = (0..500)
+        users.bad.clear();
+        let seconds: Vec<usize> = (0..2000)
             .map(|_| users.failures(1000.0, 0.001, &mut random).len())
             .collect();
-        let mean = seconds.iter().sum::<usize>() as f64 / 500.0;
+        let mean = seconds.iter().sum::<usize>() as f64 / 2000.0;
         let variance = seconds
             .iter()
             .map(|n| (*n as f64 - mean).powi(2))
             .sum::<f64>()
-            / 500.0;
+            / 2000.0;
         // Independent failures would have a variance as large as their mean.
         assert!(variance > 2.0 * mean, "{variance} {mean}");
     }

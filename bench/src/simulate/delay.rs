@@ -178,8 +178,14 @@ impl<'a> Run<'a> {
 
     fn be_healthy(&mut self, failing: f64, random: &mut Random) {
         let load = self.load([failing; 2]);
-        while self.judge.canary()[0] < self.setting.healthy {
+        while self.judge.decided().is_none() && self.judge.canary()[0] < self.setting.healthy {
             self.pass(&load, None, random);
+        }
+        while self.pollers.canary[0] < self.setting.healthy && self.judge.decided().is_some() {
+            self.minutes.fill(&load, random);
+            if let Some(minute) = self.minutes.over(None, random) {
+                self.pollers.see(&minute);
+            }
         }
     }
 
@@ -194,8 +200,13 @@ impl<'a> Run<'a> {
     /// Lets the fault begin. When haldane has found it, what is left is drawn by the minute.
     fn end(mut self, fault: &Fault, random: &mut Random) -> Ends {
         let (load, latency) = (self.load(fault.failing), fault.latency());
-        let (before, begun) = (self.judge.canary(), self.judge.seconds());
         let haldane_blamed = self.judge.decided().is_some();
+        let before = if haldane_blamed {
+            self.pollers.canary
+        } else {
+            self.judge.canary()
+        };
+        let begun = self.judge.seconds();
         let blamed: Vec<bool> = self.pollers.ended.iter().map(Option::is_some).collect();
         while self.judge.decided().is_none()
             && self.judge.seconds() - begun < f64::from(self.setting.seconds_max)

@@ -84,7 +84,8 @@ pub(crate) struct Pollers {
     polled: Vec<Polled>,
     /// Of each: canary requests and failures until it rolled back.
     pub(crate) ended: Vec<Option<[u64; 2]>>,
-    canary: [u64; 2],
+    /// Requests of the canary, and failures among them, in all minutes so far.
+    pub(crate) canary: [u64; 2],
 }
 
 impl Pollers {

@@ -20,6 +20,7 @@ use super::errors::Failures;
 use super::latency::{Latency, LatencyLimits};
 use super::restart::RestartMass;
 use super::spec::{GateRule, GateSpec, LatencyMetric, Promise, RateBound, RateLimit};
+use super::verdict::Breach;
 use crate::role::Role;
 use crate::tally::Tally;
 use crate::time::Timestamp;
@@ -78,6 +79,8 @@ pub(crate) struct Panel {
     pending: f64,
     /// Evidence is enough, and stable has to be heard first.
     awaits_stable: bool,
+    /// The budget of harm is used up.
+    exposed: Option<Breach>,
     /// What was counted when the rollout began, and when that was.
     start: Tally,
     begun_at: Option<Timestamp>,
@@ -181,6 +184,7 @@ impl Panel {
             shares,
             pending: 0.0,
             awaits_stable: false,
+            exposed: None,
             start: *tally,
             begun_at: None,
             last: (*tally, now),
@@ -190,6 +194,8 @@ impl Panel {
     /// Takes over what another panel knows of the same stable.
     pub(crate) fn inherit(&mut self, other: &Self) {
         self.baselines.clone_from(&other.baselines);
+        self.failures.inherit(&other.failures);
+        self.classes.inherit(&other.classes);
         self.manner = other.manner;
         self.settle();
     }
@@ -230,6 +236,7 @@ impl Panel {
         self.start = *tally;
         self.begun_at = Some(now);
         self.failures.begin(tally);
+        self.classes.begin();
         self.degradation.begin(tally);
         for gate in &mut self.gates {
             gate.check.begin(tally);

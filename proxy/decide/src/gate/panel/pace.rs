@@ -132,7 +132,7 @@ impl Panel {
     }
 
     fn has_breach(&self) -> bool {
-        self.gates.iter().any(|gate| gate.breach.is_some())
+        self.exposed.is_some() || self.gates.iter().any(|gate| gate.breach.is_some())
     }
 
     /// What is looked at once a second, with or without the canary in it.

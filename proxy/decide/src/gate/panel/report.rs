@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::errors;
 use super::super::verdict::{Comparison, Estimate, Measure, Times, VerdictKind, number};
 use super::{Check, Gate, Panel};
 use crate::gate::spec::{GateName, RateBound};
@@ -153,7 +154,7 @@ impl Panel {
     }
 
     /// The weighted evidence that a gate rests on.
-    fn evidence_of(&self, gate: &Gate) -> f64 {
+    pub(super) fn evidence_of(&self, gate: &Gate) -> f64 {
         let (errors, hard) = self.failures.evidence();
         let failures = self.shares.errors * errors + self.shares.hard * hard;
         let classes = self.classes.evidence();
@@ -175,14 +176,16 @@ impl Panel {
             Check::ErrorRate { limits, .. } => {
                 let compared = limits
                     .iter()
-                    .map(|limit| self.failures.compare(limit, tally));
+                    .map(|limit| errors::compare(limit, &since_start));
                 let beyond = |one: &Comparison| one.value - one.limit;
                 compared
                     .max_by(|one, other| beyond(one).total_cmp(&beyond(other)))
                     .unwrap_or_else(|| self.plain(tally))
             }
             Check::ErrorTrend(trend) => trend.compare(),
-            Check::Latency(latency) => latency.nearest(tally).unwrap_or_else(|| self.plain(tally)),
+            Check::Latency(latency) => latency
+                .nearest(&since_start)
+                .unwrap_or_else(|| self.plain(tally)),
             Check::LatencySpike(metric, spike) => spike.compare(*metric),
             Check::NewErrors => {
                 let (_, worst) = self.classes.evidence_above(0.0, tally);

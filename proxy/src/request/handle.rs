@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use haldane_decide::outcome::FailureReason;
-use haldane_decide::weight::Weight;
+use haldane_decide::role::Role;
 
 use super::error::{ProxyError, Side};
 use super::exchange::{Call, Exchange};
@@ -16,12 +16,13 @@ use super::pump::{Pump, Tail};
 use super::relay::{Ending, Relay};
 use super::send::{Answer, Outbound};
 use super::serve::{Next, Session};
-use super::split_key::RequestFacts;
+use super::split_key::{RequestFacts, request_id};
 use super::{eviction, grpc, reject, tunnel};
 use crate::h1::body::Framing;
 use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
 use crate::live::choice::Claim;
+use crate::live::evidence::Subject;
 use crate::peer::Peer;
 use crate::upstream::{Connection, Upstream};
 
@@ -47,16 +48,27 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
         trusted_proxies: &settings.trusted_proxies,
     };
     let claim = Claim::read(&local.route.config.sticky, &facts, fastrand::u64(..));
-    let weight = Cell::new(Weight::ZERO);
+    let key = Cell::new(None);
     let routed = local.route.pick(worker.id, |salt, setting| {
-        weight.set(setting.weight);
-        claim.role(salt, setting.weight)
+        let (role, lasting) = claim.split(salt, setting.weight);
+        key.set(lasting);
+        role
     });
-    let mut exchange = Exchange::begin(&worker, local, routed, started, &session.notes);
-    session.notes.note(|facts| {
-        facts.weight = weight.get();
-        facts.key = claim.lasting_key(local.route.salt(routed.generation));
-    });
+    let subject = Subject {
+        routed,
+        key: key.get(),
+        request: (routed.role == Role::Canary)
+            .then(|| request_id(head))
+            .flatten(),
+        is_drawn: claim.is_drawn(routed.weight),
+    };
+    let mut exchange = Exchange::begin(&worker, local, subject, started, &session.notes);
+    if inbound.framing == Framing::Empty {
+        exchange.await_head(started);
+    }
+    session
+        .notes
+        .note(|facts| facts.key = claim.lasting_key(local.route.salt(routed.generation)));
 
     let mut response = worker.take_head();
     let outbound = Outbound {
@@ -64,7 +76,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
         local,
         role: routed.role,
     };
-    let sending = outbound.send(session, &mut response);
+    let sending = outbound.send(session, &mut response, &exchange);
     let sent = eviction::outlast(&exchange, inbound.is_call, pin!(sending)).await;
     let next = match sent.unwrap_or(Err(ProxyError::RolledBack)) {
         Ok(answer) => {
@@ -112,7 +124,7 @@ struct Deliver<'a> {
 impl Deliver<'_> {
     async fn deliver(mut self, session: &mut Session, answer: Answer) -> Next {
         let call = self.call(&answer);
-        self.exchange.head(self.response.status, call);
+        self.exchange.head(self.response, call);
         if answer.switched {
             return self.tunnel(session, answer).await;
         }

@@ -1,8 +1,10 @@
-//! Header, cookie or client address: what of a request its role is decided by.
+//! Header, cookie or client address: what of a request its role is decided by, and what
+//! it is called.
 
 use std::net::IpAddr;
 
 use haldane_config::Networks;
+use haldane_decide::outcome::RequestId;
 
 use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
@@ -33,6 +35,18 @@ impl Facts for RequestFacts<'_> {
     fn peer(&self) -> IpAddr {
         self.peer
     }
+}
+
+/// What a request is called: by whoever has given it a name, or by who traces it
+/// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
+pub(crate) fn request_id(head: &Head) -> Option<RequestId> {
+    let named = head
+        .value_of(b"x-request-id")
+        .and_then(RequestId::from_bytes);
+    named.or_else(|| {
+        let trace = head.value_of(b"traceparent")?.split(|byte| *byte == b'-');
+        RequestId::from_bytes(trace.skip(1).next()?)
+    })
 }
 
 /// Who sent the request: the last address in `X-Forwarded-For` that is not a

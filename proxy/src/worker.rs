@@ -72,7 +72,7 @@ pub(crate) struct LocalRoute {
     pub(crate) route: Arc<Route>,
     upstreams: [Option<Rc<Upstream>>; 2],
     /// Requests that wait for a response head, also those by former routes of this name.
-    pub(crate) waiting: Rc<Waiting<(Rc<LocalRoute>, Subject)>>,
+    pub(crate) waiting: Rc<Waiting<(Rc<Self>, Subject)>>,
 }
 
 impl Worker {

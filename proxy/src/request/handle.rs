@@ -25,6 +25,7 @@ use crate::live::choice::Claim;
 use crate::live::evidence::Subject;
 use crate::peer::Peer;
 use crate::upstream::{Connection, Upstream};
+use crate::worker::LocalRoute;
 
 /// The life of one request. Cannot fail: an error is a response too.
 pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
@@ -48,33 +49,21 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
         trusted_proxies: &settings.trusted_proxies,
     };
     let claim = Claim::read(&local.route.config.sticky, &facts, fastrand::u64(..));
-    let key = Cell::new(None);
-    let routed = local.route.pick(worker.id, |salt, setting| {
-        let (role, lasting) = claim.split(salt, setting.weight);
-        key.set(lasting);
-        role
-    });
-    let subject = Subject {
-        routed,
-        key: key.get(),
-        request: (routed.role == Role::Canary)
-            .then(|| request_id(head))
-            .flatten(),
-        is_drawn: claim.is_drawn(routed.weight),
-    };
+    let subject = pick(local, worker.id, &claim, head);
     let mut exchange = Exchange::begin(&worker, local, subject, started, &session.notes);
     if inbound.framing == Framing::Empty {
         exchange.await_head(started);
     }
-    session
-        .notes
-        .note(|facts| facts.key = claim.lasting_key(local.route.salt(routed.generation)));
+    session.notes.note(|facts| {
+        let salt = local.route.salt(subject.routed.generation);
+        facts.key = claim.lasting_key(salt);
+    });
 
     let mut response = worker.take_head();
     let outbound = Outbound {
         inbound: &inbound,
         local,
-        role: routed.role,
+        role: subject.routed.role,
     };
     let sending = outbound.send(session, &mut response, &exchange);
     let sent = eviction::outlast(&exchange, inbound.is_call, pin!(sending)).await;
@@ -107,6 +96,23 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
     };
     worker.give_head(response);
     next
+}
+
+/// Picks a role for a request, and counts it as started.
+fn pick(local: &LocalRoute, worker: usize, claim: &Claim<'_>, head: &Head) -> Subject {
+    let key = Cell::new(None);
+    let routed = local.route.pick(worker, |salt, setting| {
+        let (role, lasting) = claim.split(salt, setting.weight);
+        key.set(lasting);
+        role
+    });
+    let is_canary = routed.role == Role::Canary;
+    Subject {
+        routed,
+        key: key.get(),
+        request: is_canary.then(|| request_id(head)).flatten(),
+        is_drawn: claim.is_drawn(routed.weight),
+    }
 }
 
 /// A response that is to be passed on. The outcome is reported, and judged, before

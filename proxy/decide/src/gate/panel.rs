@@ -27,6 +27,7 @@ use crate::time::Timestamp;
 use crate::weight::Weight;
 
 mod alone;
+mod ceiling;
 mod check;
 mod gate;
 mod observe;
@@ -35,6 +36,7 @@ mod report;
 mod shares;
 
 use alone::Alone;
+use ceiling::Ceiling;
 use gate::{Check, Gate};
 use shares::Shares;
 
@@ -148,6 +150,7 @@ impl Panel {
         let (mut ladder, mut slot) = (0, 0);
         let gate = |spec: &GateSpec| {
             let check = Check::new(&spec.rule, (&shares, tally, now), (ladder, slot));
+            let ceilings = Ceiling::all_of(&spec.rule, slot);
             if let GateRule::Latency { rollback, .. } = &spec.rule {
                 ladder += 1;
                 slot += rollback.len();
@@ -155,6 +158,7 @@ impl Panel {
             Gate {
                 name: spec.name.clone(),
                 check,
+                ceilings,
                 example: None,
                 breach: None,
             }
@@ -240,6 +244,9 @@ impl Panel {
         self.degradation.begin(tally);
         for gate in &mut self.gates {
             gate.check.begin(tally);
+            for ceiling in &mut gate.ceilings {
+                ceiling.begin(tally);
+            }
         }
         let mass = self.mass.on_start();
         self.release(mass);
@@ -261,6 +268,11 @@ impl Panel {
     }
 
     fn release(&mut self, mass: f64) {
+        for gate in &mut self.gates {
+            for ceiling in &mut gate.ceilings {
+                ceiling.release(mass);
+            }
+        }
         if self.weight == Weight::FULL {
             self.alone.release(mass);
             return;

@@ -50,11 +50,14 @@ impl Panel {
         }
     }
 
-    /// The first gate whose evidence is enough for a rollback, and whose limits are not
-    /// exceeded.
+    /// The first gate that has enough evidence to be sure and does not roll back: the
+    /// canary is worse by less than any limit, or above an absolute limit as stable may be.
     pub(crate) fn confirmed(&self) -> Option<GateStatus> {
         let enough = 1.0 / self.promise.false_rollback;
-        let is_confirmed = |gate: &&Gate| gate.breach.is_none() && self.evidence_of(gate) >= enough;
+        let is_confirmed = |gate: &&Gate| {
+            let evidence = self.evidence_of(gate).max(gate.above_ceiling());
+            gate.breach.is_none() && evidence >= enough
+        };
         let gate = self.gates.iter().find(is_confirmed);
         gate.filter(|_| !self.awaits_stable && !self.is_shared())
             .map(|gate| self.report(gate))

@@ -145,6 +145,9 @@ impl Panel {
         self.degradation.close(tally);
         self.alone.close(tally, self.degradation.usual_rate_max());
         for gate in &mut self.gates {
+            for ceiling in &mut gate.ceilings {
+                ceiling.close(tally);
+            }
             match &mut gate.check {
                 Check::BurnRate(burn) => burn.see(tally, now),
                 Check::ErrorRate {

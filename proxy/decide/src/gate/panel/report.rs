@@ -49,6 +49,8 @@ pub struct GateStatus {
 pub enum Waiting {
     /// The error budget of the service is used up too fast.
     Burning,
+    /// The canary is above an absolute limit, and not known to be worse than stable.
+    Ceiling,
     /// The canary is worse, by less than what a rollback takes.
     Confirmed,
     /// More requests of the canary, or a longer look.
@@ -227,6 +229,9 @@ impl Panel {
         if evidence >= enough {
             return Finding::waits(Waiting::Confirmed);
         }
+        if gate.above_ceiling() >= enough {
+            return Finding::waits(Waiting::Ceiling);
+        }
         match &gate.check {
             Check::BurnRate(burn) if burn.judge().0 => Finding::waits(Waiting::Burning),
             Check::ConsecutiveFailures(_) | Check::BurnRate(_) => Finding::PASS,
@@ -319,6 +324,10 @@ impl Panel {
         let numbers = comparison.sentence(VerdictKind::Inconclusive);
         let waits = match reason {
             Waiting::Burning => "holds".to_owned(),
+            Waiting::Ceiling => {
+                "holds, the canary is above its limit but not known to be worse than stable"
+                    .to_owned()
+            }
             Waiting::Confirmed => format!(
                 "holds, the canary is worse but by less than a rollback takes (evidence {} of the bound)",
                 Times(self.evidence_of(gate) * self.promise.false_rollback)

@@ -569,3 +569,48 @@ fn whose_successes_there_are_changes_no_evidence_of_failures() {
         assert!((one - other).abs() <= 1e-9 * one.max(1e-9), "{one} {other}");
     }
 }
+
+#[test]
+fn above_an_absolute_limit_with_stable_holds_and_rolls_nothing_back() {
+    let slow = LatencyLimit {
+        quantile: Quantile::from_ratio(0.5).unwrap(),
+        bound: LatencyBound::Absolute(Duration::from_millis(10)),
+    };
+    let gates = vec![
+        GateSpec {
+            name: "errors".into(),
+            rule: GateRule::ErrorRate {
+                rollback: vec![RateLimit {
+                    bound: RateBound::Absolute(0.01),
+                    hard: false,
+                }],
+                advance: None,
+            },
+        },
+        GateSpec {
+            name: "latency".into(),
+            rule: GateRule::Latency {
+                metric: LatencyMetric::Duration,
+                rollback: vec![slow],
+                advance: vec![],
+            },
+        },
+    ];
+    let course = |gates| Course {
+        gates,
+        ..Course::default()
+    };
+    let feed = course(gates.clone()).run(1, &|_, _, random| (failing(random, 0.05), 1.0));
+    assert_eq!(feed.decision(), None);
+    for gate in feed.status(at(330.0)).verdict.gates {
+        assert_eq!(gate.reason, Some(Waiting::Ceiling), "{}", gate.sentence);
+    }
+    // With evidence that the canary is worse, the same limit is one for a rollback.
+    let decision = course(gates).decided(1, &|role, _, random| {
+        (
+            failing(random, if role == Role::Canary { 0.05 } else { 0.001 }),
+            0.1,
+        )
+    });
+    assert_eq!(&*decision.expect("a rollback").breach.gate, "errors");
+}

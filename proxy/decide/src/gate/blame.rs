@@ -29,6 +29,8 @@ const RATE_ERROR: f64 = 0.001;
 const REQUESTS_MIN: f64 = 100.0;
 /// A request of so many blocks ago counts half.
 const HALF_LIFE_BLOCKS: f64 = 300.0;
+/// How many blocks go by between two looks before the rollout.
+const LEARNED_BLOCKS: f64 = 10.0;
 /// How long it takes until a fault has come to light.
 const LAG_BLOCKS: usize = 5;
 /// Capital that is put in with each block.
@@ -63,9 +65,30 @@ impl Default for Degradation {
 }
 
 impl Degradation {
-    /// What `tally` counts already is no evidence.
-    pub(super) const fn begin(&mut self, tally: &Tally) {
+    /// What `tally` counts already is not looked at.
+    pub(super) fn new(tally: &Tally) -> Self {
+        Self {
+            block_start: *tally,
+            ..Self::default()
+        }
+    }
+
+    /// What stable has done since the last call, before the rollout, is usual.
+    pub(super) fn learn(&mut self, tally: &Tally) {
+        let counted = tally.since(&self.block_start);
         self.block_start = *tally;
+        let stable = counted.of(Role::Stable);
+        let (failures, requests) = self.usual;
+        let keep = 0.5_f64.powf(LEARNED_BLOCKS / HALF_LIFE_BLOCKS);
+        self.usual = (
+            failures * keep + float(stable.failures),
+            requests * keep + float(stable.requests()),
+        );
+    }
+
+    /// Takes over what is known of the same stable.
+    pub(super) const fn inherit(&mut self, other: &Self) {
+        self.usual = other.usual;
     }
 
     /// A second is over.
@@ -176,9 +199,14 @@ mod tests {
     fn a_fault_is_no_habit_however_soon_it_comes() {
         let (mut degradation, mut tally) = (Degradation::default(), Tally::default());
         seconds(&mut degradation, &mut tally, 7, [0, 0]);
-        seconds(&mut degradation, &mut tally, 1, [500, 500]);
-        seconds(&mut degradation, &mut tally, 4, [1000, 1000]);
-        assert!(degradation.is_shared());
+        let mut early = Degradation::new(&Tally::default());
+        early.learn(&tally);
+        for mut degradation in [degradation, early] {
+            let mut tally = tally;
+            seconds(&mut degradation, &mut tally, 1, [500, 500]);
+            seconds(&mut degradation, &mut tally, 4, [1000, 1000]);
+            assert!(degradation.is_shared());
+        }
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl Panel {
     }
 
     fn has_breach(&self) -> bool {
-        self.gates.iter().any(|gate| gate.breach.is_some())
+        self.exposed.is_some() || self.gates.iter().any(|gate| gate.breach.is_some())
     }
 
     /// What is looked at once a second, with or without the canary in it. True if that
@@ -146,6 +146,9 @@ impl Panel {
         self.degradation.close(tally);
         self.alone.close(tally, self.degradation.usual_rate_max());
         for gate in &mut self.gates {
+            for ceiling in &mut gate.ceilings {
+                ceiling.close(tally);
+            }
             match &mut gate.check {
                 Check::BurnRate(burn) => burn.see(tally, now),
                 Check::ErrorRate {

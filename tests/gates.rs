@@ -49,7 +49,7 @@ impl Load {
             let address = proxy.address;
             std::thread::spawn(move || {
                 let mut client = crate::support::client::Client::connect(address);
-                while !stop.load(Ordering::Relaxed) {
+                loop {
                     let fields = fields(number, asked.fetch_add(1, Ordering::Relaxed));
                     let fields: Vec<_> = fields
                         .iter()
@@ -60,6 +60,9 @@ impl Load {
                     let Ok(answer) = client.try_answer_to("GET") else {
                         return;
                     };
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
                     if answer.head.one("connection").as_deref() == Some("close") {
                         client = crate::support::client::Client::connect(address);
                     }
@@ -174,12 +177,14 @@ fn one_user_is_no_evidence_however_often_they_fail() {
 #[test]
 fn a_fault_that_both_have_rolls_nothing_back_and_is_called_shared() {
     let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
-    let proxy = Setup::canary(&stable, &canary, "20%").by_user().start();
+    let proxy = Setup::canary(&stable, &canary, "0%").by_user().start();
     let load = Load::start(&proxy, 6, users);
-    load.go_on(1000);
+    load.go_on(500);
+    proxy.set_weight("20%");
+    load.go_on(500);
     stable.behave(Behaviour::Status(503));
     canary.behave(Behaviour::Status(503));
-    let event = some("an incident", || proxy.events(0).into_iter().next());
+    let event = some("an incident", || proxy.events(1).into_iter().next());
     assert_eq!(event["kind"], "incident", "{event}");
     assert_eq!(event["weight"], "20%");
     load.go_on(1000);
@@ -187,7 +192,7 @@ fn a_fault_that_both_have_rolls_nothing_back_and_is_called_shared() {
     let (_, verdict) = proxy.admin("GET", "/v1/routes/default/verdict", &Value::Null);
     assert_eq!(verdict["verdict"], "inconclusive", "{verdict}");
     load.end();
-    assert_eq!(proxy.events(0).len(), 1, "{:?}", proxy.events(0));
+    assert_eq!(proxy.events(0).len(), 2, "{:?}", proxy.events(0));
     assert_eq!(proxy.status()["phase"], "idle");
 }
 

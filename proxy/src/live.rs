@@ -435,13 +435,13 @@ impl Route {
                     .store(generation, Ordering::Relaxed);
             }
             let rollback_micros = judge.note_breach(&notice, seen, done);
-            live.events.push(Happening::Release(ReleaseEvent {
+            live.events.push(Happening::Release(Box::new(ReleaseEvent {
                 route: Arc::clone(&self.config.name),
                 notice,
                 canary_requests,
                 canary_in_flight,
                 rollback_micros,
-            }));
+            })));
         }
         live.changed.notify_one();
     }

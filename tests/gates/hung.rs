@@ -1,5 +1,6 @@
 //! A canary that takes requests and answers none.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use haldane_decide::role::Role;
@@ -53,6 +54,7 @@ fn a_hung_canary_is_rolled_back_long_before_its_requests_time_out() {
     assert_eq!(failures(&proxy, "canary"), stalled);
     let verdict = proxy.status()["cause"].as_str().unwrap().to_owned();
     assert!(verdict.starts_with("errors: "), "{verdict}");
+    load.stop.store(true, Ordering::Relaxed);
     drop(proxy);
     load.end();
 }

@@ -156,6 +156,9 @@ impl Relay<'_> {
     /// While the body goes up, whoever is waited for must go on. Then the time for the response runs.
     fn watch_head(&mut self, timeout: Duration, exchange: &Exchange) {
         if !self.upload.awaits_upstream() {
+            // A client need not wait to be told to continue.
+            self.upload.response_due = false;
+            exchange.end_wait();
             let waits = match self.upload.pump.waits_for {
                 End::Receiver => Party::Upstream,
                 End::Sender => Party::Client,

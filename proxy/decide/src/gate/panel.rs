@@ -183,7 +183,7 @@ impl Panel {
             failures: Failures::new(rate_limits()),
             classes: Classes::new(shares.classes),
             alone: Alone::new(smallest.reduce(f64::min)),
-            degradation: Degradation::default(),
+            degradation: Degradation::new(tally),
             baselines: [Baseline::default(), Baseline::default()],
             shares,
             pending: 0.0,
@@ -198,6 +198,7 @@ impl Panel {
     /// Takes over what another panel knows of the same stable.
     pub(crate) fn inherit(&mut self, other: &Self) {
         self.baselines.clone_from(&other.baselines);
+        self.degradation.inherit(&other.degradation);
         self.failures.inherit(&other.failures);
         self.classes.inherit(&other.classes);
         self.manner = other.manner;
@@ -241,7 +242,7 @@ impl Panel {
         self.begun_at = Some(now);
         self.failures.begin(tally);
         self.classes.begin();
-        self.degradation.begin(tally);
+        self.degradation.learn(tally);
         for gate in &mut self.gates {
             gate.check.begin(tally);
             for ceiling in &mut gate.ceilings {

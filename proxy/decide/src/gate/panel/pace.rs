@@ -21,6 +21,7 @@ impl Panel {
                 }
                 *tick = now.after(TICK);
                 let forgets = now.since(*since) >= LOOK_BACK;
+                self.degradation.learn(tally);
                 self.take(fresh);
                 if forgets {
                     self.forget();

@@ -41,6 +41,8 @@ pub enum Part {
     Gates,
     /// Anything else: matches, timeouts, stickiness, certificates.
     Other,
+    /// What is promised about a rollout.
+    Promise,
     /// Another stable: another name, or other addresses.
     Stable,
     /// The weight at the start of each generation.
@@ -151,6 +153,7 @@ impl Part {
             Self::CanaryRemoved => "canary removed",
             Self::Gates => "gates changed",
             Self::Other => "settings changed",
+            Self::Promise => "promise changed",
             Self::Stable => "another stable",
             Self::Weight => "configured weight changed",
         }
@@ -191,6 +194,7 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
     let mut rest = new.clone();
     rest.weight = old.weight;
     rest.gates.clone_from(&old.gates);
+    rest.promise = old.promise;
     if canary.is_some() {
         rest.canary.clone_from(&old.canary);
     }
@@ -201,6 +205,7 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
         canary,
         stable.then_some(Part::Stable),
         (old.gates != new.gates).then_some(Part::Gates),
+        (old.promise != new.promise).then_some(Part::Promise),
         (old.weight != new.weight).then_some(Part::Weight),
         (rest != *old).then_some(Part::Other),
     ];

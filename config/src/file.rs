@@ -334,6 +334,15 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Reports a key that the table has and should not.
+    pub(crate) fn reject_key(&self, report: &mut Report, key: &str, finding: Finding) {
+        let span = match self.entries.get_key_value(key) {
+            Some((key, _)) => key.span(),
+            None => self.span.clone(),
+        };
+        report.error(span, &self.path_of(key), finding);
+    }
+
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() {
             key.to_owned()

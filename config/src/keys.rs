@@ -41,8 +41,9 @@ tables! {
     ACCESS = "log.access": ["format", "output", "sample", "always"], reserved [];
     ROUTE = "route":
         ["name", "match", "stable", "canary", "upstream_protocol", "grpc_failures",
-         "timeouts", "ejection", "health", "weight", "expose_version", "sticky", "gate"],
-        reserved ["rule", "rollout"];
+         "timeouts", "ejection", "health", "weight", "expose_version", "sticky", "rollout",
+         "gate"],
+        reserved ["rule"];
     MATCH = "route.match": ["host", "path"], reserved ["header"];
     STABLE = "route.stable": ["version", "upstream", "ca", "cert", "key"], reserved [];
     CANARY = "route.canary": ["version", "upstream", "ca", "cert", "key"], reserved [];
@@ -53,7 +54,12 @@ tables! {
         ["path", "interval", "timeout", "unhealthy_after", "healthy_after"], reserved [];
     STICKY = "route.sticky": ["key", "on_missing", "salt", "force"], reserved [];
     FORCE = "route.sticky.force": ["header", "from"], reserved [];
-    GATE = "route.gate": ["name", "metric", "rollback"], reserved ["advance"];
+    ROLLOUT = "route.rollout":
+        ["false_rollback", "false_advance", "exposure"],
+        reserved ["plan", "steps", "advance", "on_breach", "bake", "max_hold", "shield"];
+    EXPOSURE = "route.rollout.exposure": ["failed_requests", "affected_users"], reserved [];
+    GATE = "route.gate": ["name", "metric", "rollback", "advance", "of", "objective"],
+        reserved [];
 }
 
 /// The path of every key that a configuration may have, without indices, such as

@@ -24,6 +24,7 @@ mod listeners;
 mod log;
 mod names;
 mod protocol;
+mod rollout;
 mod route;
 mod socket_file;
 mod state;

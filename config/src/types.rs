@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use haldane_decide::gate::spec::GateSpec;
+use haldane_decide::gate::spec::{GateSpec, Promise};
 use haldane_decide::role::Role;
 use haldane_decide::snapshot::CanaryIdentity;
 use haldane_decide::weight::Weight;
@@ -251,6 +251,8 @@ pub struct RouteConfig {
     pub sticky: Sticky,
     /// What the canary must keep passing.
     pub gates: Vec<GateSpec>,
+    /// What is promised about a rollout.
+    pub promise: Promise,
     /// Whether clients are told the version in `x-haldane-version`.
     pub expose_version: bool,
 }

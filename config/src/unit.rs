@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use haldane_decide::gate::spec::{LatencyBound, Quantile, RateBound, RateLimit};
 use haldane_decide::weight::Weight;
+
+mod limit;
+
+pub(crate) use limit::{
+    LATENCY_LIMIT, LATENCY_MARGIN, RATE_LIMIT, RATE_MARGIN, SIGNAL_LIMIT, latency_bound,
+    latency_margin, quantile, rate_limit, rate_margin, signal_limit,
+};
 
 /// What a value may be, for messages.
 #[derive(Debug)]
@@ -82,15 +88,10 @@ pub(crate) const SIZE: Kind = Kind {
     example: "\"64KiB\"",
     units: &["{}B", "{}KiB"],
 };
-pub(crate) const RATE_LIMIT: Kind = Kind {
-    what: "a limit for a failure rate",
-    example: "\"1%\", \"stable + 0.1pp\" or \"1.5x stable\"",
-    units: &["{}%", "stable + {}pp", "{}x stable"],
-};
-pub(crate) const LATENCY_LIMIT: Kind = Kind {
-    what: "a limit for a latency",
-    example: "\"1.2x stable\" or \"500ms\"",
-    units: &["{}x stable", "{}ms"],
+pub(crate) const CHANCE: Kind = Kind {
+    what: "a probability",
+    example: "\"0.1%\"",
+    units: &["{}%"],
 };
 
 /// A share of traffic: `"12.5%"`.
@@ -105,6 +106,34 @@ pub(crate) fn share(text: &str) -> Result<Weight, Misfit> {
                 misfit
             }
         })
+}
+
+/// A percentage as a ratio: 0.001 for `"0.1%"`. More than none, and less than all.
+pub(crate) fn percent(text: &str) -> Result<f64, Misfit> {
+    let text = text.trim();
+    let Some(number) = text.strip_suffix('%') else {
+        let misfit = Misfit::new("it has no unit");
+        return Err(if decimal(text).is_some() {
+            misfit.hint(SHARE.with_units(text))
+        } else {
+            misfit
+        });
+    };
+    match ratio(number.trim_end(), 2) {
+        None => Err(Misfit::new(
+            "there is no decimal number before the percent sign",
+        )),
+        Some(rate) if rate > 0.0 && rate < 1.0 => Ok(rate),
+        Some(_) => Err(Misfit::new("it must lie between 0% and 100%")),
+    }
+}
+
+/// A probability of more than none, and at most this: `"5%"`.
+pub(crate) fn chance(text: &str, (most, shown): (f64, &str)) -> Result<f64, Misfit> {
+    match percent(text)? {
+        chance if chance <= most => Ok(chance),
+        _ => Err(Misfit::new(format!("it is more than {shown}"))),
+    }
 }
 
 /// A decimal number without sign and exponent, as digits and the power of ten that they
@@ -249,139 +278,6 @@ pub(crate) fn size(text: &str) -> Result<u64, Misfit> {
         return Err(Misfit::new("it is not a whole number of bytes"));
     }
     u64::try_from(product / divisor).map_err(|_| Misfit::new("it is too large"))
-}
-
-/// A limit for a failure rate: `"1%"`, `"stable + 0.1pp"` or `"1.5x stable"`, each
-/// optionally followed by `hard`.
-pub(crate) fn rate_limit(text: &str) -> Result<RateLimit, Misfit> {
-    let text = text.trim();
-    let (bound, hard) = match text.strip_suffix("hard") {
-        Some(bound) if bound.ends_with(' ') => (bound.trim_end(), true),
-        _ => (text, false),
-    };
-    Ok(RateLimit {
-        bound: rate_bound(bound)?,
-        hard,
-    })
-}
-
-fn rate_bound(text: &str) -> Result<RateBound, Misfit> {
-    if let Some(difference) = text.strip_prefix("stable") {
-        return above_stable(difference.trim()).map(RateBound::AboveStable);
-    }
-    if let Some(times) = text.strip_suffix("stable") {
-        return times_stable(times).map(RateBound::TimesStable);
-    }
-    if let Some(number) = text.strip_suffix("pp") {
-        let misfit = Misfit::new("\"pp\" is a difference, but from what?");
-        return Err(misfit.hint(format!("write \"stable + {}pp\"", number.trim())));
-    }
-    if let Some(misfit) = factor_of_nothing(text) {
-        return Err(misfit);
-    }
-    let Some(number) = text.strip_suffix('%') else {
-        let misfit = Misfit::new("it has no unit");
-        return Err(if decimal(text).is_some() {
-            misfit.hint(RATE_LIMIT.with_units(text))
-        } else {
-            misfit
-        });
-    };
-    match ratio(number.trim_end(), 2) {
-        None => Err(Misfit::new(
-            "there is no decimal number before the percent sign",
-        )),
-        Some(rate) if rate > 0.0 && rate < 1.0 => Ok(RateBound::Absolute(rate)),
-        Some(_) => Err(Misfit::new("it must lie between 0% and 100%")),
-    }
-}
-
-/// The `+ 0.1pp` of `stable + 0.1pp`, as a ratio.
-fn above_stable(text: &str) -> Result<f64, Misfit> {
-    let Some(number) = text.strip_prefix('+').map(str::trim) else {
-        return Err(Misfit::new("after \"stable\" comes \"+\" and a difference")
-            .hint("write \"stable + 0.1pp\""));
-    };
-    if let Some(number) = number.strip_suffix('%') {
-        let misfit = Misfit::new("a difference between rates is in percentage points");
-        return Err(misfit.hint(format!("write \"stable + {}pp\"", number.trim_end())));
-    }
-    match number
-        .strip_suffix("pp")
-        .and_then(|number| ratio(number.trim_end(), 2))
-    {
-        None => Err(Misfit::new("the difference is a decimal number and \"pp\"")
-            .hint("write \"stable + 0.1pp\"")),
-        Some(difference) if difference > 0.0 && difference < 1.0 => Ok(difference),
-        Some(_) => Err(Misfit::new("the difference must lie between 0pp and 100pp")),
-    }
-}
-
-/// The `1.5x` of `1.5x stable`.
-fn times_stable(text: &str) -> Result<f64, Misfit> {
-    const TIMES_MAX: f64 = 1000.0;
-    let number = text.trim_end().strip_suffix('x').map(str::trim_end);
-    match number.and_then(|number| ratio(number, 0)) {
-        None => Err(
-            Misfit::new("before \"stable\" comes a decimal number and \"x\"")
-                .hint("write \"1.5x stable\""),
-        ),
-        Some(times) if times > 1.0 && times <= TIMES_MAX => Ok(times),
-        Some(times) if times <= 1.0 => Err(Misfit::new(
-            "it must be more than 1x: a canary as good as stable has to pass",
-        )),
-        Some(_) => Err(Misfit::new("it is more than 1000x")),
-    }
-}
-
-/// The hint for a factor that does not say of what.
-fn factor_of_nothing(text: &str) -> Option<Misfit> {
-    let number = text.strip_suffix('x')?;
-    decimal(number.trim_end())?;
-    let misfit = Misfit::new("it does not say what it is a multiple of");
-    Some(misfit.hint(format!("write \"{text} stable\"")))
-}
-
-/// A limit for a latency: `"1.2x stable"` or `"500ms"`.
-pub(crate) fn latency_bound(text: &str) -> Result<LatencyBound, Misfit> {
-    let text = text.trim();
-    if let Some(times) = text.strip_suffix("stable") {
-        return times_stable(times).map(LatencyBound::TimesStable);
-    }
-    if text.starts_with("stable") {
-        return Err(Misfit::new("a latency is compared by a factor").hint("write \"1.2x stable\""));
-    }
-    if decimal(text).is_some() {
-        return Err(Misfit::new("it has no unit").hint(LATENCY_LIMIT.with_units(text)));
-    }
-    if let Some(misfit) = factor_of_nothing(text) {
-        return Err(misfit);
-    }
-    if text.ends_with("hard") {
-        return Err(Misfit::new("limits for latency are never \"hard\""));
-    }
-    match duration(text)? {
-        Duration::ZERO => Err(Misfit::new("nothing is faster than zero")),
-        limit => Ok(LatencyBound::Absolute(limit)),
-    }
-}
-
-/// A quantile: `p50`, `p99.9`.
-pub(crate) fn quantile(text: &str) -> Result<Quantile, Misfit> {
-    let Some(number) = text.strip_prefix('p') else {
-        let misfit = Misfit::new("it does not begin with \"p\"");
-        return Err(if decimal(text).is_some() {
-            misfit.hint(format!("write p{text}"))
-        } else {
-            misfit
-        });
-    };
-    ratio(number, 2)
-        .ok_or_else(|| Misfit::new("there is no decimal number after \"p\""))
-        .and_then(|ratio| {
-            Quantile::from_ratio(ratio)
-                .ok_or_else(|| Misfit::new("it must lie between p0 and p100"))
-        })
 }
 
 #[cfg(test)]

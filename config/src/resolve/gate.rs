@@ -1,34 +1,67 @@
 //! What the canary must keep passing.
 
 use haldane_decide::gate::spec::{
-    GateName, GateRule, GateSpec, LatencyLimit, LatencyMetric, default_gates,
+    GateName, GateRule, GateSpec, LatencyLimit, LatencyMargin, LatencyMetric, default_gates,
 };
-use haldane_decide::tally::LATENCY_LIMITS_MAX;
+use haldane_decide::tally::{LADDERS_MAX, LATENCY_LIMITS_MAX};
 
 use super::names::{self, NAME};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
-use crate::unit::{self, LATENCY_LIMIT, Misfit, RATE_LIMIT};
+use crate::unit::{Kind, Misfit};
+
+mod latency;
+mod rule;
 
 const GATES_MAX: usize = 32;
-/// How many limits one gate may have for a failure rate, or for one quantile.
-const LIMITS_MAX: usize = 16;
+
+const METRIC: Kind = Kind {
+    what: "a metric",
+    example: "\"error_rate\"",
+    units: &[],
+};
 
 /// What a gate may compare.
 #[derive(Clone, Copy)]
-enum Metric {
+enum Metric<'a> {
+    BurnRate,
     ConsecutiveFailures,
     ErrorRate,
+    ErrorTrend,
     Latency(LatencyMetric),
+    LatencySpike,
+    NewErrors,
+    Signal(&'a str),
 }
 
-const METRICS: [(&str, Metric); 4] = [
+const SIGNAL: &str = "signal:";
+
+/// The last is for messages; signals have names.
+const METRICS: [(&str, Metric<'static>); 9] = [
     ("error_rate", Metric::ErrorRate),
     ("ttfb", Metric::Latency(LatencyMetric::Ttfb)),
     ("duration", Metric::Latency(LatencyMetric::Duration)),
     ("consecutive_failures", Metric::ConsecutiveFailures),
+    ("new_errors", Metric::NewErrors),
+    ("error_trend", Metric::ErrorTrend),
+    ("latency_spike", Metric::LatencySpike),
+    ("burn_rate", Metric::BurnRate),
+    ("signal:NAME", Metric::Signal("")),
 ];
+
+/// What was read of the gates before.
+#[derive(Default)]
+struct Seen<'a> {
+    names: Vec<GateName>,
+    /// What is timed by gates on latency, broken ones included.
+    timed: Vec<LatencyMetric>,
+    /// Gates whose metric is not known.
+    has_unknown: bool,
+    /// What gates on spikes need, with where they say so.
+    spikes: Vec<(LatencyMetric, Value<'a>)>,
+    latency_limits: usize,
+}
 
 /// `[[route.gate]]`; the default gates if there is none.
 pub(super) fn gates(route: &Table<'_>, report: &mut Report) -> Option<Vec<GateSpec>> {
@@ -45,167 +78,126 @@ pub(super) fn gates(route: &Table<'_>, report: &mut Report) -> Option<Vec<GateSp
         );
     }
     let items = value.items(report, GATES_MAX)?;
-    let mut names: Vec<GateName> = Vec::new();
-    let mut latency_limits = 0;
+    let mut seen = Seen::default();
     let mut read = Vec::new();
     for item in &items {
-        let spec = gate(item, &mut names, report);
+        let spec = gate(item, &mut seen, report);
         if let Some(GateSpec {
-            rule: GateRule::Latency { limits, .. },
+            rule: GateRule::Latency {
+                rollback, advance, ..
+            },
             ..
         }) = &spec
         {
-            let before = latency_limits;
-            latency_limits += limits.len();
-            if latency_limits > LATENCY_LIMITS_MAX && before <= LATENCY_LIMITS_MAX {
-                let message =
-                    format!("with this gate the route has {latency_limits} latency limits or more");
-                let finding = Finding::new(message)
-                    .allowed(format!("expected at most {LATENCY_LIMITS_MAX} together"));
-                item.reject::<()>(report, finding);
-            }
+            check_sizes(item, (rollback, advance), &mut seen, report);
         }
         read.push(spec);
     }
+    seen.check_spikes(report);
     read.into_iter().collect()
 }
 
-fn gate(value: &Value<'_>, names: &mut Vec<GateName>, report: &mut Report) -> Option<GateSpec> {
+fn gate<'a>(value: &Value<'a>, seen: &mut Seen<'a>, report: &mut Report) -> Option<GateSpec> {
     let table = value.table(report, &keys::GATE)?;
     let name = table
         .require(report, "name", "\"errors\"")
-        .and_then(|value| {
-            let name: GateName =
-                value.parse(report, &NAME, |text| names::name(text).map(Into::into))?;
-            if names.contains(&name) {
-                return value.reject(
-                    report,
-                    Finding::new(format!("another gate of this route is named \"{name}\"")),
-                );
-            }
-            names.push(GateName::clone(&name));
-            Some(name)
-        });
+        .and_then(|value| seen.name(&value, report));
     let metric = table
         .require(report, "metric", "\"error_rate\"")
-        .and_then(|value| metric(&value, report));
-    let example = match metric {
-        Some(Metric::ConsecutiveFailures) => "10",
-        Some(Metric::Latency(_)) => "{ p99 = \"2x stable\" }",
-        Some(Metric::ErrorRate) | None => "\"stable + 0.1pp\"",
+        .and_then(|value| metric(&value, report).map(|metric| (metric, value)));
+    // Without its metric, nobody can tell what the rest should look like.
+    let Some((metric, written)) = metric else {
+        seen.has_unknown = true;
+        return None;
     };
-    let rollback = table.require(report, "rollback", example);
-    // Without its metric, nobody can tell what the limit should look like.
-    let rule = rule(metric?, &rollback?, report);
+    let rule = rule::rule(&table, (metric, &written), seen, report);
     Some(GateSpec {
         name: name?,
         rule: rule?,
     })
 }
 
-fn metric(value: &Value<'_>, report: &mut Report) -> Option<Metric> {
-    let kind = unit::Kind {
-        what: "a metric",
-        example: "\"error_rate\"",
-        units: &[],
-    };
-    if value.is_text() && value.text(report, &kind)?.starts_with("signal:") {
-        let finding = Finding::new("this version does not have gates on signals yet");
-        return value.reject(
-            report,
-            finding.hint("remove the gate, or use a version that has them"),
-        );
+fn metric<'a>(value: &Value<'a>, report: &mut Report) -> Option<Metric<'a>> {
+    if value.is_text()
+        && let Some(name) = value.text(report, &METRIC)?.strip_prefix(SIGNAL)
+    {
+        let named = names::name(name).map_err(|misfit| Misfit {
+            reason: format!("the name of a signal is wrong: {}", misfit.reason),
+            hint: misfit
+                .hint
+                .map(|hint| hint.replacen('"', &format!("\"{SIGNAL}"), 1)),
+        });
+        return match named {
+            Ok(name) => Some(Metric::Signal(name)),
+            Err(misfit) => value.misfit(report, &METRIC, misfit),
+        };
     }
     value.choice(report, &METRICS)
 }
 
-fn rule(metric: Metric, rollback: &Value<'_>, report: &mut Report) -> Option<GateRule> {
-    match metric {
-        Metric::ConsecutiveFailures => {
-            let limit = rollback.integer(report, 1..=1_000_000)?;
-            Some(GateRule::ConsecutiveFailures {
-                limit: u32::try_from(limit).ok()?,
-            })
+impl Seen<'_> {
+    fn name(&mut self, value: &Value<'_>, report: &mut Report) -> Option<GateName> {
+        let name: GateName =
+            value.parse(report, &NAME, |text| names::name(text).map(Into::into))?;
+        if self.names.contains(&name) {
+            return value.reject(
+                report,
+                Finding::new(format!("another gate of this route is named \"{name}\"")),
+            );
         }
-        Metric::ErrorRate => {
-            let items = rollback.one_or_many(report, LIMITS_MAX)?;
-            let limits: Vec<_> = items
-                .iter()
-                .map(|item| item.parse(report, &RATE_LIMIT, unit::rate_limit))
-                .collect();
-            Some(GateRule::ErrorRate {
-                limits: limits.into_iter().collect::<Option<_>>()?,
-            })
+        self.names.push(GateName::clone(&name));
+        Some(name)
+    }
+
+    /// A gate on latency, which needs a place to count in.
+    fn time(&mut self, metric: LatencyMetric, gate: &Table<'_>, report: &mut Report) {
+        self.timed.push(metric);
+        if self.timed.len() == LADDERS_MAX + 1 {
+            let message = format!(
+                "with this gate the route has {} gates on latency or more",
+                self.timed.len()
+            );
+            let finding = Finding::new(message).allowed(format!("expected at most {LADDERS_MAX}"));
+            report.error(gate.span.clone(), &gate.path, finding);
         }
-        Metric::Latency(metric) => Some(GateRule::Latency {
-            metric,
-            limits: latency_limits(rollback, report)?,
-        }),
+    }
+
+    /// Spikes are seen in what gates on latency count.
+    fn check_spikes(&self, report: &mut Report) {
+        let missing = self
+            .spikes
+            .iter()
+            .filter(|(metric, _)| !self.has_unknown && !self.timed.contains(metric));
+        for (metric, written) in missing {
+            let metric = metric.as_str();
+            let finding =
+                Finding::new(format!("no gate of this route has the metric \"{metric}\""));
+            let gate = format!("add a gate with `metric = \"{metric}\"`");
+            let hint = match self.timed.first() {
+                Some(other) => format!("{gate}, or write `of = \"{}\"`", other.as_str()),
+                None => gate,
+            };
+            let finding = finding.allowed("spikes are seen in what such a gate counts");
+            written.reject::<()>(report, finding.hint(hint));
+        }
     }
 }
 
-/// A table from quantile to limit, or to a list of limits.
-fn latency_limits(rollback: &Value<'_>, report: &mut Report) -> Option<Vec<LatencyLimit>> {
-    let entries = rollback.entries(
-        report,
-        "a table from quantile to limit, such as { p99 = \"2x stable\" }",
-    )?;
-    if entries.is_empty() {
-        return rollback.reject(
-            report,
-            Finding::new("there is no limit")
-                .allowed("expected at least one, such as p99 = \"2x stable\""),
-        );
+/// Whether what a gate on latency counts has a place.
+fn check_sizes(
+    gate: &Value<'_>,
+    (rollback, advance): (&[LatencyLimit], &[LatencyMargin]),
+    seen: &mut Seen<'_>,
+    report: &mut Report,
+) {
+    let before = seen.latency_limits;
+    seen.latency_limits += rollback.len();
+    let limits = seen.latency_limits;
+    if limits > LATENCY_LIMITS_MAX && before <= LATENCY_LIMITS_MAX {
+        let message = format!("with this gate the route has {limits} latency limits or more");
+        let finding = Finding::new(message)
+            .allowed(format!("expected at most {LATENCY_LIMITS_MAX} together"));
+        gate.reject::<()>(report, finding);
     }
-    let mut limits: Vec<Option<LatencyLimit>> = Vec::new();
-    let mut quantiles = Vec::new();
-    for (key, place, value) in entries {
-        if value.is_table() {
-            let finding = Finding::new("a key with a dot in it needs quotes, or it is two keys");
-            report.error(
-                place,
-                &value.path,
-                finding.hint("write \"p99.9\" = \"2x stable\""),
-            );
-            limits.push(None);
-            continue;
-        }
-        let quantile = unit::quantile(key).and_then(|quantile| {
-            if quantiles.contains(&quantile) {
-                Err(Misfit::new("it is the same as another one"))
-            } else {
-                Ok(quantile)
-            }
-        });
-        let quantile = match quantile {
-            Ok(quantile) => quantile,
-            Err(misfit) => {
-                let message = format!(
-                    "\"{}\" is not a quantile: {}",
-                    crate::file::shortened(key),
-                    misfit.reason
-                );
-                let finding = Finding::new(message)
-                    .allowed("expected a quantile, such as p50, p99 or \"p99.9\"");
-                let finding = if let Some(hint) = misfit.hint {
-                    finding.hint(hint)
-                } else {
-                    finding
-                };
-                report.error(place, &value.path, finding);
-                limits.push(None);
-                continue;
-            }
-        };
-        quantiles.push(quantile);
-        let Some(items) = value.one_or_many(report, LIMITS_MAX) else {
-            limits.push(None);
-            continue;
-        };
-        for item in items {
-            let bound = item.parse(report, &LATENCY_LIMIT, unit::latency_bound);
-            limits.push(bound.map(|bound| LatencyLimit { quantile, bound }));
-        }
-    }
-    limits.into_iter().collect()
+    latency::check_rungs(gate, (rollback, advance), report);
 }

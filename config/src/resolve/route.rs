@@ -4,12 +4,12 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use haldane_decide::gate::spec::{GateRule, GateSpec, LatencyBound, RateBound};
+use haldane_decide::gate::spec::{GateRule, GateSpec, RunLimit};
 use haldane_decide::weight::Weight;
 
 use super::names::{self, NAME};
 use super::version::{Named, version};
-use super::{duration_within, gate, health, protocol, read, sticky};
+use super::{duration_within, gate, health, protocol, read, rollout, sticky};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
@@ -103,6 +103,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         value.boolean(report)
     });
     let sticky = sticky::sticky(&table, report);
+    let promise = rollout::promise(&table, report);
     let gates = gate::gates(&table, report);
     if let (Some(stable), Some(Some(canary))) = (&stable, &canary) {
         compare_versions(stable, canary, &table, report);
@@ -123,6 +124,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         weight: weight?,
         sticky: sticky?,
         gates: gates?,
+        promise: promise?,
         expose_version: expose_version?,
     })
 }
@@ -295,13 +297,20 @@ fn compare_versions(stable: &Named, canary: &Named, table: &Table<'_>, report: &
 /// At 100 % stable has no traffic, so what is compared with it can never be decided.
 fn warn_without_stable(weight: Weight, gates: &[GateSpec], table: &Table<'_>, report: &mut Report) {
     let relative = gates.iter().find(|gate| match &gate.rule {
-        GateRule::ConsecutiveFailures { .. } => false,
-        GateRule::ErrorRate { limits } => limits
-            .iter()
-            .any(|limit| !matches!(limit.bound, RateBound::Absolute(_))),
-        GateRule::Latency { limits, .. } => limits
-            .iter()
-            .any(|limit| matches!(limit.bound, LatencyBound::TimesStable(_))),
+        GateRule::BurnRate { .. }
+        | GateRule::ConsecutiveFailures {
+            limit: RunLimit::Count(_),
+        }
+        | GateRule::ErrorTrend
+        | GateRule::LatencySpike { .. } => false,
+        // Absolute limits too: a rollback takes evidence that it is not stable's doing.
+        GateRule::ConsecutiveFailures {
+            limit: RunLimit::Calibrated,
+        }
+        | GateRule::ErrorRate { .. }
+        | GateRule::Latency { .. }
+        | GateRule::NewErrors
+        | GateRule::Signal { .. } => true,
     });
     if let (Weight::FULL, Some(gate), Some(value)) = (weight, relative, table.get("weight")) {
         let message = format!(

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use haldane_decide::gate::spec::{LatencyBound, RateBound};
+use haldane_decide::gate::spec::{LatencyBound, RateBound, RateMargin};
 use proptest::prelude::{any, prop_assert_eq, proptest};
 
-use super::{Misfit, duration, latency_bound, quantile, rate_limit, share, show_duration, size};
+use super::{
+    Misfit, chance, duration, latency_bound, latency_margin, percent, quantile, rate_limit,
+    rate_margin, share, show_duration, signal_limit, size,
+};
 
 /// The hint, or the reason if there is none.
 fn advice<T: std::fmt::Debug>(result: Result<T, Misfit>) -> String {
@@ -156,6 +159,142 @@ fn latency_bounds() {
 }
 
 #[test]
+fn rate_margins() {
+    for (text, margin) in [
+        ("service + 0.01pp", RateMargin::Service(0.0001)),
+        (" service+1 pp ", RateMargin::Service(0.01)),
+        ("stable + 0.1pp", RateMargin::AboveStable(0.001)),
+        ("stable +99.9pp", RateMargin::AboveStable(0.999)),
+    ] {
+        assert_eq!(rate_margin(text), Ok(margin), "{text}");
+    }
+    let example = "write \"service + 0.01pp\"";
+    for (text, expected) in [
+        ("0.01", "write \"service + 0.01pp\" or \"stable + 0.01pp\""),
+        (
+            "0.01 pp",
+            "write \"service + 0.01pp\" or \"stable + 0.01pp\"",
+        ),
+        ("x pp", "\"pp\" is a difference, but from what?"),
+        ("1%", example),
+        ("1.5x stable", example),
+        ("canary + 1pp", "\"pp\" is a difference, but from what?"),
+        ("", example),
+        ("service", example),
+        ("service - 1pp", example),
+        ("service + 1", example),
+        ("service + one%", example),
+        ("service + 1%", "write \"service + 1pp\""),
+        ("stable + 0.1%", "write \"stable + 0.1pp\""),
+        ("stable - 0.1pp", "write \"stable + 0.1pp\""),
+        (
+            "stable + 0pp",
+            "the difference must lie between 0pp and 100pp",
+        ),
+        (
+            "service + 100pp",
+            "the difference must lie between 0pp and 100pp",
+        ),
+        ("stable + 0.1pp hard", "a margin is never \"hard\""),
+    ] {
+        assert_eq!(advice(rate_margin(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn latency_margins() {
+    for (text, times) in [
+        ("1.05x stable", 1.05),
+        ("1x stable", 1.0),
+        ("1000 x stable", 1000.0),
+    ] {
+        assert_eq!(latency_margin(text), Ok(times), "{text}");
+    }
+    for (text, expected) in [
+        (
+            "0.99x stable",
+            "it is less than 1x: a canary as good as stable has to pass",
+        ),
+        ("1000.1x stable", "it is more than 1000x"),
+        ("1.05", "write \"1.05x stable\""),
+        ("1.1x", "write \"1.1x stable\""),
+        ("1.1 stable", "write \"1.05x stable\""),
+        ("500ms", "write \"1.05x stable\""),
+        ("stable + 5ms", "write \"1.05x stable\""),
+        ("", "write \"1.05x stable\""),
+    ] {
+        assert_eq!(advice(latency_margin(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn signal_limits() {
+    for (text, ratio) in [
+        ("stable - 5pp", 0.05),
+        ("stable-0.5 pp", 0.005),
+        ("stable - 99.9pp", 0.999),
+    ] {
+        assert_eq!(signal_limit(text), Ok(ratio), "{text}");
+    }
+    for (text, expected) in [
+        ("5", "write \"stable - 5pp\""),
+        ("5pp", "write \"stable - 5pp\""),
+        ("5%", "write \"stable - 1pp\""),
+        ("", "write \"stable - 1pp\""),
+        ("stable", "write \"stable - 1pp\""),
+        ("stable + 1pp", "write \"stable - 1pp\""),
+        ("stable - 2%", "write \"stable - 2pp\""),
+        ("stable - -1pp", "write \"stable - 1pp\""),
+        (
+            "stable - 0pp",
+            "the difference must lie between 0pp and 100pp",
+        ),
+        (
+            "stable - 100pp",
+            "the difference must lie between 0pp and 100pp",
+        ),
+        ("stable - 1pp hard", "write \"stable - 1pp\""),
+    ] {
+        assert_eq!(advice(signal_limit(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn percentages() {
+    for (text, ratio) in [
+        ("99.9%", 0.999),
+        ("0.1 %", 0.001),
+        (" 50% ", 0.5),
+        ("0.0000000000001%", 1e-15),
+        ("99.9999999999999%", 0.999_999_999_999_999),
+    ] {
+        assert_eq!(percent(text), Ok(ratio), "{text}");
+    }
+    for (text, expected) in [
+        ("99.9", "write \"99.9%\""),
+        ("", "it has no unit"),
+        ("%", "there is no decimal number before the percent sign"),
+        ("-1%", "there is no decimal number before the percent sign"),
+        (
+            "1e-3%",
+            "there is no decimal number before the percent sign",
+        ),
+        ("0%", "it must lie between 0% and 100%"),
+        ("0.00%", "it must lie between 0% and 100%"),
+        ("100%", "it must lie between 0% and 100%"),
+    ] {
+        assert_eq!(advice(percent(text)), expected, "{text}");
+    }
+    let most = (0.2, "20%");
+    assert_eq!(chance("20%", most), Ok(0.2));
+    assert_eq!(advice(chance("20.0001%", most)), "it is more than 20%");
+    assert_eq!(
+        advice(chance("0%", most)),
+        "it must lie between 0% and 100%"
+    );
+}
+
+#[test]
 fn quantiles() {
     for (text, ratio) in [
         ("p50", 0.5),
@@ -188,13 +327,17 @@ proptest! {
     fn any_text_is_answered(text in any::<String>()) {
         let _ = (duration(&text).is_ok(), size(&text).is_ok(), share(&text).is_ok());
         let _ = (rate_limit(&text).is_ok(), latency_bound(&text).is_ok(), quantile(&text).is_ok());
+        let _ = (rate_margin(&text).is_ok(), latency_margin(&text).is_ok(), signal_limit(&text).is_ok());
+        let _ = percent(&text).is_ok();
     }
 
     /// Nor any text that is nearly right.
     #[test]
-    fn any_near_miss_is_answered(text in "(stable ?[+-]? ?)?[0-9.]{0,22} ?(ms|s|m|d|%|pp|x|KiB|GiB|B|p)?( stable)?( hard)?") {
+    fn any_near_miss_is_answered(text in "((stable|service) ?[+-]? ?)?[0-9.]{0,22} ?(ms|s|m|d|%|pp|x|KiB|GiB|B|p)?( stable)?( hard)?") {
         let _ = (duration(&text).is_ok(), size(&text).is_ok(), share(&text).is_ok());
         let _ = (rate_limit(&text).is_ok(), latency_bound(&text).is_ok(), quantile(&text).is_ok());
+        let _ = (rate_margin(&text).is_ok(), latency_margin(&text).is_ok(), signal_limit(&text).is_ok());
+        let _ = percent(&text).is_ok();
     }
 
     #[test]

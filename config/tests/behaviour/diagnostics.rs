@@ -122,9 +122,17 @@ fn every_known_key_is_read() {
                     "stable = \"http://a\"\n"
                 };
                 let (gate, below) = match below.strip_prefix("gate.") {
-                    Some("rollback") => (
+                    Some(below @ ("rollback" | "advance")) => (
                         "[[route.gate]]\nname = \"a\"\nmetric = \"error_rate\"\n",
-                        "rollback",
+                        below,
+                    ),
+                    Some("of") => (
+                        "[[route.gate]]\nname = \"a\"\nmetric = \"latency_spike\"\n",
+                        "of",
+                    ),
+                    Some("objective") => (
+                        "[[route.gate]]\nname = \"a\"\nmetric = \"burn_rate\"\n",
+                        "objective",
                     ),
                     Some(below) => ("[[route.gate]]\n", below),
                     None => ("", below),
@@ -161,7 +169,6 @@ fn everything_is_told_at_once_in_the_order_of_the_file() {
         (Some((7, 10)), "route.weight"),
         (Some((8, 10)), "route.stable"),
         (Some((9, 1)), "route.gate.name"),
-        (Some((9, 1)), "route.gate.rollback"),
         (Some((10, 10)), "route.gate.metric"),
     ];
     assert_eq!(places, expected, "{diagnostics}");

@@ -49,6 +49,11 @@ fn what_is_written_otherwise_but_means_the_same_is_no_difference() {
         "\n# A comment\n[limits]\nheaders = 100\n[[route]]",
         nothing,
     );
+    differs(
+        "weight = \"5%\"",
+        "weight = \"5%\"\nrollout = { false_advance = \"5.0%\", exposure = {} }",
+        nothing,
+    );
 }
 
 #[test]
@@ -72,6 +77,16 @@ fn each_change_is_named() {
         "weight = \"5%\"",
         "weight = \"5%\"\ntimeouts = { connect = \"2s\" }\n[[route.gate]]\nname = \"a\"\nmetric = \"consecutive_failures\"\nrollback = 3",
         &["route shop: gates changed, settings changed"],
+    );
+    differs(
+        "weight = \"5%\"",
+        "weight = \"5%\"\nrollout = { false_rollback = \"1%\" }",
+        &["route shop: promise changed"],
+    );
+    differs(
+        "weight = \"5%\"",
+        "weight = \"5%\"\nrollout = { exposure = { affected_users = 3 } }",
+        &["route shop: promise changed"],
     );
     differs("8080\"", "8081\"", &["listen changed"]);
     differs(

@@ -8,7 +8,10 @@ use haldane_config::{
     AdminAddress, Config, KeySource, Loaded, LogFormat, OnMissing, Overrides, PathMatch,
     SaltSource, Source, known_keys, load,
 };
-use haldane_decide::gate::spec::{GateRule, LatencyBound, RateBound, default_gates};
+use haldane_decide::gate::spec::{
+    Exposure, GateRule, LatencyBound, LatencyMetric, Promise, RateBound, RateMargin, RunLimit,
+    default_gates,
+};
 use haldane_decide::role::Role;
 
 use super::tls::Files;
@@ -75,6 +78,7 @@ fn minimal_has_useful_defaults() {
     );
     assert_eq!(route.sticky.force, None);
     assert_eq!(route.gates, default_gates());
+    assert_eq!(route.promise, Promise::default());
     assert!(!route.expose_version);
 }
 
@@ -94,21 +98,35 @@ fn canary_has_versions_and_limits_of_its_own() {
         KeySource::Cookie("session".to_owned()),
     ];
     assert_eq!(route.sticky.key, expected);
-    let GateRule::ErrorRate { limits } = &route.gates[0].rule else {
-        panic!("{:?}", route.gates)
+    let budget = Exposure {
+        failed_requests: None,
+        affected_users: Some(10),
+    };
+    assert_eq!(route.promise.exposure, budget);
+}
+
+#[test]
+fn canary_shows_each_form_of_a_limit() {
+    let gates = loaded("examples/canary.toml").routes[0].gates.clone();
+    let GateRule::ErrorRate { rollback, advance } = &gates[0].rule else {
+        panic!("{gates:?}")
     };
     assert_eq!(
-        (limits[0].bound, limits[0].hard),
+        (rollback[0].bound, rollback[0].hard),
         (RateBound::AboveStable(0.005), false)
     );
     assert_eq!(
-        (limits[1].bound, limits[1].hard),
+        (rollback[1].bound, rollback[1].hard),
         (RateBound::Absolute(0.05), true)
     );
-    let GateRule::Latency { limits, .. } = &route.gates[1].rule else {
-        panic!("{:?}", route.gates)
+    assert_eq!(*advance, Some(RateMargin::AboveStable(0.002)));
+    let GateRule::Latency {
+        rollback, advance, ..
+    } = &gates[1].rule
+    else {
+        panic!("{gates:?}")
     };
-    let read: Vec<_> = limits
+    let read: Vec<_> = rollback
         .iter()
         .map(|limit| (limit.quantile.to_string(), limit.bound))
         .collect();
@@ -122,6 +140,26 @@ fn canary_has_versions_and_limits_of_its_own() {
         read,
         expected.map(|(quantile, bound)| (quantile.to_owned(), bound))
     );
+    let read: Vec<_> = advance
+        .iter()
+        .map(|margin| (margin.quantile.as_ratio(), margin.times))
+        .collect();
+    assert_eq!(read, [(0.5, 1.1), (0.99, 1.25)]);
+    let rest: Vec<_> = gates[2..].iter().map(|gate| gate.rule.clone()).collect();
+    let expected = [
+        GateRule::LatencySpike {
+            metric: LatencyMetric::Duration,
+        },
+        GateRule::ConsecutiveFailures {
+            limit: RunLimit::Calibrated,
+        },
+        GateRule::Signal {
+            signal: "order_completed".into(),
+            rollback: Some(0.05),
+            advance: Some(0.01),
+        },
+    ];
+    assert_eq!(rest, expected);
 }
 
 #[test]
@@ -170,6 +208,11 @@ fn reference_shows_the_defaults() {
     assert_eq!(reference.dns_refresh, minimal.dns_refresh);
     assert_eq!(reference.routes[0].ejection, minimal.routes[0].ejection);
     assert_eq!(reference.routes[0].gates, minimal.routes[0].gates);
+    let promise = Promise {
+        exposure: minimal.routes[0].promise.exposure,
+        ..reference.routes[0].promise
+    };
+    assert_eq!(promise, minimal.routes[0].promise);
     assert_eq!(
         reference.routes[0].sticky.on_missing,
         minimal.routes[0].sticky.on_missing
@@ -181,12 +224,13 @@ fn reference_shows_the_defaults() {
     assert!(reference.routes[0].weight.is_zero());
 }
 
-/// What needs files that are not there stands in comments.
+/// What needs files that are not there stands in comments, and so do gates that are no
+/// default.
 fn is_commented_out(line: &str) -> bool {
     COMMENTED.iter().any(|start| line.starts_with(start))
 }
 
-const COMMENTED: [&str; 8] = [
+const COMMENTED: [&str; 15] = [
     "hand_over =",
     "state_dir =",
     "token_file =",
@@ -195,6 +239,13 @@ const COMMENTED: [&str; 8] = [
     "key = \"/",
     "client_ca =",
     "ca =",
+    "[[route.gate]]",
+    "name = ",
+    "metric = ",
+    "rollback = ",
+    "advance = ",
+    "of = ",
+    "objective = ",
 ];
 
 /// The paths of all keys in a text, commented ones (`# key = …`) included.
@@ -269,6 +320,7 @@ fn reference_loads_with_everything_in_it() {
         .unwrap_or_else(|diagnostics| panic!("{}", diagnostics.render(false)));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     let config = loaded.config;
+    assert_eq!(config.routes[0].gates.len(), default_gates().len() + 5);
     let tls = config.listen[0].tls.as_ref().unwrap();
     assert!(tls.client_ca.is_some() && config.admin.token.is_some());
     for role in Role::ALL {

@@ -151,10 +151,6 @@ const ROUTE_RULES: &[(&str, &str)] = &[
         r#"the text "25h" is out of range (expected a duration from "1ms" to "1d")"#,
     ),
     (
-        "rollout = {}",
-        "this version does not have `rollout` in `route` yet",
-    ),
-    (
         "rule = []",
         "this version does not have `rule` in `route` yet",
     ),

@@ -1,4 +1,4 @@
-//! Each rule of versions and gates: something that breaks it, and what is said about it.
+//! Each rule of versions and of what is promised: something that breaks it, and what is said about it.
 
 use super::diagnostics::{GOOD, ROUTE, lines};
 
@@ -102,119 +102,100 @@ const VERSIONS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// The lines of a gate, and what the only diagnostic says.
-const GATES: &[(&str, &str)] = &[
+/// A line of `[route.rollout]`, and what the only diagnostic says.
+const ROLLOUTS: &[(&str, &str)] = &[
     (
-        r#"metric = "ttfb"
-rollback.p99 = "2s""#,
-        "route.gate.name: `name` is missing",
+        r#"false_rollback = "0%""#,
+        r#"route.rollout.false_rollback: the text "0%" is not a probability: it must lie between 0% and 100% (expected a probability, such as "0.1%")"#,
+    ),
+    (r#"false_rollback = "20.1%""#, "it is more than 20%"),
+    (r#"false_rollback = "100%""#, "between 0% and 100%"),
+    (r#"false_rollback = "-1%""#, "no decimal number"),
+    (r#"false_rollback = 0.001"#, r#"write "0.001%""#),
+    (r#"false_rollback = "0.1""#, r#"write "0.1%""#),
+    (r#"false_rollback = "never""#, "it has no unit"),
+    ("false_rollback = nan", "the bare number nan has no unit"),
+    (r#"false_advance = "0%""#, "between 0% and 100%"),
+    (
+        r#"false_advance = "50.5%""#,
+        "route.rollout.false_advance: the text \"50.5%\" is not a probability: it is more than 50%",
+    ),
+    ("false_advance = true", "wrong type: found `true`"),
+    (
+        "exposure = 50",
+        "wrong type: found the number 50 (expected a table)",
     ),
     (
-        r#"name = "a"
-rollback = "1%""#,
-        "route.gate.metric: `metric` is missing",
+        "exposure = { failed_requests = 0 }",
+        "route.rollout.exposure.failed_requests: the number 0 is out of range (expected a whole number from 1 to ",
     ),
     (
-        r#"name = "a"
-metric = "error_rate""#,
-        r#"add `rollback = "stable + 0.1pp"`"#,
+        "exposure = { failed_requests = -1 }",
+        "the number -1 is out of range",
     ),
     (
-        r#"name = "a"
-metric = "ttfb""#,
-        r#"add `rollback = { p99 = "2x stable" }`"#,
+        "exposure = { failed_requests = 1.5 }",
+        "wrong type: found the number 1.5",
     ),
     (
-        r#"name = "a"
-metric = "consecutive_failures""#,
-        "add `rollback = 10`",
+        "exposure = { affected_users = 9223372036854775807 }",
+        "the number 9223372036854775807 is out of range",
     ),
     (
-        r#"name = "a"
-metric = "error-rates"
-rollback = 1"#,
-        r#"did you mean "error_rate"?"#,
+        r#"exposure = { affected_users = "20" }"#,
+        r#"wrong type: found the text "20""#,
     ),
     (
-        r#"name = "a"
-metric = "signal:orders"
-rollback = 1"#,
-        "this version does not have gates on signals yet",
+        "exposure = { failed_request = 1 }",
+        "unknown key `failed_request` in `route.rollout.exposure` (did you mean `failed_requests`?",
+    ),
+    ("false_rolback = 1", "did you mean `false_rollback`?"),
+    (
+        r#"plan = "standard""#,
+        "this version does not have `plan` in `route.rollout` yet",
     ),
     (
-        r#"name = "a"
-metric = "consecutive_failures"
-rollback = 0"#,
-        "the number 0 is out of range",
+        "steps = []",
+        "this version does not have `steps` in `route.rollout` yet",
     ),
     (
-        r#"name = "a"
-metric = "consecutive_failures"
-rollback = "1%""#,
-        "expected a whole number",
+        r#"advance = "auto""#,
+        "this version does not have `advance` in `route.rollout` yet",
     ),
     (
-        r#"name = "a"
-metric = "error_rate"
-rollback = ["1%", "2pp"]"#,
-        r#"write "stable + 2pp""#,
+        r#"on_breach = "pause""#,
+        "this version does not have `on_breach` in `route.rollout` yet",
     ),
     (
-        r#"name = "a"
-metric = "error_rate"
-rollback = 0.01"#,
-        "the bare number 0.01 has no unit",
+        r#"bake = "24h""#,
+        "this version does not have `bake` in `route.rollout` yet",
     ),
     (
-        r#"name = "a"
-metric = "error_rate"
-rollback = { p99 = "1s" }"#,
-        "wrong type: found a table",
+        r#"max_hold = "4h""#,
+        "this version does not have `max_hold` in `route.rollout` yet",
     ),
     (
-        r#"name = "a"
-metric = "duration"
-rollback = "2x stable""#,
-        "a table from quantile to limit",
-    ),
-    (
-        r#"name = "a"
-metric = "duration"
-rollback = {}"#,
-        "there is no limit",
-    ),
-    (
-        r#"name = "a"
-metric = "duration"
-rollback = { p99.9 = "2s" }"#,
-        "a key with a dot in it needs quotes",
-    ),
-    (
-        r#"name = "a"
-metric = "duration"
-rollback = { 99 = "2s" }"#,
-        "write p99",
-    ),
-    (
-        r#"name = "a"
-metric = "duration"
-rollback = { p50 = "2s", "p50.0" = "3s" }"#,
-        "the same as another one",
-    ),
-    (
-        r#"name = "a"
-metric = "duration"
-rollback = { p50 = "2s", p60 = 5 }"#,
-        r#"write "5x stable" or "5ms""#,
-    ),
-    (
-        r#"name = "a"
-metric = "error_rate"
-rollback = "1%"
-advance = "1%""#,
-        "does not have `advance`",
+        r#"shield = "off""#,
+        "this version does not have `shield` in `route.rollout` yet",
     ),
 ];
+
+#[test]
+fn each_rule_of_rollouts() {
+    for (line, expected) in ROLLOUTS {
+        let found = lines(&format!("{GOOD}{ROUTE}[route.rollout]\n{line}\n"));
+        assert!(
+            found.len() == 1 && found[0].contains(expected),
+            "{line}: {found:#?}"
+        );
+        assert!(found[0].starts_with("haldane.toml:6:"), "{found:?}");
+    }
+    let found = lines(&format!("{GOOD}{ROUTE}rollout = []\n"));
+    assert!(
+        found.len() == 1 && found[0].contains("route.rollout: wrong type: found a list"),
+        "{found:#?}"
+    );
+}
 
 #[test]
 fn each_rule_of_versions() {
@@ -235,15 +216,4 @@ fn each_rule_of_versions() {
         found.len() == 1 && found[0].contains("longer than 128 bytes"),
         "{found:#?}"
     );
-}
-
-#[test]
-fn each_rule_of_gates() {
-    for (gate, expected) in GATES {
-        let found = lines(&format!("{GOOD}{ROUTE}[[route.gate]]\n{gate}\n"));
-        assert!(
-            found.len() == 1 && found[0].contains(expected),
-            "{gate}: {found:#?}"
-        );
-    }
 }

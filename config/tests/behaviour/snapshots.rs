@@ -39,13 +39,13 @@ stable = "http://127.0.0.1:3000"
 [route.rollout]
 plan = "standard"
 "#;
-    let expected = r#"error: this version does not have `rollout` in `route` yet
- --> haldane.toml:4:8
+    let expected = r#"error: this version does not have `plan` in `route.rollout` yet
+ --> haldane.toml:5:1
   |
-4 | [route.rollout]
-  |        ^^^^^^^
+5 | plan = "standard"
+  | ^^^^
   |
-  = note: the key is `route.rollout`
+  = note: the key is `route.rollout.plan`
   = help: remove it, or use a version that has it"#;
     assert_eq!(rendered(text), expected);
 }
@@ -172,6 +172,49 @@ rollback = ["stable + 0.1%", "5% hard"]
   |
   = note: the key is `route.gate.rollback[0]`
   = help: write "stable + 0.1pp""#;
+    assert_eq!(rendered(text), expected);
+}
+
+#[test]
+fn a_margin_is_within_its_limit() {
+    let text = r#"listen = ":8080"
+[[route]]
+stable = "http://127.0.0.1:3000"
+[[route.gate]]
+name = "latency"
+metric = "ttfb"
+rollback = { p50 = "1.2x stable", p99 = "2x stable" }
+advance = { p50 = "1.3x stable", p99 = "1.2x stable" }
+"#;
+    let expected = r#"error: this margin is looser than the limit "1.2x stable" in `rollback`
+ --> haldane.toml:8:19
+  |
+8 | advance = { p50 = "1.3x stable", p99 = "1.2x stable" }
+  |                   ^^^^^^^^^^^^^ expected at most "1.2x stable"
+  |
+  = note: the key is `route.gate.advance.p50`
+  = help: or a canary could be rolled back for what it may advance with"#;
+    assert_eq!(rendered(text), expected);
+}
+
+#[test]
+fn a_key_of_another_metric_is_shown_itself() {
+    let text = r#"listen = ":8080"
+[[route]]
+stable = "http://127.0.0.1:3000"
+[[route.gate]]
+name = "new"
+metric = "new_errors"
+rollback = "1%"
+"#;
+    let expected = r#"error: `rollback` is not for gates on "new_errors"
+ --> haldane.toml:7:1
+  |
+7 | rollback = "1%"
+  | ^^^^^^^^
+  |
+  = note: the key is `route.gate.rollback`
+  = help: remove it; they have: name, metric"#;
     assert_eq!(rendered(text), expected);
 }
 

@@ -249,15 +249,15 @@ impl Feed {
     }
 
     fn decide(&mut self, effects: &[Effect], row: &Row) -> Option<&Decision> {
-        let breach = effects.iter().find_map(|effect| match effect {
-            Effect::Announce(notice) => match &notice.kind {
-                NoticeKind::RolledBack {
-                    by: Cause::Breach(breach),
-                    ..
-                } => Some(breach),
-                _ => None,
-            },
-            Effect::Reweigh { .. } => None,
+        let breach = effects.iter().find_map(|effect| {
+            if let Effect::Announce(notice) = effect
+                && let NoticeKind::RolledBack { by, .. } = &notice.kind
+                && let Cause::Breach(breach) = by
+            {
+                Some(breach)
+            } else {
+                None
+            }
         })?;
         self.decision = Some(Decision {
             row: self.rows,

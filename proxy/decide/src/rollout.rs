@@ -14,6 +14,10 @@ use crate::weight::Weight;
 /// Where a rollout stands. This is the whole state; there are no flags.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one in a rollout, and it is moved once"
+)]
 pub enum Phase {
     /// The canary has the weight it was given, until somebody or a gate changes it.
     Idle,
@@ -187,6 +191,10 @@ impl fmt::Display for Cause {
 
 /// What the caller must do next, in this order.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one in a rollout, and it is moved once"
+)]
 pub enum Effect {
     /// Tell whoever listens.
     Announce(Notice),

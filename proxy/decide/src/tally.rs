@@ -121,15 +121,18 @@ mod tests {
     fn counts() -> impl Strategy<Value = Counts> {
         // Large values too, so that saturation is among the cases.
         let count = || prop_oneof![0..1000_u64, any::<u64>()];
-        let rungs = prop::array::uniform4(prop::array::uniform12(count()));
-        let plain = (count(), count(), count(), count());
-        (plain, rungs, prop::array::uniform16(count())).prop_map(|(plain, rungs, slower)| Counts {
-            failures: plain.0,
-            successes: plain.1,
-            after_suspicion: plain.2,
-            timed: plain.3,
-            rungs,
-            slower,
+        let cells = 4 + LADDERS_MAX * RUNGS_MAX + LATENCY_LIMITS_MAX;
+        prop::collection::vec(count(), cells).prop_map(|cells| {
+            let mut cells = cells.into_iter();
+            let mut cell = || cells.next().unwrap();
+            Counts {
+                failures: cell(),
+                successes: cell(),
+                after_suspicion: cell(),
+                timed: cell(),
+                rungs: array::from_fn(|_| array::from_fn(|_| cell())),
+                slower: array::from_fn(|_| cell()),
+            }
         })
     }
 

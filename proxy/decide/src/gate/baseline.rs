@@ -8,9 +8,6 @@ const WIDTH: f64 = 1.01;
 /// From one microsecond to more than half an hour.
 const BUCKETS: usize = 2200;
 
-/// A quantile of fewer values says nothing about stable.
-const VALUES_MIN: f64 = 50.0;
-
 /// A histogram that forgets: after `HALF_LIFE` a value counts half.
 ///
 /// Limits are made of what was seen before they are used, so an error in them costs
@@ -64,13 +61,13 @@ impl Baseline {
     }
 
     /// The value, in microseconds, that a share `quantile` of all does not exceed; `None`
-    /// while there are too few.
+    /// of fewer values than `values_min`.
     #[expect(
         clippy::cast_precision_loss,
         reason = "there are not that many buckets"
     )]
-    pub(crate) fn quantile(&self, quantile: f64) -> Option<f64> {
-        if self.total < VALUES_MIN {
+    pub(crate) fn quantile(&self, quantile: f64, values_min: f64) -> Option<f64> {
+        if self.total < values_min {
             return None;
         }
         let rank = quantile * self.total;
@@ -107,18 +104,18 @@ mod tests {
     #[test]
     fn quantiles_are_within_a_percent_and_old_values_count_less() {
         let mut baseline = Baseline::default();
-        assert_eq!(baseline.quantile(0.5), None);
+        assert_eq!(baseline.quantile(0.5, 50.0), None);
         for micros in 1..=10_000 {
             baseline.add(micros, 1);
         }
         for (quantile, value) in [(0.5, 5_000.0), (0.95, 9_500.0), (0.99, 9_900.0)] {
-            let found = baseline.quantile(quantile).unwrap();
+            let found = baseline.quantile(quantile, 50.0).unwrap();
             assert!((found / value - 1.0).abs() < 0.011, "{quantile}: {found}");
         }
         assert!((baseline.share_above(9_500.0) - 0.05).abs() < 0.01);
         baseline.decay(0.01);
         baseline.add(100_000, 900);
-        assert!(baseline.quantile(0.5).unwrap() > 99_000.0);
+        assert!(baseline.quantile(0.5, 50.0).unwrap() > 99_000.0);
     }
 
     #[test]
@@ -126,6 +123,6 @@ mod tests {
         let mut baseline = Baseline::default();
         baseline.add(u64::MAX, 100);
         baseline.add(0, 1);
-        assert!(baseline.quantile(0.99).unwrap().is_finite());
+        assert!(baseline.quantile(0.99, 50.0).unwrap().is_finite());
     }
 }

@@ -120,7 +120,7 @@ impl BurnRate {
             &self.coarse
         };
         let is_old = |mark: &&Mark| self.now.at.since(mark.at) >= window;
-        let since = marks.iter().rev().find(is_old).or(marks.front());
+        let since = marks.iter().rev().find(is_old).or_else(|| marks.front());
         let since = since.copied().unwrap_or(self.now);
         let requests = self.now.requests.saturating_sub(since.requests);
         Mark {

@@ -17,8 +17,8 @@ use crate::tally::Tally;
 use crate::time::Timestamp;
 use crate::weight::Weight;
 
-/// The kind that failures of whatever kind are noted with.
-const ANY_KIND: u64 = 0;
+/// The kind that failures of whatever kind are noted with; no class has this code.
+const ANY_KIND: u64 = u64::MAX;
 
 /// Evidence that has fallen below this part of the capital is over: what comes next is
 /// another episode.
@@ -37,7 +37,7 @@ pub(super) struct Failures {
     hard_start: (Tally, [u64; 2]),
     /// Where the estimate of how bad the canary is begins.
     pub(super) episode_start: Tally,
-    /// The first failure of the canary in this episode.
+    /// The error of the canary since which there is more evidence than capital.
     pub(super) suspected_since: Option<Timestamp>,
     suspicion_start: Tally,
     /// Users of the canary who had a failure.
@@ -95,21 +95,11 @@ impl Failures {
     }
 
     /// A failure. `released` is the capital so far.
-    pub(super) fn observe(
-        &mut self,
-        outcome: &Outcome,
-        tally: &Tally,
-        released: f64,
-        now: Timestamp,
-    ) {
+    pub(super) fn observe(&mut self, outcome: &Outcome, tally: &Tally, released: f64) {
         if outcome.weight == self.weight {
             self.failed[outcome.role.index()] += 1;
         }
         let is_canary = outcome.role == Role::Canary;
-        if is_canary && self.suspected_since.is_none() {
-            self.suspected_since = Some(now);
-            self.suspicion_start = *tally;
-        }
         let key = outcome.key.map(crate::split::SplitKey::to_bits);
         if key.is_some_and(|key| self.known_bad.contains(key)) {
             return;
@@ -126,8 +116,20 @@ impl Failures {
         }
         if self.bet.evidence() < EPISODE_ENDS_BELOW * released {
             self.episode_start = *tally;
-            self.suspected_since = None;
         }
+    }
+
+    /// The canary has shown an error. Suspicion begins with the first.
+    pub(super) fn suspect(&mut self, tally: &Tally, now: Timestamp) {
+        if self.suspected_since.is_none() {
+            self.suspected_since = Some(now);
+            self.suspicion_start = *tally;
+        }
+    }
+
+    /// There is no more evidence than there was capital.
+    pub(super) const fn trust(&mut self) {
+        self.suspected_since = None;
     }
 
     /// What of stable has succeeded that began after the canary was first suspected.

@@ -62,13 +62,10 @@ impl KeySet {
         self.includes(key) && self.len * 2 < self.cells.len()
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "any bits of the entry will do"
-    )]
     fn place(&mut self, entry: u64) -> bool {
         let mask = self.cells.len() - 1;
-        let mut index = (entry >> SAMPLE_BITS) as usize & mask;
+        let bits = usize::try_from(entry >> SAMPLE_BITS).unwrap_or_default();
+        let mut index = bits & mask;
         loop {
             match self.cells[index] {
                 0 => {

@@ -13,6 +13,7 @@ use super::baseline::Baseline;
 use super::bet::{Block, float};
 use super::errors::EPISODE_ENDS_BELOW;
 use super::numbers::requests_to_show;
+use super::panel::Manner;
 use super::spec::{LatencyBound, LatencyLimit, LatencyMargin, LatencyMetric, Quantile};
 use super::verdict::{Comparison, Estimate, Measure};
 use crate::role::Role;
@@ -29,10 +30,6 @@ pub(crate) use advance::{RATE_STAKES, SHARE_STAKES};
 pub(crate) use ladder::{Place, Rung};
 
 pub use limits::{LadderLimits, LatencyLimits};
-
-/// A limit relative to stable is at least this much above stable's quantile. On a fast
-/// local service a multiple of it would be scheduling noise.
-const DIFFERENCE_MIN_MICROS: f64 = 250.0;
 
 /// One latency gate.
 #[derive(Clone, Debug)]
@@ -114,12 +111,12 @@ impl Latency {
     }
 
     /// Moves rungs and limits to where stable is now.
-    pub(super) fn settle(&mut self, baseline: &Baseline) {
+    pub(super) fn settle(&mut self, baseline: &Baseline, manner: Manner) {
         for rung in &mut self.rungs {
-            rung.settle(baseline);
+            rung.settle(baseline, manner);
         }
         for limit in &mut self.limits {
-            limit.settle(baseline);
+            limit.settle(baseline, manner);
         }
     }
 
@@ -321,17 +318,19 @@ pub(crate) fn rungs_of(
 }
 
 impl Limit {
-    fn settle(&mut self, baseline: &Baseline) {
+    fn settle(&mut self, baseline: &Baseline, manner: Manner) {
         match self.spec.bound {
             LatencyBound::Absolute(time) => {
                 let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
                 self.micros = Some(float(micros));
             }
             LatencyBound::TimesStable(times) => {
-                self.stable = baseline.quantile(self.spec.quantile.as_ratio());
+                let quantile = self.spec.quantile.as_ratio();
+                let stable = baseline.quantile(quantile, manner.values_min());
+                self.stable = stable.or(self.stable);
                 self.micros = self
                     .stable
-                    .map(|stable| (times * stable).max(stable + DIFFERENCE_MIN_MICROS));
+                    .map(|stable| (times * stable).max(stable + manner.difference_min_micros()));
             }
         }
     }

@@ -36,6 +36,11 @@ impl ConsecutiveFailures {
         }
     }
 
+    /// Begins without failures in a row.
+    pub(super) fn restart(&mut self, tally: &Tally) {
+        *self = Self::new(self.limit, tally);
+    }
+
     /// An outcome, which `tally` already counts.
     pub(super) fn observe(&mut self, outcome: &Outcome, tally: &Tally) {
         self.see_successes(tally);

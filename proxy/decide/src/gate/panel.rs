@@ -17,11 +17,9 @@ use super::baseline::Baseline;
 use super::blame::Degradation;
 use super::classes::Classes;
 use super::errors::Failures;
-use super::latency::LatencyLimits;
+use super::latency::{Latency, LatencyLimits};
 use super::restart::RestartMass;
 use super::spec::{GateRule, GateSpec, LatencyMetric, Promise, RateBound, RateLimit};
-use super::verdict::Breach;
-use crate::outcome::{Evidence, Outcome};
 use crate::role::Role;
 use crate::tally::Tally;
 use crate::time::Timestamp;
@@ -30,6 +28,8 @@ use crate::weight::Weight;
 mod alone;
 mod check;
 mod gate;
+mod observe;
+mod pace;
 mod report;
 mod shares;
 
@@ -54,9 +54,6 @@ const STALLED_MIN: Duration = Duration::from_secs(1);
 const STALLED_TIMES: f64 = 4.0;
 /// Stable's slowest: what one in ten thousand takes.
 const SLOWEST: f64 = 0.9999;
-
-/// More ticks are not made up for when the clock has jumped.
-const TICKS_MAX: u32 = 100_000;
 
 /// Adds to a baseline what stable has taken since the last call, by metric.
 pub type FreshLatencies<'a> = dyn FnMut(LatencyMetric, &mut Baseline) + 'a;
@@ -95,6 +92,25 @@ pub(crate) enum Manner {
     Guarded,
     /// Without waiting for stable, and with blocks that go on over a change of weight.
     Reference,
+}
+
+impl Manner {
+    /// A quantile of fewer values says nothing about stable.
+    pub(crate) const fn values_min(self) -> f64 {
+        match self {
+            Self::Guarded => 50.0,
+            Self::Reference => 0.0,
+        }
+    }
+
+    /// A limit relative to stable is at least this much above stable's quantile, in
+    /// microseconds. On a fast local service a multiple of it would be scheduling noise.
+    pub(crate) const fn difference_min_micros(self) -> f64 {
+        match self {
+            Self::Guarded => 250.0,
+            Self::Reference => 0.0,
+        }
+    }
 }
 
 /// Whether the canary has had traffic yet.
@@ -197,6 +213,9 @@ impl Panel {
                 self.failures.drop_hard_block(tally);
             }
         }
+        if self.weight.is_zero() {
+            self.begin_runs(tally);
+        }
         self.weight = weight;
         self.failures.set_weight(weight);
         self.classes.set_weight(weight);
@@ -225,6 +244,15 @@ impl Panel {
         });
     }
 
+    /// A canary that had no traffic begins without failures in a row.
+    fn begin_runs(&mut self, tally: &Tally) {
+        for gate in &mut self.gates {
+            if let Some(run) = gate.check.run_mut() {
+                run.restart(tally);
+            }
+        }
+    }
+
     fn release(&mut self, mass: f64) {
         if self.weight == Weight::FULL {
             self.alone.release(mass);
@@ -234,7 +262,7 @@ impl Panel {
         self.classes.release(mass);
         self.pending += mass;
         for gate in &mut self.gates {
-            if let Check::Signal(signal) = &mut gate.check {
+            if let Some(signal) = gate.check.signal_mut() {
                 signal.release(mass);
             }
         }
@@ -243,23 +271,15 @@ impl Panel {
     /// Limits in time follow stable.
     fn settle(&mut self) {
         for gate in &mut self.gates {
-            if let Check::Latency(latency) = &mut gate.check {
-                latency.settle(&self.baselines[latency.metric().index()]);
+            if let Some(latency) = gate.check.latency_mut() {
+                latency.settle(&self.baselines[latency.metric().index()], self.manner);
             }
         }
     }
 
     fn is_settled(&self) -> bool {
-        self.gates.iter().all(|gate| match &gate.check {
-            Check::Latency(latency) => latency.is_settled(),
-            Check::BurnRate(_)
-            | Check::ConsecutiveFailures(_)
-            | Check::ErrorRate { .. }
-            | Check::ErrorTrend(_)
-            | Check::LatencySpike(..)
-            | Check::NewErrors
-            | Check::Signal(_) => true,
-        })
+        let mut latencies = self.gates.iter().filter_map(|gate| gate.check.latency());
+        latencies.all(Latency::is_settled)
     }
 
     /// When [`Panel::tick`] or [`Panel::close`] has something to do.
@@ -271,267 +291,13 @@ impl Panel {
         }
     }
 
-    /// Lets limits in time follow stable, and puts capital in. To be called before what is
-    /// counted since is told.
-    pub(crate) fn tick(&mut self, fresh: &mut FreshLatencies<'_>, tally: &Tally, now: Timestamp) {
-        match &mut self.stage {
-            Stage::Before { since, tick } => {
-                if now < *tick {
-                    return;
-                }
-                *tick = now.after(TICK);
-                let forgets = now.since(*since) >= LOOK_BACK;
-                self.take(fresh);
-                if forgets {
-                    self.forget();
-                }
-                self.settle();
-            }
-            Stage::Running(due) => {
-                let mut ticks = 0;
-                while now >= due.tick && ticks < TICKS_MAX {
-                    due.tick = due.tick.after(TICK);
-                    ticks += 1;
-                }
-                if now >= due.tick {
-                    due.tick = now.after(TICK);
-                }
-                for _ in 0..ticks {
-                    let mass = self.mass.on_tick();
-                    self.release(mass);
-                }
-                if ticks > 0 {
-                    self.take(fresh);
-                    self.forget();
-                    self.settle();
-                    self.look_back(tally);
-                } else if !self.is_settled() {
-                    self.take(fresh);
-                    self.settle();
-                }
-            }
-        }
-    }
-
-    /// Takes what stable has done since the last tick. To be called before the rollout
-    /// begins.
-    pub(crate) fn take(&mut self, fresh: &mut FreshLatencies<'_>) {
-        for metric in [LatencyMetric::Duration, LatencyMetric::Ttfb] {
-            fresh(metric, &mut self.baselines[metric.index()]);
-        }
-    }
-
-    fn forget(&mut self) {
-        let factor = 0.5_f64.powf(TICK.as_secs_f64() / Baseline::HALF_LIFE_SECONDS);
-        for baseline in &mut self.baselines {
-            baseline.decay(factor);
-        }
-    }
-
-    /// Gates that look at the last minutes.
-    fn look_back(&mut self, tally: &Tally) {
-        let beyond = |metric: LatencyMetric, start: &Tally| {
-            let mut latencies = self.gates.iter().filter_map(|gate| match &gate.check {
-                Check::Latency(latency) if latency.metric() == metric => Some(latency),
-                _ => None,
-            });
-            latencies.next()?.beyond_all(&tally.since(start))
-        };
-        let seen: Vec<_> = self
-            .gates
-            .iter()
-            .map(|gate| match &gate.check {
-                Check::LatencySpike(metric, spike) => beyond(*metric, &spike.tick_start),
-                _ => None,
-            })
-            .collect();
-        for (gate, beyond) in self.gates.iter_mut().zip(seen) {
-            match &mut gate.check {
-                Check::ErrorTrend(trend) => trend.tick(tally),
-                Check::LatencySpike(_, spike) => spike.tick(tally, beyond),
-                _ => {}
-            }
-        }
-    }
-
-    /// One outcome, which `tally` already counts. Constant time.
-    pub(crate) fn observe(
-        &mut self,
-        outcome: &Outcome,
-        tally: &Tally,
-        now: Timestamp,
-    ) -> Option<Breach> {
-        self.last = (*tally, now);
-        if matches!(self.stage, Stage::Before { .. }) {
-            self.note(outcome, now);
-            return None;
-        }
-        let is_failure = matches!(outcome.evidence, Evidence::Failure(_));
-        self.note_example(outcome, is_failure);
-        for gate in &mut self.gates {
-            if let Check::ConsecutiveFailures(run) = &mut gate.check {
-                run.observe(outcome, tally);
-            }
-        }
-        let is_known_bad = self.count(outcome, is_failure, tally, now);
-        if outcome.role == Role::Stable {
-            return None;
-        }
-        let counted = self.check_counted(tally);
-        if counted.is_some() || is_known_bad || (!is_failure && outcome.class.is_none()) {
-            return counted;
-        }
-        self.check(tally)
-    }
-
-    /// Before the rollout: who and what fails anyway.
-    fn note(&mut self, outcome: &Outcome, now: Timestamp) {
-        if outcome.role == Role::Canary {
-            return;
-        }
-        if let (Evidence::Failure(_), Some(key)) = (outcome.evidence, outcome.key) {
-            self.failures.known_bad.note(key.to_bits(), now);
-        }
-        if let Some(class) = outcome.class {
-            self.classes.note(class);
-        }
-    }
-
-    fn note_example(&mut self, outcome: &Outcome, is_failure: bool) {
-        if outcome.role == Role::Stable || outcome.request.is_none() {
-            return;
-        }
-        for gate in &mut self.gates {
-            let concerns = match &gate.check {
-                Check::Latency(_) | Check::LatencySpike(..) => {
-                    !is_failure && outcome.class.is_none()
-                }
-                Check::NewErrors => outcome.class.is_some(),
-                _ => is_failure,
-            };
-            if concerns {
-                gate.example = outcome.request;
-            }
-        }
-    }
-
-    /// Bets on an outcome. True if its user is known to be bad.
-    fn count(
-        &mut self,
-        outcome: &Outcome,
-        is_failure: bool,
-        tally: &Tally,
-        now: Timestamp,
-    ) -> bool {
-        if let Some(class) = outcome.class {
-            self.classes.count(class, outcome.role);
-        }
-        let released = self.mass.released();
-        if is_failure {
-            self.failures.observe(outcome, tally, released, now);
-        }
-        let key = outcome.key.map(crate::split::SplitKey::to_bits);
-        if key.is_some_and(|key| self.failures.known_bad.contains(key)) {
-            return true;
-        }
-        if let Some(class) = outcome.class {
-            let seen = &mut self.failures.seen;
-            self.classes
-                .observe(class, outcome, seen, (tally, released));
-        }
-        false
-    }
-
-    /// Ends the blocks that are over and judges them.
-    pub(crate) fn close(&mut self, tally: &Tally, now: Timestamp) -> Option<Breach> {
-        self.last = (*tally, now);
-        let Stage::Running(mut due) = self.stage else {
-            return None;
-        };
-        for gate in &mut self.gates {
-            if let Check::ConsecutiveFailures(run) = &mut gate.check {
-                run.see_successes(tally);
-            }
-        }
-        let mut breach = None;
-        if now >= due.second {
-            due.second = due.second.after(BLOCK).max(now);
-            self.close_second(tally, now);
-        }
-        if now >= due.block && self.close_latency(tally) {
-            due.block = due.block.after(BLOCK).max(now);
-            breach = self.check(tally);
-        }
-        if now >= due.hard_block && self.failures.close_hard(tally) {
-            due.hard_block = due.hard_block.after(HARD_BLOCK).max(now);
-            breach = breach.or_else(|| self.check(tally));
-        }
-        self.stage = Stage::Running(due);
-        if breach.is_none() && (self.awaits_stable || self.has_breach()) {
-            breach = self.check_counted(tally).or_else(|| self.check(tally));
-        }
-        breach
-    }
-
-    fn has_breach(&self) -> bool {
-        self.gates.iter().any(|gate| gate.breach.is_some())
-    }
-
-    /// What is looked at once a second, with or without the canary in it.
-    fn close_second(&mut self, tally: &Tally, now: Timestamp) {
-        let (weight, released) = (self.weight, self.mass.released());
-        self.degradation.close(tally);
-        self.alone.close(tally, self.degradation.usual_rate_max());
-        for gate in &mut self.gates {
-            match &mut gate.check {
-                Check::BurnRate(burn) => burn.see(tally, now),
-                Check::ErrorRate {
-                    no_worse: Some(no_worse),
-                    ..
-                } => no_worse.see(tally, &self.start, weight),
-                Check::Signal(signal) => signal.close(weight, released),
-                Check::ConsecutiveFailures(_)
-                | Check::ErrorRate { .. }
-                | Check::ErrorTrend(_)
-                | Check::Latency(_)
-                | Check::LatencySpike(..)
-                | Check::NewErrors => {}
-            }
-        }
-    }
-
-    /// Ends the block of all latency gates, if both versions are in it.
-    fn close_latency(&mut self, tally: &Tally) -> bool {
-        let released = self.mass.released();
-        let mut latencies = self
-            .gates
-            .iter_mut()
-            .filter_map(|gate| match &mut gate.check {
-                Check::Latency(latency) => Some(latency),
-                _ => None,
-            });
-        let mut closed = false;
-        let pending = self.pending;
-        for latency in latencies.by_ref() {
-            if latency.can_close(tally) {
-                latency.close(pending, released, tally);
-                closed = true;
-            }
-        }
-        if closed {
-            self.pending = 0.0;
-        }
-        closed
-    }
-
     /// So many good and bad results of a version were reported. False if no gate is about
     /// this signal.
     pub(crate) fn report_signal(&mut self, name: &str, role: Role, good: u64, bad: u64) -> bool {
         let mut found = false;
         for gate in &mut self.gates {
-            if let Check::Signal(signal) = &mut gate.check
-                && &*signal.name == name
-            {
+            let signal = gate.check.signal_mut();
+            if let Some(signal) = signal.filter(|signal| &*signal.name == name) {
                 signal.report(role, good, bad);
                 found = true;
             }
@@ -542,7 +308,7 @@ impl Panel {
     /// Writes what successes are to be compared with, and what else is to be looked for.
     pub(crate) fn write_limits(&self, limits: &mut LatencyLimits) {
         for gate in &self.gates {
-            if let Check::Latency(latency) = &gate.check {
+            if let Some(latency) = gate.check.latency() {
                 latency.write_limits(limits);
             }
         }
@@ -553,7 +319,8 @@ impl Panel {
     /// After how long a request without an answer is a failure already: several times what
     /// stable's slowest take, so that neither long polls nor pauses are.
     fn stalled_after(&self) -> Option<Duration> {
-        let slowest = self.baselines[LatencyMetric::Ttfb.index()].quantile(SLOWEST)?;
+        let baseline = &self.baselines[LatencyMetric::Ttfb.index()];
+        let slowest = baseline.quantile(SLOWEST, self.manner.values_min())?;
         let limit = Duration::try_from_secs_f64(STALLED_TIMES * slowest / 1e6).ok()?;
         Some(limit.max(STALLED_MIN))
     }

@@ -1,11 +1,10 @@
 //! A route from the outside: what the shell relies on.
 
-use hdrhistogram::Histogram;
-
 use super::*;
 use crate::gate::spec::{
-    GateRule, LatencyBound, LatencyLimit, LatencyMetric, Quantile, default_gates,
+    GateRule, LatencyBound, LatencyLimit, LatencyMetric, Quantile, RunLimit, default_gates,
 };
+use crate::gate::{Baseline, Waiting};
 use crate::outcome::FailureReason;
 use crate::role::Role;
 use crate::rollout::{Command, NoticeKind, PhaseName};
@@ -14,6 +13,10 @@ const NOW: Timestamp = Timestamp::from_micros(1);
 const FAILURE: Outcome = Outcome {
     role: Role::Canary,
     evidence: Evidence::Failure(FailureReason::Reset),
+    key: None,
+    weight: Weight::FULL,
+    class: None,
+    request: None,
 };
 
 fn order(command: Command) -> Order {
@@ -25,7 +28,9 @@ fn order(command: Command) -> Order {
 }
 
 fn meltdown(limit: u32) -> Release {
-    let rule = GateRule::ConsecutiveFailures { limit };
+    let rule = GateRule::ConsecutiveFailures {
+        limit: RunLimit::Count(limit),
+    };
     let gates = vec![GateSpec {
         name: "meltdown".into(),
         rule,
@@ -33,6 +38,7 @@ fn meltdown(limit: u32) -> Release {
     let spec = ReleaseSpec {
         weight: "5%".parse().unwrap(),
         gates,
+        promise: Promise::default(),
     };
     Release::new(spec, &Tally::default(), NOW)
 }
@@ -109,6 +115,7 @@ fn a_client_that_left_is_no_evidence() {
     let outcome = Outcome {
         role: Role::Canary,
         evidence: Evidence::Neither,
+        ..FAILURE
     };
     let effects = release.observe(&outcome, &tally, NOW);
     assert_eq!((effects.len(), effects.capacity()), (0, 0));
@@ -119,62 +126,101 @@ fn no_evidence_is_no_pass() {
     let spec = ReleaseSpec {
         weight: Weight::FULL,
         gates: default_gates(),
+        promise: Promise::default(),
     };
     let release = Release::new(spec, &Tally::default(), NOW);
     assert_eq!(release.verdict().verdict, VerdictKind::Inconclusive);
 }
 
 #[test]
-fn slots_are_counted_over_all_gates_and_the_epoch_tells_of_changes() {
+fn limits_in_time_are_those_of_all_gates_and_follow_stable() {
     let limit = |ratio, bound| LatencyLimit {
         quantile: Quantile::from_ratio(ratio).unwrap(),
         bound,
     };
-    let slow = |millis| LatencyBound::Absolute(std::time::Duration::from_millis(millis));
-    let gate = |name: &str, metric, limits| GateSpec {
+    let slow = LatencyBound::Absolute(std::time::Duration::from_millis(1));
+    let gate = |name: &str, metric, rollback| GateSpec {
         name: name.into(),
-        rule: GateRule::Latency { metric, limits },
+        rule: GateRule::Latency {
+            metric,
+            rollback,
+            advance: vec![],
+        },
     };
-    let ttfb = vec![
-        limit(0.5, slow(1)),
-        limit(0.95, LatencyBound::TimesStable(2.0)),
-    ];
-    let duration = (0..LATENCY_LIMITS_MAX as u64)
-        .map(|n| limit(0.5, slow(10 + n)))
-        .collect();
+    let twice = LatencyBound::TimesStable(2.0);
     let gates = vec![
-        gate("a", LatencyMetric::Ttfb, ttfb),
-        gate("b", LatencyMetric::Duration, duration),
+        gate(
+            "a",
+            LatencyMetric::Ttfb,
+            vec![limit(0.5, slow), limit(0.95, twice)],
+        ),
+        gate("b", LatencyMetric::Duration, vec![limit(0.99, twice)]),
     ];
     let spec = ReleaseSpec {
-        weight: Weight::FULL,
+        weight: "5%".parse().unwrap(),
         gates,
+        promise: Promise::default(),
     };
     let (mut release, tally) = (Release::new(spec, &Tally::default(), NOW), Tally::default());
-    let mut stable = Histogram::<u64>::new(2).unwrap();
-    let epochs = [0, 1, 1, 2].map(|values| {
-        if values == 2 {
-            stable.record_n(10_000, 1_000).unwrap();
+    let mut told = vec![
+        (LatencyMetric::Ttfb, 10_000),
+        (LatencyMetric::Duration, 40_000),
+    ];
+    let mut fresh = |metric: LatencyMetric, baseline: &mut Baseline| {
+        if let Some(index) = told.iter().position(|(of, _)| *of == metric) {
+            baseline.add(told.remove(index).1, 1_000);
         }
-        let latency = StableLatency {
-            duration: &stable,
-            ttfb: &stable,
-        };
-        assert_eq!(release.absorb(&tally, &latency, NOW), vec![]);
-        release.latency_limits().epoch()
-    });
-    assert_eq!(epochs, [1, 1, 1, 2]);
+    };
+    assert_eq!(release.absorb(&tally, &mut fresh, NOW), vec![]);
     let slots = release.latency_limits().slots();
     let millis = |slot: usize| slots[slot].map(|(metric, limit)| (metric, limit.as_millis()));
     assert_eq!(millis(0), Some((LatencyMetric::Ttfb, 1)));
     assert_eq!(millis(1), Some((LatencyMetric::Ttfb, 20)));
-    assert_eq!(millis(2), Some((LatencyMetric::Duration, 10)));
-    assert_eq!(millis(15), Some((LatencyMetric::Duration, 23)));
-    let last = &release.verdict().gates[1];
-    assert_eq!(last.verdict, VerdictKind::Inconclusive);
+    assert_eq!(millis(2), Some((LatencyMetric::Duration, 80)));
+    assert_eq!(millis(3), None);
+    let [first, second, none, _] = release.latency_limits().ladders();
+    assert_eq!(none, &None);
+    let (first, second) = (first.unwrap(), second.unwrap());
     assert_eq!(
-        last.sentence,
-        "b: cannot decide, a route has at most 16 latency limits"
+        (first.metric, second.metric),
+        (LatencyMetric::Ttfb, LatencyMetric::Duration)
+    );
+    // p90 and p95 of stable at 10 ms; the canary may be 1.1 times as slow.
+    assert_eq!(first.highest_exceeded(Role::Stable, 10_200), Some(1));
+    assert_eq!(first.highest_exceeded(Role::Canary, 10_200), None);
+    assert_eq!(first.highest_exceeded(Role::Canary, 11_200), Some(1));
+    // Four times the slowest, and never less than a second.
+    let stalled = release.latency_limits().stalled_after().unwrap();
+    assert_eq!(stalled.as_secs(), 1);
+}
+
+#[test]
+fn what_a_gate_waits_for_is_said() {
+    let spec = ReleaseSpec {
+        weight: "5%".parse().unwrap(),
+        gates: default_gates(),
+        promise: Promise::default(),
+    };
+    let mut release = Release::new(spec, &Tally::default(), NOW);
+    let mut tally = Tally::default();
+    for second in 1..=10 {
+        tally.of_mut(Role::Stable).successes += 950;
+        tally.of_mut(Role::Stable).timed += 950;
+        tally.of_mut(Role::Canary).successes += 50;
+        tally.of_mut(Role::Canary).timed += 50;
+        let now = Timestamp::from_micros(second * 1_000_000);
+        assert_eq!(absorb(&mut release, &tally, now), vec![]);
+    }
+    let errors = &release.verdict().gates[0];
+    assert_eq!(errors.reason, Some(Waiting::Evidence));
+    assert!(
+        errors.needs > 0 && errors.needs_seconds.is_some(),
+        "{errors:?}"
+    );
+    assert!(
+        errors.sentence.contains("more canary requests"),
+        "{}",
+        errors.sentence
     );
 }
 
@@ -200,12 +246,7 @@ fn the_status_says_where_it_stands_and_what_can_be_done() {
 }
 
 fn absorb(release: &mut Release, tally: &Tally, now: Timestamp) -> Vec<Effect> {
-    let none = Histogram::<u64>::new(2).unwrap();
-    let latency = StableLatency {
-        duration: &none,
-        ttfb: &none,
-    };
-    release.absorb(tally, &latency, now)
+    release.absorb(tally, &mut |_, _| {}, now)
 }
 
 /// A release whose rollback is refused since stable cannot be reached.

@@ -26,6 +26,7 @@ fn breach() -> Breach {
         value: 3.0,
         count: 3,
         samples: 3,
+        ..Estimate::default()
     };
     Breach {
         gate: "meltdown".into(),
@@ -34,6 +35,8 @@ fn breach() -> Breach {
         canary: run,
         stable: Estimate::default(),
         measure: Measure::ConsecutiveFailures,
+        evidence: 0.0,
+        example: None,
     }
 }
 

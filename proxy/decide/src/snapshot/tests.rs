@@ -5,8 +5,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::gate::spec::{LatencyBound, LatencyMetric, Quantile, RateBound, default_gates};
+use crate::gate::spec::{LatencyBound, LatencyMetric, Promise, Quantile, RateBound, default_gates};
 use crate::gate::{Breach, Estimate, Measure, VerdictKind};
+use crate::outcome::{ErrorClass, RequestId};
 use crate::rollout::{Command, NoticeKind, Order, PhaseName};
 
 const NOW: Timestamp = Timestamp::from_micros(7);
@@ -15,6 +16,7 @@ fn spec(parts: u32) -> ReleaseSpec {
     ReleaseSpec {
         weight: Weight::from_parts_per_million(parts).unwrap(),
         gates: default_gates(),
+        promise: Promise::default(),
     }
 }
 
@@ -45,6 +47,16 @@ fn measures() -> impl Strategy<Value = Measure> {
     ];
     prop_oneof![
         Just(Measure::ConsecutiveFailures),
+        Just(Measure::ErrorTrend),
+        any::<bool>().prop_map(|users| Measure::Exposure { users }),
+        number().prop_map(|objective| Measure::BurnRate { objective }),
+        (any::<u16>(), any::<Option<u32>>()).prop_map(|(status, grpc)| Measure::NewErrors {
+            class: ErrorClass::of_status(status).with_grpc(grpc),
+        }),
+        (".*", number()).prop_map(|(signal, within)| Measure::Signal {
+            signal: signal.into(),
+            within,
+        }),
         (rate, any::<bool>()).prop_map(|(bound, hard)| Measure::ErrorRate { bound, hard }),
         (
             prop_oneof![Just(LatencyMetric::Duration), Just(LatencyMetric::Ttfb)],
@@ -68,6 +80,8 @@ fn causes() -> impl Strategy<Value = Cause> {
         (any::<u64>(), any::<u64>(), prop::num::f64::ANY).prop_map(|(count, samples, value)| {
             Estimate {
                 value: if value.is_nan() { f64::INFINITY } else { value },
+                low: value.abs().min(1.0),
+                high: 1.0,
                 count,
                 samples,
             }
@@ -82,6 +96,8 @@ fn causes() -> impl Strategy<Value = Cause> {
             canary,
             stable,
             measure,
+            evidence: 1.5,
+            example: RequestId::from_bytes(b"4bf92f3577b34da6a3ce929d0e0e4736"),
         })
     });
     prop_oneof![

@@ -11,6 +11,7 @@ use super::super::baseline::Baseline;
 use super::super::bet::{
     Block, BlockBet, FAR_TAIL_LANES, Lane, MEDIAN_LANES, TAIL_LANES, UPPER_LANES,
 };
+use super::super::panel::Manner;
 use super::super::spec::{LatencyMargin, Quantile};
 
 /// Where stable's time of a rung lies.
@@ -87,10 +88,10 @@ impl Rung {
         }
     }
 
-    /// Moves the rung to where stable is now.
-    pub(super) fn settle(&mut self, baseline: &Baseline) {
-        let quantile = |quantile| baseline.quantile(quantile);
-        self.stable = match self.place {
+    /// Moves the rung to where stable is now, if enough is known of that.
+    pub(super) fn settle(&mut self, baseline: &Baseline, manner: Manner) {
+        let quantile = |quantile| baseline.quantile(quantile, manner.values_min());
+        let stable = match self.place {
             #[expect(clippy::cast_precision_loss, reason = "a time below 2^52 microseconds")]
             Place::At(micros, _) => Some(micros as f64),
             Place::Between(low, high) => quantile(low)
@@ -99,6 +100,7 @@ impl Rung {
             Place::Quantile(at) => quantile(at),
             Place::Times(times, at) => quantile(at).map(|value| times / self.margin * value),
         };
+        self.stable = stable.or(self.stable);
     }
 
     /// The canary's time in microseconds, once it is known.

@@ -2,6 +2,8 @@
 
 use super::super::blame;
 use super::super::errors::is_exceeded;
+use super::super::latency::Latency;
+use super::super::signal::Signal;
 use super::super::verdict::{Breach, Comparison};
 use super::{Check, Manner, Panel};
 use crate::feed::EvidenceParts;
@@ -36,7 +38,7 @@ impl Panel {
             if let Check::ConsecutiveFailures(run) = &gate.check {
                 gate.breach = None;
                 if run.is_exceeded(stable) && !run.is_shared(tally) && !is_degraded {
-                    found = found.or(Some((index, run.compare(stable))));
+                    found = found.or_else(|| Some((index, run.compare(stable))));
                 }
             }
         }
@@ -90,16 +92,8 @@ impl Panel {
     /// The weighted sum of all evidence.
     pub(super) fn evidence(&self) -> f64 {
         let parts = self.evidence_parts();
-        let signals = self.gates.iter().map(|gate| match &gate.check {
-            Check::Signal(signal) => signal.evidence(),
-            Check::BurnRate(_)
-            | Check::ConsecutiveFailures(_)
-            | Check::ErrorRate { .. }
-            | Check::ErrorTrend(_)
-            | Check::Latency(_)
-            | Check::LatencySpike(..)
-            | Check::NewErrors => 0.0,
-        });
+        let signals = self.gates.iter().filter_map(|gate| gate.check.signal());
+        let signals = signals.map(Signal::evidence);
         self.shares.errors * parts.errors
             + self.shares.hard * parts.hard
             + parts.classes
@@ -110,16 +104,8 @@ impl Panel {
     /// The evidence by what it comes from, signals left out.
     pub(crate) fn evidence_parts(&self) -> EvidenceParts {
         let (errors, hard) = self.failures.evidence();
-        let latencies = self.gates.iter().map(|gate| match &gate.check {
-            Check::Latency(latency) => latency.evidence(),
-            Check::BurnRate(_)
-            | Check::ConsecutiveFailures(_)
-            | Check::ErrorRate { .. }
-            | Check::ErrorTrend(_)
-            | Check::LatencySpike(..)
-            | Check::NewErrors
-            | Check::Signal(_) => 0.0,
-        });
+        let latencies = self.gates.iter().filter_map(|gate| gate.check.latency());
+        let latencies = latencies.map(Latency::evidence);
         EvidenceParts {
             errors,
             classes: self.classes.evidence(),
@@ -129,7 +115,8 @@ impl Panel {
     }
 
     fn is_stable_heard(&self, tally: &Tally) -> bool {
-        if self.manner == Manner::Reference {
+        // Without suspicion of single failures, whole blocks speak, with both in them.
+        if self.manner == Manner::Reference || self.failures.suspected_since.is_none() {
             return true;
         }
         let succeeded = self.failures.stable_since_suspicion(tally);
@@ -158,15 +145,12 @@ impl Panel {
             });
         }
         for (index, gate) in self.gates.iter().enumerate() {
-            let (evidence, comparison) = match &gate.check {
-                Check::Latency(latency) => (latency.evidence(), latency.exceeded(tally)),
-                Check::Signal(signal) => (signal.evidence(), signal.exceeded()),
-                Check::BurnRate(_)
-                | Check::ConsecutiveFailures(_)
-                | Check::ErrorRate { .. }
-                | Check::ErrorTrend(_)
-                | Check::LatencySpike(..)
-                | Check::NewErrors => continue,
+            let latency = gate.check.latency();
+            let latency = latency.map(|one| (one.evidence(), one.exceeded(tally)));
+            let signal = gate.check.signal();
+            let signal = signal.map(|one| (one.evidence(), one.exceeded()));
+            let Some((evidence, comparison)) = latency.or(signal) else {
+                continue;
             };
             parts.extend(comparison.map(|comparison| Part {
                 gate: index,

@@ -87,6 +87,46 @@ impl Check {
         }
     }
 
+    pub(super) fn latency(&self) -> Option<&Latency> {
+        if let Self::Latency(latency) = self {
+            Some(latency)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn latency_mut(&mut self) -> Option<&mut Latency> {
+        if let Self::Latency(latency) = self {
+            Some(latency)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn signal(&self) -> Option<&Signal> {
+        if let Self::Signal(signal) = self {
+            Some(signal)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn signal_mut(&mut self) -> Option<&mut Signal> {
+        if let Self::Signal(signal) = self {
+            Some(signal)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn run_mut(&mut self) -> Option<&mut ConsecutiveFailures> {
+        if let Self::ConsecutiveFailures(run) = self {
+            Some(run)
+        } else {
+            None
+        }
+    }
+
     /// The rollout begins; what `tally` counts already is no evidence.
     pub(super) fn begin(&mut self, tally: &Tally) {
         match self {
@@ -108,7 +148,10 @@ impl Check {
                 no_worse: Some(no_worse),
                 ..
             } => no_worse.restart(tally),
-            Self::Latency(latency) => latency.set_share(weight.as_ratio(), tally),
+            Self::Latency(latency) => {
+                latency.set_share(weight.as_ratio(), tally);
+                latency.begin_step();
+            }
             Self::Signal(signal) => signal.begin_step(),
             Self::BurnRate(_)
             | Self::ConsecutiveFailures(_)

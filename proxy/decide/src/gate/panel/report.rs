@@ -265,7 +265,13 @@ impl Panel {
                 Some(shown) => (shown >= enough, signal.needs(enough, self.weight)),
                 None => return self.with_samples(comparison.canary.samples, evidence),
             },
-            _ => return self.without_margin(tally, evidence),
+            Check::BurnRate(_)
+            | Check::ConsecutiveFailures(_)
+            | Check::ErrorRate { .. }
+            | Check::ErrorTrend(_)
+            | Check::Latency(_)
+            | Check::LatencySpike(..)
+            | Check::NewErrors => return self.without_margin(tally, evidence),
         };
         if self.weight == Weight::FULL || tally.since(&self.start).of(Role::Stable).requests() == 0
         {

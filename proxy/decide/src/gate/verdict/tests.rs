@@ -42,6 +42,8 @@ fn breach(measure: Measure, limit: f64, canary: Estimate, stable: Estimate) -> B
         canary,
         stable,
         measure,
+        evidence: 0.0,
+        example: None,
     }
 }
 
@@ -86,6 +88,7 @@ fn a_breach_of_a_run_is_one_sentence() {
             value: f64::from(count),
             count: u64::from(count),
             samples: 9,
+            ..Estimate::default()
         };
         let limit = f64::from(count);
         let breach = breach(
@@ -125,24 +128,27 @@ fn a_breach_of_a_quantile_is_one_sentence() {
 }
 
 #[test]
-fn a_verdict_has_one_flat_form() {
-    let value = serde_json::to_value(Verdict::Inconclusive { needs: 7 }).unwrap();
-    assert_eq!(
-        value,
-        serde_json::json!({ "verdict": "inconclusive", "needs": 7 })
-    );
+fn a_breach_says_how_sure_it_is_and_shows_a_request() {
     let measure = Measure::ErrorRate {
         bound: RateBound::AboveStable(0.001),
         hard: false,
     };
-    let fail = breach(measure, 0.25, Estimate::share(1, 2), Estimate::share(0, 4));
+    let mut breach = breach(measure, 0.25, Estimate::share(1, 2), Estimate::share(0, 4));
+    breach.evidence = 1.234;
+    breach.example = RequestId::from_bytes(b"req-7\n");
     assert_eq!(
-        serde_json::to_value(Verdict::Fail(fail)).unwrap(),
+        breach.to_string(),
+        "g: canary failed 50% (1 of 2), limit 25% (stable 0% + 0.1pp; 0 of 4); \
+         evidence 1.23x of the bound; for example request req-7"
+    );
+    assert_eq!(
+        serde_json::to_value(&breach).unwrap(),
         serde_json::json!({
-            "verdict": "fail", "gate": "g", "value": 0.5, "limit": 0.25,
-            "canary": { "value": 0.5, "count": 1, "samples": 2 },
-            "stable": { "value": 0.0, "count": 0, "samples": 4 },
+            "gate": "g", "value": 0.5, "limit": 0.25,
+            "canary": { "value": 0.5, "low": 0.0, "high": 1.0, "count": 1, "samples": 2 },
+            "stable": { "value": 0.0, "low": 0.0, "high": 1.0, "count": 0, "samples": 4 },
             "measure": { "kind": "error_rate", "bound": "stable + 0.1pp", "hard": false },
+            "evidence": 1.234, "example": "req-7",
         })
     );
 }

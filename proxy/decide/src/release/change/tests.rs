@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::gate::VerdictKind;
-use crate::gate::spec::{GateRule, GateSpec, default_gates};
+use crate::gate::spec::{GateRule, GateSpec, Promise, RunLimit, default_gates};
 use crate::generation::Generation;
 use crate::outcome::{Evidence, FailureReason, Outcome};
 use crate::release::{Release, ReleaseSpec};
@@ -25,8 +25,11 @@ fn spec(weight: Weight, failures: u32) -> ReleaseSpec {
         weight,
         gates: vec![GateSpec {
             name: "meltdown".into(),
-            rule: GateRule::ConsecutiveFailures { limit: failures },
+            rule: GateRule::ConsecutiveFailures {
+                limit: RunLimit::Count(failures),
+            },
         }],
+        promise: Promise::default(),
     }
 }
 
@@ -53,6 +56,10 @@ fn fail(release: &mut Release, tally: &mut Tally) -> Vec<Effect> {
     let outcome = Outcome {
         role: Role::Canary,
         evidence: Evidence::Failure(FailureReason::Status),
+        key: None,
+        weight: Weight::FULL,
+        class: None,
+        request: None,
     };
     release.observe(&outcome, tally, NOW)
 }
@@ -168,7 +175,16 @@ fn new_gates_take_the_place_of_the_old_ones_and_leave_the_latch() {
     assert_eq!(effects.len(), 2);
     let gates = default_gates();
     let weight = share("10%");
-    let effects = release.reconfigure(ReleaseSpec { weight, gates }, Change::NOTHING, &tally, NOW);
+    let effects = release.reconfigure(
+        ReleaseSpec {
+            weight,
+            gates,
+            promise: Promise::default(),
+        },
+        Change::NOTHING,
+        &tally,
+        NOW,
+    );
     assert!(
         matches!(effects.as_slice(), [Effect::Announce(notice)]
             if matches!(notice.kind, NoticeKind::Reconfigured(Amendment { gates: true, .. }))),

@@ -3,8 +3,7 @@
 //! The gates are those of a running proxy, and so is what they are told. Only the counting
 //! is done here, where a proxy has shards for it.
 
-use crate::gate::spec::LatencyMetric;
-use crate::gate::{Baseline, Breach, LatencyLimits, Manner};
+use crate::gate::{Baseline, Breach, Manner};
 use crate::outcome::{ErrorClass, Evidence, FailureReason, Outcome};
 use crate::release::{Release, ReleaseSpec};
 use crate::role::Role;
@@ -84,9 +83,9 @@ pub struct Feed {
     has_begun: bool,
     weight: Weight,
     tally: Tally,
-    limits: LatencyLimits,
-    /// What stable has taken since the gates took it last.
-    fresh: [Baseline; 2],
+    /// What stable has taken since the gates took it last: there is no first byte in
+    /// recorded requests, so both metrics are the same.
+    fresh: Baseline,
     rows: u64,
     canary: (u64, u64),
     decision: Option<Decision>,
@@ -108,8 +107,7 @@ impl Feed {
             has_begun: false,
             weight: Weight::ZERO,
             tally,
-            limits: LatencyLimits::default(),
-            fresh: [Baseline::default(), Baseline::default()],
+            fresh: Baseline::default(),
             rows: 0,
             canary: (0, 0),
             decision: None,
@@ -138,25 +136,23 @@ impl Feed {
         }
         self.begin(row);
         if self.release.deadline() <= row.at {
-            let fresh = &mut self.fresh;
-            self.release.tick(
-                &self.tally,
-                &mut |metric, baseline| {
-                    baseline.drain(&mut fresh[metric.index()]);
-                },
-                row.at,
-            );
-            self.limits = *self.release.latency_limits();
+            let (fresh, mut is_taken) = (&self.fresh, false);
+            let take = &mut |_, baseline: &mut Baseline| {
+                baseline.merge(fresh);
+                is_taken = true;
+            };
+            self.release.tick(&self.tally, take, row.at);
+            if is_taken {
+                self.fresh = Baseline::default();
+            }
         }
         self.count(row);
         let mut effects = Vec::new();
         if let Some(outcome) = outcome_of(row) {
             effects = self.release.observe(&outcome, &self.tally, row.at);
-            self.limits = *self.release.latency_limits();
         }
         if self.release.deadline() <= row.at {
             effects.extend(self.release.close(&self.tally, row.at));
-            self.limits = *self.release.latency_limits();
         }
         self.decide(&effects, row)
     }
@@ -191,13 +187,7 @@ impl Feed {
             drop(self.release.observe(&outcome, &self.tally, row.at));
         }
         if !row.is_failure() {
-            self.remember(row);
-        }
-    }
-
-    fn remember(&mut self, row: &Row) {
-        for metric in [LatencyMetric::Duration, LatencyMetric::Ttfb] {
-            self.fresh[metric.index()].add(row.latency, 1);
+            self.fresh.add(row.latency, 1);
         }
     }
 
@@ -205,10 +195,9 @@ impl Feed {
     fn begin(&mut self, row: &Row) {
         if !self.has_begun {
             self.has_begun = true;
-            let fresh = &mut self.fresh;
-            self.release.take_baseline(&mut |metric, baseline| {
-                baseline.drain(&mut fresh[metric.index()]);
-            });
+            let fresh = std::mem::take(&mut self.fresh);
+            self.release
+                .take_baseline(&mut |_, baseline| baseline.merge(&fresh));
             self.release.reweigh(row.weight, &self.tally, self.start);
         } else if row.weight != self.weight {
             self.release.reweigh(row.weight, &self.tally, row.at);
@@ -216,11 +205,11 @@ impl Feed {
             return;
         }
         self.weight = row.weight;
-        self.limits = *self.release.latency_limits();
     }
 
     fn count(&mut self, row: &Row) {
         let counts = self.tally.of_mut(row.role);
+        let limits = self.release.latency_limits();
         if row.role == Role::Canary {
             self.canary.0 += 1;
             self.canary.1 += u64::from(row.is_failure());
@@ -232,19 +221,19 @@ impl Feed {
         counts.successes += 1;
         counts.timed += 1;
         let is_after = |since: Timestamp| row.started() >= since;
-        counts.after_suspicion += u64::from(self.limits.suspected_since().is_some_and(is_after));
-        for (counted, ladder) in counts.rungs.iter_mut().zip(self.limits.ladders()) {
+        counts.after_suspicion += u64::from(limits.suspected_since().is_some_and(is_after));
+        for (counted, ladder) in counts.rungs.iter_mut().zip(limits.ladders()) {
             let highest = ladder.and_then(|ladder| ladder.highest_exceeded(row.role, row.latency));
             if let Some(rung) = highest {
                 counted[rung] += 1;
             }
         }
-        for (counted, limit) in counts.slower.iter_mut().zip(self.limits.slots()) {
+        for (counted, limit) in counts.slower.iter_mut().zip(limits.slots()) {
             let exceeds = |limit: std::time::Duration| u128::from(row.latency) > limit.as_micros();
             *counted += u64::from(limit.is_some_and(|(_, limit)| exceeds(limit)));
         }
         if row.role == Role::Stable {
-            self.remember(row);
+            self.fresh.add(row.latency, 1);
         }
     }
 

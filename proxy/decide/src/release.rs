@@ -120,13 +120,9 @@ impl Release {
         if self.is_rolled_back() || outcome.evidence == Evidence::Neither {
             return Vec::new();
         }
-        let suspected = self.latency_limits.suspected_since();
         let breach = self.panel.observe(outcome, tally, now);
-        let effects = self.rolled_back_by(breach, now);
-        if suspected.is_none() {
-            self.publish_limits();
-        }
-        effects
+        self.latency_limits.suspected_since = self.panel.suspected_since();
+        self.rolled_back_by(breach, now)
     }
 
     /// Everything counted so far. To be called several times a second: it ends blocks, puts

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Buckets are one percent wide.
 const WIDTH: f64 = 1.01;
+/// Its natural logarithm.
+const LN_WIDTH: f64 = 0.009_950_330_853_168_092;
 
 /// From one microsecond to more than half an hour.
 const BUCKETS: usize = 2200;
@@ -39,17 +41,17 @@ impl Baseline {
         reason = "a cast from a float saturates, and the logarithm of one or more is positive"
     )]
     pub fn add(&mut self, micros: u64, count: u64) {
-        let bucket = ((micros.max(1) as f64).ln() / WIDTH.ln()) as usize;
+        let bucket = ((micros.max(1) as f64).ln() / LN_WIDTH) as usize;
         self.counts[bucket.min(BUCKETS - 1)] += count as f64;
         self.total += count as f64;
     }
 
-    /// Adds all that another has, and empties that.
-    pub(crate) fn drain(&mut self, other: &mut Self) {
-        for (count, added) in self.counts.iter_mut().zip(&mut other.counts) {
-            *count += std::mem::take(added);
+    /// Adds all that another has.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (count, added) in self.counts.iter_mut().zip(&other.counts) {
+            *count += added;
         }
-        self.total += std::mem::take(&mut other.total);
+        self.total += other.total;
     }
 
     /// Lets everything count less by this factor.
@@ -77,7 +79,7 @@ impl Baseline {
             seen >= rank
         });
         let bucket = bucket.unwrap_or(BUCKETS - 1);
-        Some(((bucket as f64 + 1.0) * WIDTH.ln()).exp())
+        Some(((bucket as f64 + 1.0) * LN_WIDTH).exp())
     }
 
     /// The share of values above so many microseconds.
@@ -90,7 +92,7 @@ impl Baseline {
             return 0.0;
         }
         let above = self.counts.iter().enumerate().filter(|(bucket, _)| {
-            let upper = ((*bucket as f64 + 1.0) * WIDTH.ln()).exp();
+            let upper = ((*bucket as f64 + 1.0) * LN_WIDTH).exp();
             upper > micros * WIDTH.sqrt()
         });
         above.map(|(_, count)| count).sum::<f64>() / self.total

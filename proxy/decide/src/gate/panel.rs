@@ -313,7 +313,12 @@ impl Panel {
             }
         }
         limits.stalled_after = self.stalled_after();
-        limits.suspected_since = self.failures.suspected_since;
+        limits.suspected_since = self.suspected_since();
+    }
+
+    /// Since when there is more evidence against the canary than capital.
+    pub(crate) const fn suspected_since(&self) -> Option<Timestamp> {
+        self.failures.suspected_since
     }
 
     /// After how long a request without an answer is a failure already: several times what

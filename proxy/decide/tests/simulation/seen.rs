@@ -1,5 +1,6 @@
 //! What has happened in a simulation, so that it cannot pass by doing nothing.
 
+use haldane_decide::gate::Breach;
 use haldane_decide::rollout::{Cause, Effect, NoticeKind};
 
 #[derive(Default)]
@@ -13,31 +14,20 @@ pub(crate) struct Seen {
     pub(crate) refusals: u64,
 }
 
-pub(crate) fn breached_gate(effect: &Effect) -> Option<&str> {
-    match effect {
-        Effect::Announce(notice) => match &notice.kind {
-            NoticeKind::RolledBack {
-                by: Cause::Breach(breach),
-                ..
-            } => Some(&breach.gate),
-            NoticeKind::RolledBack {
-                by: Cause::Command { .. } | Cause::Configuration | Cause::StateDamaged { .. },
-                ..
-            }
-            | NoticeKind::StateDamaged { .. }
-            | NoticeKind::Retried { .. }
-            | NoticeKind::Reconfigured(_)
-            | NoticeKind::Reweighed { .. }
-            | NoticeKind::RollbackRefused { .. }
-            | NoticeKind::Started { .. } => None,
-        },
-        Effect::Reweigh { .. } => None,
+pub(crate) fn breach_of(effect: &Effect) -> Option<&Breach> {
+    if let Effect::Announce(notice) = effect
+        && let NoticeKind::RolledBack { by, .. } = &notice.kind
+        && let Cause::Breach(breach) = by
+    {
+        Some(breach)
+    } else {
+        None
     }
 }
 
 pub(crate) fn count(effects: &[Effect], seen: &mut Seen) {
     for effect in effects {
-        match breached_gate(effect) {
+        match breach_of(effect).map(|breach| &*breach.gate) {
             Some("meltdown") => seen.by_run += 1,
             Some("errors") => seen.by_rate += 1,
             Some("latency") => seen.by_latency += 1,
@@ -55,6 +45,7 @@ pub(crate) fn count(effects: &[Effect], seen: &mut Seen) {
                     by: Cause::Breach(_) | Cause::StateDamaged { .. },
                     ..
                 }
+                | NoticeKind::Incident { .. }
                 | NoticeKind::Reconfigured(_)
                 | NoticeKind::StateDamaged { .. }
                 | NoticeKind::Reweighed { .. }

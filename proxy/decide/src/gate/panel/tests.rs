@@ -176,8 +176,10 @@ fn a_fault_of_both_is_nobodys_and_is_said() {
             (failing(random, rate), if rate > 0.1 { 8.0 } else { 1.0 })
         });
         assert_eq!(feed.decision(), None);
-        let mut during = Course::default();
-        during.seconds = 150;
+        let during = Course {
+            seconds: 150,
+            ..Course::default()
+        };
         let status = during
             .run(seed, &|_, now, random| {
                 (failing(random, if now > 100.0 { 0.4 } else { 0.001 }), 1.0)

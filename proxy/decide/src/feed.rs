@@ -114,6 +114,14 @@ impl Feed {
         }
     }
 
+    /// The rollout begins then; for callers that did not know it before. What has been fed was
+    /// before.
+    pub const fn begin_at(&mut self, start: Timestamp) {
+        if !self.has_begun {
+            self.start = start;
+        }
+    }
+
     /// Decides as the reference engine does, which does not wait for stable to be heard.
     #[must_use]
     pub fn without_guard(mut self) -> Self {

@@ -93,6 +93,14 @@ pub struct StepForecast {
     pub shown: Vec<Shown>,
 }
 
+impl StepForecast {
+    /// When everything is shown that a good canary needs for advancing.
+    #[must_use]
+    pub fn shown_seconds(&self) -> f64 {
+        self.shown.iter().map(|one| one.seconds).fold(0.0, f64::max)
+    }
+}
+
 /// What is wrong with a canary.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {

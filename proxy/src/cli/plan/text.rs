@@ -139,7 +139,7 @@ fn shown(one: &Shown) -> Vec<String> {
 
 /// Texts to the left, numbers to the right.
 fn table(rows: &[Vec<String>]) -> Vec<String> {
-    const WIDTHS: [usize; 5] = [38, 22, 15, 9, 10];
+    const WIDTHS: [usize; 5] = [38, 21, 15, 11, 11];
     let line = |row: &Vec<String>| {
         let mut line = " ".to_owned();
         for (index, (cell, width)) in row.iter().zip(WIDTHS).enumerate() {

@@ -53,7 +53,7 @@ impl Outline {
         let started = record.started();
         match step {
             None => *step = Some((record.weight, started)),
-            Some((weight, since)) if *weight == record.weight => *since = started.min(*since),
+            Some((weight, _)) if *weight == record.weight => {}
             // It has taken its time since the step before.
             Some((_, since)) if started < since.after(ROUNDING) => {}
             Some(step) => {

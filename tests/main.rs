@@ -22,6 +22,8 @@ mod deploy;
 mod drain;
 /// Where a message ends: what is ambiguous is refused, what breaks off never looks complete.
 mod framing;
+/// What the gates see of real traffic, and what they make of it.
+mod gates;
 /// Calls by gRPC: how they end is what counts.
 mod grpc;
 /// The next process takes over from a running one, and nothing is lost.

@@ -7,7 +7,7 @@ use crate::gate::{Baseline, Breach, Manner};
 use crate::outcome::{ErrorClass, Evidence, FailureReason, Outcome};
 use crate::release::{Release, ReleaseSpec};
 use crate::role::Role;
-use crate::rollout::{Cause, Effect, NoticeKind};
+use crate::rollout::{Cause, Effect, Notice, NoticeKind};
 use crate::split::SplitKey;
 use crate::status::Status;
 use crate::tally::Tally;
@@ -18,6 +18,9 @@ use crate::weight::Weight;
 const FAILURE_FROM: u16 = 500;
 /// Statuses from here on are errors with a class.
 const ERROR_FROM: u16 = 400;
+
+/// So many notices are kept: a shared fault that comes and goes is told each time.
+const NOTICES_MAX: usize = 64;
 
 /// One recorded request, in the order of completion.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,6 +91,7 @@ pub struct Feed {
     fresh: Baseline,
     rows: u64,
     canary: (u64, u64),
+    notices: Vec<Notice>,
     decision: Option<Decision>,
 }
 
@@ -110,6 +114,7 @@ impl Feed {
             fresh: Baseline::default(),
             rows: 0,
             canary: (0, 0),
+            notices: Vec::new(),
             decision: None,
         }
     }
@@ -175,6 +180,12 @@ impl Feed {
     #[must_use]
     pub const fn canary(&self) -> (u64, u64) {
         self.canary
+    }
+
+    /// What else was said, without deciding anything: see [`NoticeKind`].
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
     }
 
     /// The evidence by what it comes from.
@@ -246,16 +257,21 @@ impl Feed {
     }
 
     fn decide(&mut self, effects: &[Effect], row: &Row) -> Option<&Decision> {
-        let breach = effects.iter().find_map(|effect| {
-            if let Effect::Announce(notice) = effect
-                && let NoticeKind::RolledBack { by, .. } = &notice.kind
-                && let Cause::Breach(breach) = by
+        let notices = effects.iter().filter_map(|effect| match effect {
+            Effect::Announce(notice) => Some(notice),
+            Effect::Reweigh { .. } => None,
+        });
+        let mut breach = None;
+        for notice in notices {
+            if let NoticeKind::RolledBack { by, .. } = &notice.kind
+                && let Cause::Breach(by) = by
             {
-                Some(breach)
-            } else {
-                None
+                breach = Some(by);
+            } else if self.notices.len() < NOTICES_MAX {
+                self.notices.push(notice.clone());
             }
-        })?;
+        }
+        let breach = breach?;
         self.decision = Some(Decision {
             row: self.rows,
             at: row.at,

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::gate::Breach;
+use crate::gate::spec::GateName;
+use crate::gate::{Breach, GateStatus};
 use crate::generation::Generation;
 use crate::release::change::{Amendment, CanaryChange, Change};
 use crate::time::Timestamp;
@@ -223,6 +224,16 @@ pub struct Notice {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum NoticeKind {
+    /// A gate is sure that the canary is worse, by less than a rollback takes. Said once in
+    /// a generation; nothing advances while it is so.
+    Confirmed {
+        /// The weight that stays.
+        weight: Weight,
+        /// Which gate.
+        gate: GateName,
+        /// What it says.
+        sentence: String,
+    },
     /// Both versions are degraded: nothing is rolled back for it.
     Incident {
         /// The weight that stays.
@@ -496,6 +507,16 @@ impl Rollout {
     pub(crate) fn incident(&self, at: Timestamp) -> Effect {
         let weight = self.weight;
         self.announce(NoticeKind::Incident { weight }, at)
+    }
+
+    /// Tells that the canary is worse by less than a rollback takes. Changes nothing.
+    pub(crate) fn confirmed(&self, gate: GateStatus, at: Timestamp) -> Effect {
+        let kind = NoticeKind::Confirmed {
+            weight: self.weight,
+            gate: gate.name,
+            sentence: gate.sentence,
+        };
+        self.announce(kind, at)
     }
 
     /// Makes this the weight, for those who replay what others have decided.

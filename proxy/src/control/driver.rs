@@ -89,6 +89,9 @@ fn log_release(event: &ReleaseEvent) {
     let route = &*event.route;
     let generation = event.notice.generation.0;
     match &event.notice.kind {
+        NoticeKind::Confirmed { weight, sentence, .. } => {
+            tracing::warn!(route, generation, %weight, "confirmed: {sentence}");
+        }
         NoticeKind::Incident { weight } => {
             tracing::warn!(route, generation, %weight, "incident: both versions are degraded, nothing is rolled back");
         }

@@ -13,6 +13,7 @@ use super::spec::{RateBound, RateLimit};
 use super::verdict::{Comparison, Estimate, Measure};
 use crate::outcome::Outcome;
 use crate::role::Role;
+use crate::split::SplitKey;
 use crate::tally::Tally;
 use crate::time::Timestamp;
 use crate::weight::Weight;
@@ -30,7 +31,9 @@ pub(super) struct Failures {
     bet: ShareBet,
     hard: Option<HardBet>,
     pub(super) seen: KeySet,
-    pub(super) known_bad: KnownBad,
+    known_bad: KnownBad,
+    /// Who has failed on stable until now; known bad when the next rollout begins.
+    of_stable: KnownBad,
     weight: Weight,
     /// Failures by role of requests that began under the weight in force.
     failed: [u64; 2],
@@ -60,6 +63,7 @@ impl Failures {
             hard: hard.map(HardBet::new),
             seen: KeySet::default(),
             known_bad: KnownBad::default(),
+            of_stable: KnownBad::default(),
             weight: Weight::ZERO,
             failed: [0; 2],
             hard_start: (Tally::default(), [0; 2]),
@@ -70,8 +74,24 @@ impl Failures {
         }
     }
 
-    /// What `tally` counts already is no evidence.
+    /// A user has failed on stable.
+    pub(super) fn note(&mut self, key: SplitKey, now: Timestamp) {
+        self.of_stable.note(key.to_bits(), now);
+    }
+
+    /// Knows what others know of the same stable.
+    pub(super) fn inherit(&mut self, other: &Self) {
+        self.of_stable.clone_from(&other.of_stable);
+    }
+
+    /// Whether failures of this user say nothing about a version.
+    pub(super) fn is_known_bad(&self, key: Option<SplitKey>) -> bool {
+        key.is_some_and(|key| self.known_bad.contains(key.to_bits()))
+    }
+
+    /// The rollout begins, and what `tally` counts already is no evidence.
     pub(super) fn begin(&mut self, tally: &Tally) {
+        self.known_bad.clone_from(&self.of_stable);
         self.hard_start = (*tally, self.failed);
         self.episode_start = *tally;
     }
@@ -100,10 +120,10 @@ impl Failures {
             self.failed[outcome.role.index()] += 1;
         }
         let is_canary = outcome.role == Role::Canary;
-        let key = outcome.key.map(crate::split::SplitKey::to_bits);
-        if key.is_some_and(|key| self.known_bad.contains(key)) {
+        if self.is_known_bad(outcome.key) {
             return;
         }
+        let key = outcome.key.map(SplitKey::to_bits);
         if key.is_some_and(|key| !self.seen.is_first(key, ANY_KIND)) {
             return;
         }
@@ -180,22 +200,26 @@ impl Failures {
 
     /// How bad the canary is compared with a limit, in this episode.
     pub(super) fn compare(&self, limit: &RateLimit, tally: &Tally) -> Comparison {
-        let counted = tally.since(&self.episode_start);
-        let estimate = |role| {
-            let counts = counted.of(role);
-            Estimate::share(counts.failures, counts.requests())
-        };
-        let (canary, stable) = (estimate(Role::Canary), estimate(Role::Stable));
-        Comparison {
-            value: canary.value,
-            limit: bound(limit.bound, stable),
-            canary,
-            stable,
-            measure: Measure::ErrorRate {
-                bound: limit.bound,
-                hard: limit.hard,
-            },
-        }
+        compare(limit, &tally.since(&self.episode_start))
+    }
+}
+
+/// How bad the canary is compared with a limit.
+pub(super) fn compare(limit: &RateLimit, counted: &Tally) -> Comparison {
+    let estimate = |role| {
+        let counts = counted.of(role);
+        Estimate::share(counts.failures, counts.requests())
+    };
+    let (canary, stable) = (estimate(Role::Canary), estimate(Role::Stable));
+    Comparison {
+        value: canary.value,
+        limit: bound(limit.bound, stable),
+        canary,
+        stable,
+        measure: Measure::ErrorRate {
+            bound: limit.bound,
+            hard: limit.hard,
+        },
     }
 }
 

@@ -212,22 +212,22 @@ impl Latency {
 
     /// The first limit of which the canary exceeds the size, if it does one.
     pub(super) fn exceeded(&self, tally: &Tally) -> Option<Comparison> {
-        let compare = |limit| self.compare(limit, tally);
+        let counted = tally.since(&self.episode_start);
+        let compare = |limit| self.compare(limit, &counted);
         let mut compared = self.limits.iter().map(compare);
         compared.find(|one| one.canary.samples > 0 && one.canary.value > one.limit)
     }
 
-    /// The limit that the canary is nearest to, or furthest beyond.
-    pub(super) fn nearest(&self, tally: &Tally) -> Option<Comparison> {
-        let compared = self.limits.iter().map(|limit| self.compare(limit, tally));
+    /// The limit that the canary is nearest to, or furthest beyond, among what was counted.
+    pub(super) fn nearest(&self, counted: &Tally) -> Option<Comparison> {
+        let compared = self.limits.iter().map(|limit| self.compare(limit, counted));
         compared.max_by(|one, other| {
             let used = |one: &Comparison| one.value / one.limit;
             used(one).total_cmp(&used(other))
         })
     }
 
-    fn compare(&self, limit: &Limit, tally: &Tally) -> Comparison {
-        let counted = tally.since(&self.episode_start);
+    fn compare(&self, limit: &Limit, counted: &Tally) -> Comparison {
         let estimate = |role| {
             let counts = counted.of(role);
             let slower = limit.slot.map_or(0, |slot| counts.slower[slot]);

@@ -20,12 +20,14 @@ use super::errors::Failures;
 use super::latency::{Latency, LatencyLimits};
 use super::restart::RestartMass;
 use super::spec::{GateRule, GateSpec, LatencyMetric, Promise, RateBound, RateLimit};
+use super::verdict::Breach;
 use crate::role::Role;
 use crate::tally::Tally;
 use crate::time::Timestamp;
 use crate::weight::Weight;
 
 mod alone;
+mod ceiling;
 mod check;
 mod gate;
 mod observe;
@@ -34,6 +36,7 @@ mod report;
 mod shares;
 
 use alone::Alone;
+use ceiling::Ceiling;
 use gate::{Check, Gate};
 pub(crate) use shares::Shares;
 
@@ -78,6 +81,8 @@ pub(crate) struct Panel {
     pending: f64,
     /// Evidence is enough, and stable has to be heard first.
     awaits_stable: bool,
+    /// The budget of harm is used up.
+    exposed: Option<Breach>,
     /// What was counted when the rollout began, and when that was.
     start: Tally,
     begun_at: Option<Timestamp>,
@@ -145,6 +150,7 @@ impl Panel {
         let (mut ladder, mut slot) = (0, 0);
         let gate = |spec: &GateSpec| {
             let check = Check::new(&spec.rule, (&shares, tally, now), (ladder, slot));
+            let ceilings = Ceiling::all_of(&spec.rule, slot);
             if let GateRule::Latency { rollback, .. } = &spec.rule {
                 ladder += 1;
                 slot += rollback.len();
@@ -152,6 +158,7 @@ impl Panel {
             Gate {
                 name: spec.name.clone(),
                 check,
+                ceilings,
                 example: None,
                 breach: None,
             }
@@ -181,6 +188,7 @@ impl Panel {
             shares,
             pending: 0.0,
             awaits_stable: false,
+            exposed: None,
             start: *tally,
             begun_at: None,
             last: (*tally, now),
@@ -190,6 +198,8 @@ impl Panel {
     /// Takes over what another panel knows of the same stable.
     pub(crate) fn inherit(&mut self, other: &Self) {
         self.baselines.clone_from(&other.baselines);
+        self.failures.inherit(&other.failures);
+        self.classes.inherit(&other.classes);
         self.manner = other.manner;
         self.settle();
     }
@@ -230,9 +240,13 @@ impl Panel {
         self.start = *tally;
         self.begun_at = Some(now);
         self.failures.begin(tally);
+        self.classes.begin();
         self.degradation.begin(tally);
         for gate in &mut self.gates {
             gate.check.begin(tally);
+            for ceiling in &mut gate.ceilings {
+                ceiling.begin(tally);
+            }
         }
         let mass = self.mass.on_start();
         self.release(mass);
@@ -254,6 +268,11 @@ impl Panel {
     }
 
     fn release(&mut self, mass: f64) {
+        for gate in &mut self.gates {
+            for ceiling in &mut gate.ceilings {
+                ceiling.release(mass);
+            }
+        }
         if self.weight == Weight::FULL {
             self.alone.release(mass);
             return;

@@ -148,7 +148,7 @@ fn check_warns_of_gates_that_cannot_decide() {
         assert!(ran.err.contains(part), "{part}:\n{}", ran.err);
     }
     assert!(!ran.err.contains("requests per second"), "{ran:?}");
-    let ran = run(&["check", file, "--rps", "0.1", "--error-rate", "0.5%"]);
+    let ran = run(&["check", file, "--rps", "0.02", "--error-rate", "0.5%"]);
     for part in [
         "cannot show its limit for advancing within 4 h",
         "fails 2 times as often",

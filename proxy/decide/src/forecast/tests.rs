@@ -225,11 +225,11 @@ fn a_budget_and_a_run_act_where_they_are_faster() {
     let step = steps(&["90%"]);
     let always = |gates: &[GateSpec], promise: &Promise| {
         let forecast = forecast(gates, promise, &step, &traffic);
-        let found = forecast.steps[0].detections.iter();
+        let mut found = forecast.steps[0].detections.iter();
         found
-            .cloned()
             .find(|one| one.fault == Fault::FailingAlways)
             .unwrap()
+            .clone()
     };
     // Ten failures in a row come long before 86.
     let found = always(&default_gates(), &Promise::default());

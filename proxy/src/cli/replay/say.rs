@@ -53,7 +53,7 @@ fn json(judged: &Judged) -> serde_json::Value {
     reason = "microseconds since 1970 stay below 2^53 until 2255"
 )]
 fn milliseconds(micros: u64) -> serde_json::Value {
-    if micros % 1000 == 0 {
+    if micros.is_multiple_of(1000) {
         json!(micros / 1000)
     } else {
         json!(micros as f64 / 1000.0)

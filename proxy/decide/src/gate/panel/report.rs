@@ -284,8 +284,10 @@ impl Panel {
         if self.weight == Weight::FULL || tally.since(&self.start).of(Role::Stable).requests() == 0
         {
             Finding::waits(Waiting::Stable)
-        } else if is_shown && evidence < QUIET_BELOW {
+        } else if is_shown && evidence < QUIET_BELOW && comparison.value <= comparison.limit {
             Finding::PASS
+        } else if is_shown {
+            Finding::waits(Waiting::Evidence)
         } else {
             Finding::needs(needs)
         }

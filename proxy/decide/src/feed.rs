@@ -84,7 +84,10 @@ pub struct Feed {
     release: Release,
     start: Timestamp,
     has_begun: bool,
+    manner: Manner,
     weight: Weight,
+    /// When the first request under the weight in force started.
+    step_start: Timestamp,
     tally: Tally,
     /// What stable has taken since the gates took it last: there is no first byte in
     /// recorded requests, so both metrics are the same.
@@ -109,7 +112,9 @@ impl Feed {
             release: Release::new(spec, &tally, start),
             start,
             has_begun: false,
+            manner: Manner::Guarded,
             weight: Weight::ZERO,
+            step_start: start,
             tally,
             fresh: Baseline::default(),
             rows: 0,
@@ -119,10 +124,19 @@ impl Feed {
         }
     }
 
+    /// The rollout begins then; for callers that did not know it before. What has been fed was
+    /// before.
+    pub const fn begin_at(&mut self, start: Timestamp) {
+        if !self.has_begun {
+            self.start = start;
+        }
+    }
+
     /// Decides as the reference engine does, which does not wait for stable to be heard.
     #[must_use]
     pub fn without_guard(mut self) -> Self {
-        self.release.set_manner(Manner::Reference);
+        self.manner = Manner::Reference;
+        self.release.set_manner(self.manner);
         self
     }
 
@@ -202,7 +216,8 @@ impl Feed {
         }
     }
 
-    /// The weight that the request was split by is the one in force.
+    /// The weight that the request was split by is the one in force, unless the request has
+    /// taken its time since the step before.
     fn begin(&mut self, row: &Row) {
         if !self.has_begun {
             self.has_begun = true;
@@ -210,12 +225,15 @@ impl Feed {
             self.release
                 .take_baseline(&mut |_, baseline| baseline.merge(&fresh));
             self.release.reweigh(row.weight, &self.tally, self.start);
-        } else if row.weight != self.weight {
+        } else if row.weight != self.weight
+            && (self.manner == Manner::Reference || row.started() >= self.step_start)
+        {
             self.release.reweigh(row.weight, &self.tally, row.at);
         } else {
             return;
         }
         self.weight = row.weight;
+        self.step_start = row.started();
     }
 
     fn count(&mut self, row: &Row) {
@@ -230,9 +248,12 @@ impl Feed {
             return;
         }
         counts.successes += 1;
-        counts.timed += 1;
         let is_after = |since: Timestamp| row.started() >= since;
         counts.after_suspicion += u64::from(limits.suspected_since().is_some_and(is_after));
+        if row.weight != self.weight {
+            return;
+        }
+        counts.timed += 1;
         for (counted, ladder) in counts.rungs.iter_mut().zip(limits.ladders()) {
             let highest = ladder.and_then(|ladder| ladder.highest_exceeded(row.role, row.latency));
             if let Some(rung) = highest {
@@ -292,4 +313,42 @@ fn outcome_of(row: &Row) -> Option<Outcome> {
         class: Some(ErrorClass::of_status(row.status)),
         request: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::spec::{Promise, default_gates};
+
+    #[test]
+    fn a_request_from_before_a_step_does_not_take_the_step_back() {
+        let start = Timestamp::from_micros(1_000_000);
+        let spec = ReleaseSpec {
+            weight: Weight::ZERO,
+            gates: default_gates(),
+            promise: Promise::default(),
+        };
+        let mut feed = Feed::new(spec, start);
+        let (before, after) = ("1%".parse().unwrap(), "5%".parse().unwrap());
+        for (at, latency, weight, in_force) in [
+            (1_100_000, 50_000, before, before),
+            (2_000_000, 50_000, after, after),
+            (2_100_000, 900_000, before, after),
+            (2_200_000, 200_000, after, after),
+            (9_000_000, 50_000, before, before),
+        ] {
+            let row = Row {
+                at: Timestamp::from_micros(at),
+                latency,
+                role: Role::Stable,
+                status: 200,
+                key: None,
+                weight,
+            };
+            assert!(feed.row(&row).is_none());
+            assert_eq!(feed.status(row.at).weight, in_force, "{at}");
+        }
+        let counts = feed.tally.of(Role::Stable);
+        assert_eq!((counts.successes, counts.timed), (5, 4));
+    }
 }

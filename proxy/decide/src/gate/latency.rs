@@ -24,7 +24,10 @@ mod ladder;
 mod limits;
 
 use advance::NoSlower;
-use ladder::{Place, Rung, rungs, tail_of};
+use ladder::{rungs, tail_of};
+
+pub(crate) use advance::{RATE_STAKES, SHARE_STAKES};
+pub(crate) use ladder::{Place, Rung};
 
 pub use limits::{LadderLimits, LatencyLimits};
 
@@ -75,24 +78,7 @@ impl Latency {
                 stable: None,
             })
             .collect();
-        let mut quantiles: Vec<Quantile> = advance.iter().map(|margin| margin.quantile).collect();
-        let mut absolute = Vec::new();
-        for limit in &limits {
-            match limit.spec.bound {
-                LatencyBound::Absolute(time) => {
-                    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-                    absolute.extend(limit.slot.map(|slot| (micros, slot)));
-                }
-                LatencyBound::TimesStable(_) => quantiles.push(limit.spec.quantile),
-            }
-        }
-        let mut rungs = rungs(&quantiles, advance, &absolute);
-        let nested = |rung: &Rung| !matches!(rung.place, Place::At(..));
-        debug_assert!(rungs.iter().filter(|rung| nested(rung)).count() <= RUNGS_MAX);
-        let sum: f64 = rungs.iter().map(|rung| rung.share).sum();
-        for rung in &mut rungs {
-            rung.share *= share / sum;
-        }
+        let rungs = rungs_of((rollback, advance), first_slot, share);
         Self {
             metric,
             ladder: Some(ladder).filter(|ladder| *ladder < LADDERS_MAX),
@@ -300,6 +286,35 @@ impl Latency {
             Estimate::share(block.stable_exceeding, block.stable),
         ))
     }
+}
+
+/// The rungs for these limits, which have slots from `first_slot` on, and margins. `share`
+/// is their part of the promise.
+pub(crate) fn rungs_of(
+    (rollback, advance): (&[LatencyLimit], &[LatencyMargin]),
+    first_slot: usize,
+    share: f64,
+) -> Vec<Rung> {
+    let mut quantiles: Vec<Quantile> = advance.iter().map(|margin| margin.quantile).collect();
+    let mut absolute = Vec::new();
+    for (index, limit) in rollback.iter().enumerate() {
+        match limit.bound {
+            LatencyBound::Absolute(time) => {
+                let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                let slot = first_slot + index;
+                absolute.extend((slot < LATENCY_LIMITS_MAX).then_some((micros, slot)));
+            }
+            LatencyBound::TimesStable(_) => quantiles.push(limit.quantile),
+        }
+    }
+    let mut rungs = rungs(&quantiles, advance, &absolute);
+    let nested = |rung: &Rung| !matches!(rung.place, Place::At(..));
+    debug_assert!(rungs.iter().filter(|rung| nested(rung)).count() <= RUNGS_MAX);
+    let sum: f64 = rungs.iter().map(|rung| rung.share).sum();
+    for rung in &mut rungs {
+        rung.share *= share / sum;
+    }
+    rungs
 }
 
 impl Limit {

@@ -67,6 +67,17 @@ pub fn run_length(p: f64, requests_max: u64, error: f64) -> u32 {
     run
 }
 
+/// How long a run that is allowed for by chance is calibrated for.
+const CALIBRATED_REQUESTS: u64 = 1_000_000;
+/// The chance of such a run in a healthy canary.
+const CALIBRATED_ERROR: f64 = 1e-4;
+
+/// The run that gates with a calibrated limit act on, if stable fails with probability `p`.
+#[must_use]
+pub fn calibrated_run(p: f64) -> u32 {
+    run_length(p, CALIBRATED_REQUESTS, CALIBRATED_ERROR)
+}
+
 /// How many requests of the canary it takes to show, with a chance of 80 %, that a rate
 /// `p` is exceeded by less than `margin` at a false-pass rate of 5 %: the classical size
 /// `(z_0.95 + z_0.80)^2 p (1 - p) (1 + w / (1 - w)) / margin^2`. Sequential tests need

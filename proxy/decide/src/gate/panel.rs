@@ -38,16 +38,16 @@ mod shares;
 use alone::Alone;
 use ceiling::Ceiling;
 use gate::{Check, Gate};
-use shares::Shares;
+pub(crate) use shares::Shares;
 
 pub use report::{GateStatus, Waiting};
 
 /// How often capital is put in and limits follow stable.
 const TICK: Duration = Duration::from_secs(10);
 /// How long a block of responses is; a burst in it counts once.
-const BLOCK: Duration = Duration::from_secs(1);
+pub(crate) const BLOCK: Duration = Duration::from_secs(1);
 /// How long a block of the bet for hard limits is.
-const HARD_BLOCK: Duration = Duration::from_secs(10);
+pub(crate) const HARD_BLOCK: Duration = Duration::from_secs(10);
 /// Stable is looked at for so long before the rollout without forgetting.
 const LOOK_BACK: Duration = Duration::from_secs(300);
 
@@ -361,7 +361,8 @@ impl Panel {
     }
 }
 
-fn rate_limits_of(rule: &GateRule) -> &[RateLimit] {
+/// The limits of a gate on failures.
+pub(crate) fn rate_limits_of(rule: &GateRule) -> &[RateLimit] {
     match rule {
         GateRule::ErrorRate { rollback, .. } => rollback,
         GateRule::BurnRate { .. }

@@ -1,10 +1,8 @@
 //! Lets releases see what was counted, and writes what happened to the log.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use haldane_decide::gate::Baseline;
 use haldane_decide::release::change::Amendment;
 use haldane_decide::rollout::NoticeKind;
 use tokio::time::MissedTickBehavior;
@@ -26,8 +24,7 @@ const ABSORPTIONS_PER_LOOK: u32 = 10;
 pub(crate) async fn drive(live: Arc<Live>) {
     let mut ticks = tokio::time::interval(ABSORB_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut gains: HashMap<Arc<str>, Gains> = HashMap::new();
-    let mut sums = Vec::new();
+    let mut gains = Gains::default();
     let mut logged = live.events.last();
     let mut absorptions = 0_u32;
     loop {
@@ -38,7 +35,7 @@ pub(crate) async fn drive(live: Arc<Live>) {
                     live.keeping.hand_in(&live);
                 }
                 absorptions = absorptions.wrapping_add(1);
-                absorb(&mut gains, &mut sums, &live);
+                gains.absorb(&live);
             }
             () = live.changed.notified() => {
                 live.keeping.hand_in(&live);
@@ -48,20 +45,6 @@ pub(crate) async fn drive(live: Arc<Live>) {
             logged = event.seq;
             log(&event);
         }
-    }
-}
-
-/// Lets the gates of every route see what was counted since the last call.
-fn absorb(gains: &mut HashMap<Arc<str>, Gains>, sums: &mut Vec<u64>, live: &Live) {
-    let routes = live.routes();
-    gains.retain(|name, _| routes.iter().any(|route| route.config.name == *name));
-    for route in routes.iter().filter(|route| route.is_judged()) {
-        let gains = gains
-            .entry(Arc::clone(&route.config.name))
-            .or_insert_with(|| Gains::new(route));
-        gains.adopt(route);
-        let mut fresh = |metric, baseline: &mut Baseline| gains.add_to(metric, baseline, sums);
-        route.absorb(&mut fresh, live);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{case::Kind, proxies::Proxy};
+use crate::{case::Kind, proxies::Proxy, simulate::Part};
 
 /// Measures haldane side by side with haproxy, nginx and a plain relay.
 #[derive(Debug, Parser)]
@@ -24,6 +24,8 @@ pub(crate) enum Verb {
     Latency(Latency),
     /// Memory (PSS) with idle keep-alive connections.
     Memory(Memory),
+    /// False rollbacks and detection delays of gates in simulated rollouts.
+    Simulate(Simulate),
     /// Time from exec to the first 200 through the proxy.
     Start(Start),
     /// Becomes another program, pinned, and ends with its parent.
@@ -108,6 +110,29 @@ pub(crate) struct Memory {
     /// Shared arguments.
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// Arguments of `simulate`.
+#[derive(Args, Debug)]
+pub(crate) struct Simulate {
+    /// Rollouts of each scenario [default: 2000, or 100 with --quick].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) rollouts: Option<u64>,
+    /// The same seed gives the same figures, whatever the number of threads.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Which parts [default: all].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) only: Vec<Part>,
+    /// Few rollouts, and short ones: shows that it works, and gross errors.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// How many rollouts are simulated side by side.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threads: u16,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Arguments of `start`.

@@ -16,6 +16,7 @@ mod process;
 mod proxies;
 mod relay;
 mod report;
+mod simulate;
 mod spin;
 mod stats;
 mod upstream;
@@ -25,18 +26,22 @@ use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 
-use crate::args::Arguments;
+use crate::{args::Arguments, failure::Failure};
 
 fn main() -> ExitCode {
     let outcome = verbs::run(&Arguments::parse().verb);
     match outcome {
-        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
+        Ok(answer) => match std::io::stdout().write_all(answer.text.as_bytes()) {
+            Ok(()) => answer
+                .failure
+                .map_or(ExitCode::SUCCESS, |failure| failed(&failure)),
             Err(_) => ExitCode::FAILURE,
         },
-        Err(failure) => {
-            eprintln!("haldane-bench: {failure}");
-            ExitCode::FAILURE
-        }
+        Err(failure) => failed(&failure),
     }
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    eprintln!("haldane-bench: {failure}");
+    ExitCode::FAILURE
 }

@@ -3,6 +3,7 @@
 mod compare;
 mod latency;
 mod memory;
+mod simulate;
 mod start;
 
 use std::net::SocketAddr;
@@ -15,28 +16,47 @@ use crate::{
     drive::Engine,
     failure::Failure,
     proxies::{Proxy, Running, Setup},
-    relay, spin,
+    relay,
+    report::Report,
+    spin,
 };
 
-/// Does what a verb says; returns what is to be printed.
-pub(crate) fn run(verb: &Verb) -> Result<String, Failure> {
-    let (report, common) = match verb {
-        Verb::Compare(arguments) => (compare::run(arguments)?, &arguments.common),
-        Verb::Latency(arguments) => (latency::run(arguments)?, &arguments.common),
-        Verb::Memory(arguments) => (memory::run(arguments)?, &arguments.common),
-        Verb::Start(arguments) => (start::run(arguments)?, &arguments.common),
+/// What a verb has to say.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// To be printed.
+    pub(crate) text: String,
+    /// What was found that must not be.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// Does what a verb says.
+pub(crate) fn run(verb: &Verb) -> Result<Answer, Failure> {
+    let (report, json) = match verb {
+        Verb::Compare(arguments) => (compare::run(arguments)?, arguments.common.json),
+        Verb::Latency(arguments) => (latency::run(arguments)?, arguments.common.json),
+        Verb::Memory(arguments) => (memory::run(arguments)?, arguments.common.json),
+        Verb::Simulate(arguments) => {
+            let (report, failure) = simulate::run(arguments);
+            return Ok(Answer::of(&report, arguments.json, failure));
+        }
+        Verb::Start(arguments) => (start::run(arguments)?, arguments.common.json),
         Verb::Launch(arguments) => return Err(child::launch(arguments)),
         Verb::Relay { listen, upstream } => {
             descriptors::raise();
-            return relay::run(*listen, *upstream).map(|()| String::new());
+            relay::run(*listen, *upstream)?;
+            return Ok(Answer::default());
         }
         Verb::Spin => spin::run(),
     };
-    Ok(if common.json {
-        report.json()
-    } else {
-        report.text()
-    })
+    Ok(Answer::of(&report, json, None))
+}
+
+impl Answer {
+    fn of(report: &Report, json: bool, failure: Option<Failure>) -> Self {
+        let text = if json { report.json() } else { report.text() };
+        Self { text, failure }
+    }
 }
 
 /// What a measuring verb works with.

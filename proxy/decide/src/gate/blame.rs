@@ -12,7 +12,7 @@
 //! failure of the canary: twenty, or if fewer were to be expected, a part of those.
 
 use super::bet::{CeilingBet, float};
-use super::numbers::interval;
+use super::numbers::upper;
 use crate::role::Role;
 use crate::tally::Tally;
 use crate::weight::Weight;
@@ -102,7 +102,7 @@ impl Degradation {
         self.block_start = *tally;
         let (failures, requests) = self.usual;
         if requests >= REQUESTS_MIN {
-            let (_, usual) = interval(failures as u64, requests as u64, RATE_ERROR);
+            let usual = upper(failures as u64, requests as u64, RATE_ERROR);
             for role in Role::ALL {
                 let bet = &mut self.bets[role.index()];
                 bet.set_rate_max(usual + TOLERANCE);
@@ -141,7 +141,7 @@ impl Degradation {
     )]
     pub(super) fn usual_rate_max(&self) -> Option<f64> {
         let (failures, requests) = self.usual;
-        (requests >= REQUESTS_MIN).then(|| interval(failures as u64, requests as u64, RATE_ERROR).1)
+        (requests >= REQUESTS_MIN).then(|| upper(failures as u64, requests as u64, RATE_ERROR))
     }
 }
 

@@ -9,6 +9,7 @@
 
 use super::bet::{Block, ERROR_LANES, HardBet, ShareBet};
 use super::keys::{KeySet, KnownBad};
+use super::panel::Manner;
 use super::spec::{RateBound, RateLimit};
 use super::verdict::{Comparison, Estimate, Measure};
 use crate::outcome::Outcome;
@@ -28,6 +29,7 @@ pub(super) const EPISODE_ENDS_BELOW: f64 = 0.01;
 /// The evidence of all error-rate gates of a route.
 #[derive(Clone, Debug)]
 pub(super) struct Failures {
+    manner: Manner,
     bet: ShareBet,
     hard: Option<HardBet>,
     pub(super) seen: KeySet,
@@ -59,6 +61,7 @@ impl Failures {
             })
             .reduce(f64::min);
         Self {
+            manner: Manner::Guarded,
             bet: ShareBet::new(&ERROR_LANES),
             hard: hard.map(HardBet::new),
             seen: KeySet::default(),
@@ -96,6 +99,10 @@ impl Failures {
         self.episode_start = *tally;
     }
 
+    pub(super) const fn set_manner(&mut self, manner: Manner) {
+        self.manner = manner;
+    }
+
     pub(super) fn release(&mut self, mass: f64) {
         self.bet.release(mass);
         if let Some(hard) = &mut self.hard {
@@ -116,11 +123,15 @@ impl Failures {
 
     /// A failure. `released` is the capital so far.
     pub(super) fn observe(&mut self, outcome: &Outcome, tally: &Tally, released: f64) {
-        if outcome.weight == self.weight {
+        let is_known_bad = self.is_known_bad(outcome.key);
+        // A heavy user who always fails is no difference between the versions, but a large
+        // one between what they get.
+        let is_spared = is_known_bad && self.manner == Manner::Guarded;
+        if outcome.weight == self.weight && !is_spared {
             self.failed[outcome.role.index()] += 1;
         }
         let is_canary = outcome.role == Role::Canary;
-        if self.is_known_bad(outcome.key) {
+        if is_known_bad {
             return;
         }
         let key = outcome.key.map(SplitKey::to_bits);

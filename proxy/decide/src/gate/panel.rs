@@ -51,7 +51,7 @@ pub(crate) const HARD_BLOCK: Duration = Duration::from_secs(10);
 /// Stable is looked at for so long before the rollout without forgetting.
 const LOOK_BACK: Duration = Duration::from_secs(300);
 
-/// Nobody waits longer for nothing than this: see [`Panel::stalled_after`].
+/// Nobody waits longer for nothing than this: see [`Panel::patience`].
 const STALLED_MIN: Duration = Duration::from_secs(1);
 /// How many times longer than stable's slowest is no answer at all.
 const STALLED_TIMES: f64 = 4.0;
@@ -79,6 +79,7 @@ pub(crate) struct Panel {
     baselines: [Baseline; 2],
     /// Capital that latency gates get with their next block.
     pending: f64,
+    stalled_after: Option<Duration>,
     /// Evidence is enough, and stable has to be heard first.
     awaits_stable: bool,
     /// The budget of harm is used up.
@@ -187,6 +188,7 @@ impl Panel {
             baselines: [Baseline::default(), Baseline::default()],
             shares,
             pending: 0.0,
+            stalled_after: None,
             awaits_stable: false,
             exposed: None,
             start: *tally,
@@ -201,12 +203,13 @@ impl Panel {
         self.degradation.inherit(&other.degradation);
         self.failures.inherit(&other.failures);
         self.classes.inherit(&other.classes);
-        self.manner = other.manner;
+        self.set_manner(other.manner);
         self.settle();
     }
 
     pub(crate) fn set_manner(&mut self, manner: Manner) {
         self.manner = manner;
+        self.failures.set_manner(manner);
     }
 
     /// The weight is now this one. The first above zero begins the rollout.
@@ -295,6 +298,7 @@ impl Panel {
                 latency.settle(&self.baselines[latency.metric().index()], self.manner);
             }
         }
+        self.stalled_after = self.patience().or(self.stalled_after);
     }
 
     fn is_settled(&self) -> bool {
@@ -332,7 +336,7 @@ impl Panel {
                 latency.write_limits(limits);
             }
         }
-        limits.stalled_after = self.stalled_after();
+        limits.stalled_after = self.stalled_after;
         limits.suspected_since = self.suspected_since();
     }
 
@@ -343,7 +347,7 @@ impl Panel {
 
     /// After how long a request without an answer is a failure already: several times what
     /// stable's slowest take, so that neither long polls nor pauses are.
-    fn stalled_after(&self) -> Option<Duration> {
+    fn patience(&self) -> Option<Duration> {
         let baseline = &self.baselines[LatencyMetric::Ttfb.index()];
         let slowest = baseline.quantile(SLOWEST, self.manner.values_min())?;
         let limit = Duration::try_from_secs_f64(STALLED_TIMES * slowest / 1e6).ok()?;

@@ -144,7 +144,8 @@ impl Panel {
         let mut has_signals = false;
         let (weight, released) = (self.weight, self.mass.released());
         self.degradation.close(tally);
-        self.alone.close(tally, self.degradation.usual_rate_max());
+        self.alone
+            .close(tally, || self.degradation.usual_rate_max());
         for gate in &mut self.gates {
             for ceiling in &mut gate.ceilings {
                 ceiling.close(tally);

@@ -13,14 +13,14 @@ mod process;
 
 /// What a verb printed and ended with.
 #[derive(Debug)]
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// The binary, away from the environment of whoever runs the tests.
-fn haldane(args: &[&str]) -> Command {
+pub(crate) fn haldane(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_haldane"));
     command
         .args(args)
@@ -30,7 +30,7 @@ fn haldane(args: &[&str]) -> Command {
     command
 }
 
-fn ran(output: Output) -> Ran {
+pub(crate) fn ran(output: Output) -> Ran {
     Ran {
         code: output.status.code().expect("ends by itself"),
         out: String::from_utf8(output.stdout).expect("prints text"),
@@ -38,7 +38,7 @@ fn ran(output: Output) -> Ran {
     }
 }
 
-fn run(args: &[&str]) -> Ran {
+pub(crate) fn run(args: &[&str]) -> Ran {
     ran(haldane(args).output().expect("starts"))
 }
 
@@ -50,7 +50,7 @@ fn ask(admin: SocketAddr, args: &[&str]) -> Ran {
 }
 
 /// A file for one test.
-fn file(name: &str, text: &str) -> PathBuf {
+pub(crate) fn file(name: &str, text: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}"));
     std::fs::write(&path, text).expect("writes");
     path

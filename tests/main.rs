@@ -22,6 +22,8 @@ mod deploy;
 mod drain;
 /// Where a message ends: what is ambiguous is refused, what breaks off never looks complete.
 mod framing;
+/// What the gates see of real traffic, and what they make of it.
+mod gates;
 /// Calls by gRPC: how they end is what counts.
 mod grpc;
 /// The next process takes over from a running one, and nothing is lost.
@@ -40,10 +42,14 @@ mod metrics;
 mod outcomes;
 /// Clients and servers that others have made, and haldane between them.
 mod peers;
+/// What gates will be able to say, before there is traffic.
+mod plan;
 /// Who the client is where a balancer says it in front of the connection.
 mod proxy_protocol;
 /// Another configuration while the old one is in use: all or nothing, and nobody notices.
 mod reload;
+/// Recorded requests through the gates: every format, both ways, in constant memory.
+mod replay;
 /// What was acknowledged is there after a crash, and a rolled-back canary stays so.
 mod restart;
 /// Which upstream connections are used again, and which requests are sent again.

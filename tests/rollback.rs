@@ -93,25 +93,35 @@ fn a_canary_that_refuses_or_cannot_be_reached_is_rolled_back() {
 }
 
 #[test]
-fn a_hard_limit_rolls_back_with_the_response_that_passes_it() {
-    let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
-    let proxy = Setup::canary(&stable, &canary, "100%")
-        .by_user()
-        .section(
-            "[[route.gate]]\nname = \"errors\"\nmetric = \"error_rate\"\nrollback = \"20% hard\"",
-        )
-        .start();
-    canary.behave(Behaviour::Status(500));
-    let mut client = proxy.client();
-    let mut failed = 0_u64;
-    eventually("a rollback", || {
-        let answer = client.get("/", &[("x-user", "a")]);
-        failed += u64::from(answer.status == 500);
-        answer.text() == "stable"
-    });
-    let event = breach_after(&proxy, 0);
-    assert_eq!(event["canary_requests"], failed, "{event}");
-    assert_eq!(canary.log.len() as u64, failed);
+fn an_error_rate_rolls_back_with_the_response_that_decides() {
+    for limit in ["20%", "20% hard", "stable + 1pp", "3x stable"] {
+        let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
+        let proxy = Setup::canary(&stable, &canary, "50%")
+            .by_user()
+            .section(&format!(
+                "[[route.gate]]\nname = \"errors\"\nmetric = \"error_rate\"\nrollback = \"{limit}\""
+            ))
+            .start();
+        canary.behave(Behaviour::Status(500));
+        let mut client = proxy.client();
+        let (mut user, mut failed) = (0_u64, 0_u64);
+        while proxy.live.events.last() == 0 {
+            user += 1;
+            assert!(user < 200, "{limit}: never rolled back");
+            let answer = client.get("/", &[("x-user", &user.to_string())]);
+            failed += u64::from(answer.status == 500);
+        }
+        let event = breach_after(&proxy, 0);
+        assert_eq!(event["by"]["gate"], "errors", "{limit}: {event}");
+        assert_eq!(event["canary_requests"], failed, "{limit}: {event}");
+        assert_eq!(event["canary_in_flight"], 1, "{limit}: {event}");
+        assert_eq!(canary.log.len() as u64, failed, "{limit}");
+        assert!((10..=20).contains(&failed), "{limit}: {failed}");
+        for user in 0..50 {
+            let answer = client.get("/", &[("x-user", &user.to_string())]);
+            assert_eq!(answer.text(), "stable", "{limit}");
+        }
+    }
 }
 
 #[test]

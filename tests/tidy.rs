@@ -39,11 +39,12 @@ const BANNED_WORDS: [&str; 13] = [
 ];
 
 /// Names that are not ours to choose.
-const FOREIGN_NAMES: [&str; 6] = [
+const FOREIGN_NAMES: [&str; 7] = [
     "AbortHandle",
     "Primary",
     "abort",
     "abort_handle",
+    "large_enum_variant",
     "primary_title",
     "value_variants",
 ];

@@ -27,11 +27,13 @@
 //! | `types` | the result |
 //! | `diagnostic` | what is wrong, shown |
 //! | `change` | what differs between two of them |
+//! | `advice` | what it asks of its gates that they cannot do |
 //!
 //! Nothing here binds, dials or resolves a name; the only file whose content is used
 //! besides the configuration is `admin.token_file`. The files for TLS must be readable, but
 //! what is in them is for those who use it.
 
+mod advice;
 mod change;
 mod diagnostic;
 mod file;
@@ -44,6 +46,7 @@ mod suggest;
 mod types;
 mod unit;
 
+pub use advice::advice;
 pub use change::{Difference, Part, RouteDifference};
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use keys::known_keys;

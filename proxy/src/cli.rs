@@ -12,10 +12,14 @@ mod completions;
 mod demo;
 mod duration;
 mod explain;
+mod gates;
 mod output;
+mod plan;
+mod replay;
 mod run;
 mod settings;
 mod status;
+mod traffic;
 mod view;
 
 use client::{Client, DEFAULT_ADMIN, Failure};
@@ -81,6 +85,10 @@ enum Verb {
     Check(check::Args),
     /// See a bad canary being rolled back: versions, load and proxy in one process
     Demo(demo::Args),
+    /// Say what the gates will be able to tell under a given traffic, and when
+    Plan(plan::Args),
+    /// Say what the gates would have decided about recorded requests
+    Replay(replay::Args),
     /// Print what a shell needs to complete command lines
     Completions(completions::Args),
     #[command(flatten)]
@@ -128,6 +136,8 @@ fn execute(args: &Args) -> Exit {
         Verb::Check(args) => check::check(args, token_file),
         Verb::Completions(args) => completions::completions(args),
         Verb::Demo(args) => run_async(async { Ok(demo::demo(args).await) }),
+        Verb::Plan(args) => plan::plan(args),
+        Verb::Replay(args) => replay::replay(args),
         Verb::Run(args) => run::run(args, token_file),
     }
 }

@@ -46,6 +46,12 @@ impl Clock {
     pub const fn at(&self, moment: Micros) -> Timestamp {
         Timestamp::from_micros(self.base.as_micros() + moment)
     }
+
+    /// The moment of a timestamp; the first one if it was before.
+    #[must_use]
+    pub const fn moment_of(&self, timestamp: Timestamp) -> Micros {
+        timestamp.as_micros().saturating_sub(self.base.as_micros())
+    }
 }
 
 /// The system's monotonic clock in microseconds, for programs that read it too.

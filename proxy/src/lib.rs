@@ -31,5 +31,6 @@ mod telemetry;
 pub mod tls;
 mod unix_socket;
 mod upstream;
+mod waiting;
 mod websocket;
 mod worker;

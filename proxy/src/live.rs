@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, Version};
-use haldane_decide::gate::{Breach, StableLatency};
+use haldane_decide::gate::{Breach, FreshLatencies};
 use haldane_decide::outcome::Outcome;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
-use haldane_decide::rollout::{Cause, Effect, Notice, NoticeKind, Order, Rejected};
+use haldane_decide::rollout::{Cause, Effect, Notice, NoticeKind, Order, Phase, Rejected};
 use haldane_decide::snapshot::Snapshot;
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
@@ -25,10 +25,11 @@ pub(crate) mod access;
 pub(crate) mod choice;
 pub(crate) mod endpoints;
 pub mod events;
+pub(crate) mod evidence;
 pub(crate) mod health;
 pub(crate) mod histogram;
 pub(crate) mod keeping;
-mod limits;
+pub(crate) mod limits;
 mod outlive;
 mod reconfigure;
 pub(crate) mod reloads;
@@ -37,6 +38,7 @@ mod route_salt;
 pub(crate) mod series;
 pub(crate) mod settings;
 pub(crate) mod shard;
+mod signals;
 pub(crate) mod standing;
 mod trial;
 pub mod weight;
@@ -191,17 +193,13 @@ impl Route {
         (workers, clock): (usize, Clock),
         start: Start,
     ) -> Self {
-        let spec = ReleaseSpec {
-            weight: config.weight,
-            gates: config.gates.clone(),
-        };
-        let (secret, release) = start.release(spec, clock.now());
+        let (secret, release) = start.release(spec_of(config), clock.now());
         let setting = Setting {
             generation: release.generation().0,
             weight: release.weight(),
         };
-        let trial = Trial::new(&config.gates);
-        trial.limits.publish(&release);
+        let trial = Trial::new(&config.gates, workers);
+        trial.limits.publish(&release, clock);
         let secret = secret.unwrap_or_else(new_secret);
         let series = Series::of(config, &[], workers);
         Self {
@@ -213,7 +211,7 @@ impl Route {
             series,
             trial: Arc::new(trial),
             lasting: Arc::new(Lasting {
-                rolled_back: AtomicU32::new(0),
+                rolled_back: AtomicU32::new(rolled_back_of(&release)),
                 word: LiveWeight::new(setting),
                 secret,
                 judge: Mutex::new(Judge {
@@ -260,15 +258,6 @@ impl Route {
         self.shards[worker].of(role)
     }
 
-    /// Which of the canary's latency limits a success of these times was slower than.
-    pub(crate) fn slower_slots(
-        &self,
-        ttfb: Micros,
-        duration: Micros,
-    ) -> impl Iterator<Item = usize> {
-        self.trial.limits.exceeded(ttfb, duration)
-    }
-
     /// The generation and weight that requests are split by.
     pub(crate) fn setting(&self) -> Setting {
         self.lasting.word.load()
@@ -279,16 +268,10 @@ impl Route {
         self.lasting.rolled_back.load(Ordering::Relaxed) == generation
     }
 
-    /// Whether the outcome of a request that was routed in this generation is evidence.
-    /// What an earlier generation left behind is none about the current one, nor what
-    /// was sent to a version that has been replaced since, or judged by other gates.
-    pub(crate) fn is_evidence(&self, generation: u32) -> bool {
-        !self.trial.is_over() && self.setting().generation == generation
-    }
-
-    /// Whether both routes are judged together: same versions, same gates.
-    pub(crate) fn shares_trial_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.trial, &other.trial)
+    /// Whether both routes count a role in the same place: it has the same version.
+    pub(crate) fn counts_like(&self, other: &Self, role: Role) -> bool {
+        let first = |route: &Self| route.shards_of(role).next().map(std::ptr::from_ref);
+        first(self) == first(other)
     }
 
     /// The salt of a generation.
@@ -298,7 +281,7 @@ impl Route {
 
     /// Lets the gates judge an outcome that the shards already contain. When this
     /// returns, a breach has made the weight zero. `seen` is when the outcome was known.
-    pub(crate) fn observe(&self, outcome: &Outcome, seen: Micros, live: &Live) {
+    fn observe(&self, outcome: &Outcome, seen: Micros, live: &Live) {
         let mut judge = self.lock();
         if self.trial.is_over() {
             return;
@@ -306,20 +289,25 @@ impl Route {
         let tally = self.tally();
         judge.release.tell_stable(self.stable_reach());
         let effects = judge.release.observe(outcome, &tally, live.clock.at(seen));
+        self.trial.limits.publish(&judge.release, live.clock);
         self.carry_out(&mut judge, effects, Some(seen), live);
     }
 
-    /// Lets the gates see what was counted since the last call.
-    pub(crate) fn absorb(&self, latency: &StableLatency<'_>, live: &Live) {
+    /// Lets the gates see what was counted since the last call. `fresh` adds what stable
+    /// has taken since it was asked last.
+    pub(crate) fn absorb(&self, fresh: &mut FreshLatencies<'_>, live: &Live) {
         let seen = live.clock.micros();
         let mut judge = self.lock();
         if self.trial.is_over() {
             return;
         }
+        self.trial.signals.drain(|name, role, good, bad| {
+            judge.release.report_signal(name, role, good, bad);
+        });
         let tally = self.tally();
         judge.release.tell_stable(self.stable_reach());
-        let effects = judge.release.absorb(&tally, latency, live.clock.at(seen));
-        self.trial.limits.publish(&judge.release);
+        let effects = judge.release.absorb(&tally, fresh, live.clock.at(seen));
+        self.trial.limits.publish(&judge.release, live.clock);
         self.carry_out(&mut judge, effects, Some(seen), live);
     }
 
@@ -333,21 +321,28 @@ impl Route {
         Ok(changed)
     }
 
+    /// So many good and bad results of a version were reported. False if no gate is about
+    /// this signal.
+    pub(crate) fn report_signal(&self, signal: &str, role: Role, good: u64, bad: u64) -> bool {
+        self.lock().release.report_signal(signal, role, good, bad)
+    }
+
     /// A route like this one whose release stands elsewhere.
     fn standing_at(&self, from: &Standing, clock: Clock) -> Self {
         let reach = (self.tls.clone(), self.endpoints.clone());
         let workers = (self.shards.len(), clock);
         let mut fresh = Self::new(&self.config, reach, workers, Start::Fresh);
-        let spec = ReleaseSpec {
-            weight: self.config.weight,
-            gates: self.config.gates.clone(),
-        };
-        let release = from.resume(&self.config, spec, clock.now());
+        let release = from.resume(&self.config, spec_of(&self.config), clock.now());
+        let rolled_back = rolled_back_of(&release);
+        fresh
+            .lasting
+            .rolled_back
+            .store(rolled_back, Ordering::Relaxed);
         fresh.lasting.word.store(Setting {
             generation: release.generation().0,
             weight: release.weight(),
         });
-        fresh.trial.limits.publish(&release);
+        fresh.trial.limits.publish(&release, clock);
         fresh.lock().release = release;
         if let (Some(secret), Some(lasting)) = (from.salt(), Arc::get_mut(&mut fresh.lasting)) {
             lasting.secret = secret;
@@ -428,7 +423,7 @@ impl Route {
         }
         let (canary_requests, canary_in_flight) = self.requests(Role::Canary);
         let done = live.clock.micros();
-        self.trial.limits.publish(&judge.release);
+        self.trial.limits.publish(&judge.release, live.clock);
         for effect in effects {
             let Effect::Announce(notice) = effect else {
                 continue;
@@ -440,13 +435,13 @@ impl Route {
                     .store(generation, Ordering::Relaxed);
             }
             let rollback_micros = judge.note_breach(&notice, seen, done);
-            live.events.push(Happening::Release(ReleaseEvent {
+            live.events.push(Happening::Release(Box::new(ReleaseEvent {
                 route: Arc::clone(&self.config.name),
                 notice,
                 canary_requests,
                 canary_in_flight,
                 rollback_micros,
-            }));
+            })));
         }
         live.changed.notify_one();
     }
@@ -457,6 +452,23 @@ impl Route {
             .judge
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a route is to be judged by.
+fn spec_of(config: &RouteConfig) -> ReleaseSpec {
+    ReleaseSpec {
+        weight: config.weight,
+        gates: config.gates.clone(),
+        promise: config.promise,
+    }
+}
+
+/// The generation of a release if it is rolled back, else 0.
+fn rolled_back_of(release: &Release) -> u32 {
+    match release.phase() {
+        Phase::Idle => 0,
+        Phase::RolledBack { .. } => release.generation().0,
     }
 }
 

@@ -8,17 +8,20 @@ use std::sync::atomic::Ordering;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use haldane_config::Limits;
+use haldane_decide::outcome::{ErrorClass, FailureReason};
 use haldane_decide::role::Role;
 
 use crate::buffers::Buffers;
-use crate::clock::Clock;
+use crate::clock::{Clock, Micros};
 use crate::deadline::{Deadlines, TICK};
 use crate::h1::head::{Head, HeadLimits};
+use crate::live::evidence::{Seen, Subject};
 use crate::live::settings::Settings;
 use crate::live::{Live, Route, Routes};
 use crate::request::route::Table;
 use crate::telemetry::access::AccessLog;
 use crate::upstream::{Manner, Upstream};
+use crate::waiting::Waiting;
 
 /// How many spare heads are kept.
 const HEADS_MAX: usize = 256;
@@ -68,6 +71,8 @@ type CurrentAccess = arc_swap::Cache<Arc<ArcSwapOption<AccessLog>>, Option<Arc<A
 pub(crate) struct LocalRoute {
     pub(crate) route: Arc<Route>,
     upstreams: [Option<Rc<Upstream>>; 2],
+    /// Requests that wait for a response head, also those by former routes of this name.
+    pub(crate) waiting: Rc<Waiting<(Rc<Self>, Subject)>>,
 }
 
 impl Worker {
@@ -197,6 +202,9 @@ impl Worker {
     fn tick(&self) {
         let now = self.clock.micros();
         self.deadlines.tick(now);
+        for local in self.table().routes() {
+            local.report_stalled(self, now);
+        }
         let second = self.clock.at(now).as_micros() / 1_000_000;
         if self.second.replace(second) == second {
             return;
@@ -235,6 +243,30 @@ impl LocalRoute {
         Self {
             route: Arc::clone(route),
             upstreams,
+            waiting: before.map_or_else(Rc::default, |before| Rc::clone(&before.waiting)),
+        }
+    }
+
+    /// Reports every request that has waited for too long as a failure. It goes on.
+    fn report_stalled(&self, worker: &Worker, now: Micros) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Some(limit) = self.route.stalled_after() else {
+            return;
+        };
+        let before = now.saturating_sub(limit);
+        while let Some(((local, subject), ticket)) = self.waiting.call(before) {
+            if local.route.bears_on(&subject) {
+                self.waiting.count(ticket);
+                let seen = Seen {
+                    worker: worker.id,
+                    at: now,
+                    live: &worker.live,
+                };
+                let (reason, class) = (FailureReason::Stalled, ErrorClass::of_status(0));
+                local.route.failed(&subject, reason, class, seen);
+            }
         }
     }
 

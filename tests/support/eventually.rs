@@ -43,3 +43,8 @@ pub(crate) fn some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         std::thread::sleep(POLL);
     }
 }
+
+/// Lets time go by: what takes long, or comes at a steady rate, must be made so.
+pub(crate) fn elapse(during: Duration) {
+    std::thread::sleep(during);
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::eventually::{now, some};
+use super::eventually::{elapse, now, some};
 use super::wire::{Body, Broken, Framing, Head, Wire};
 
 /// An upstream on a port of its own.
@@ -32,6 +32,8 @@ pub(crate) enum Behaviour {
     Reset,
     /// Never answers.
     Silent,
+    /// Answers as [`Behaviour::Good`] after so long.
+    Slow(Duration),
     /// Answers with this status and its name.
     Status(u16),
     /// Announces more than it sends.
@@ -302,6 +304,10 @@ impl Connection {
                 self.wire.patience(Duration::from_secs(60));
                 self.wire.end();
                 false
+            }
+            Behaviour::Slow(time) => {
+                elapse(time);
+                self.behave(Behaviour::Good, name, method)
             }
             Behaviour::Truncated => {
                 self.wire.write(format!(

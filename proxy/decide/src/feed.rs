@@ -7,7 +7,7 @@ use crate::gate::{Baseline, Breach, Manner};
 use crate::outcome::{ErrorClass, Evidence, FailureReason, Outcome};
 use crate::release::{Release, ReleaseSpec};
 use crate::role::Role;
-use crate::rollout::{Cause, Effect, NoticeKind};
+use crate::rollout::{Cause, Effect, Notice, NoticeKind};
 use crate::split::SplitKey;
 use crate::status::Status;
 use crate::tally::Tally;
@@ -18,6 +18,9 @@ use crate::weight::Weight;
 const FAILURE_FROM: u16 = 500;
 /// Statuses from here on are errors with a class.
 const ERROR_FROM: u16 = 400;
+
+/// So many notices are kept: a shared fault that comes and goes is told each time.
+const NOTICES_MAX: usize = 64;
 
 /// One recorded request, in the order of completion.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,13 +84,17 @@ pub struct Feed {
     release: Release,
     start: Timestamp,
     has_begun: bool,
+    manner: Manner,
     weight: Weight,
+    /// When the first request under the weight in force started.
+    step_start: Timestamp,
     tally: Tally,
     /// What stable has taken since the gates took it last: there is no first byte in
     /// recorded requests, so both metrics are the same.
     fresh: Baseline,
     rows: u64,
     canary: (u64, u64),
+    notices: Vec<Notice>,
     decision: Option<Decision>,
 }
 
@@ -105,19 +112,31 @@ impl Feed {
             release: Release::new(spec, &tally, start),
             start,
             has_begun: false,
+            manner: Manner::Guarded,
             weight: Weight::ZERO,
+            step_start: start,
             tally,
             fresh: Baseline::default(),
             rows: 0,
             canary: (0, 0),
+            notices: Vec::new(),
             decision: None,
+        }
+    }
+
+    /// The rollout begins then; for callers that did not know it before. What has been fed was
+    /// before.
+    pub const fn begin_at(&mut self, start: Timestamp) {
+        if !self.has_begun {
+            self.start = start;
         }
     }
 
     /// Decides as the reference engine does, which does not wait for stable to be heard.
     #[must_use]
     pub fn without_guard(mut self) -> Self {
-        self.release.set_manner(Manner::Reference);
+        self.manner = Manner::Reference;
+        self.release.set_manner(self.manner);
         self
     }
 
@@ -169,6 +188,12 @@ impl Feed {
         self.canary
     }
 
+    /// What else was said, without deciding anything: see [`NoticeKind`].
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
     /// The evidence by what it comes from.
     #[must_use]
     pub fn evidence(&self) -> EvidenceParts {
@@ -191,7 +216,8 @@ impl Feed {
         }
     }
 
-    /// The weight that the request was split by is the one in force.
+    /// The weight that the request was split by is the one in force, unless the request has
+    /// taken its time since the step before.
     fn begin(&mut self, row: &Row) {
         if !self.has_begun {
             self.has_begun = true;
@@ -199,12 +225,15 @@ impl Feed {
             self.release
                 .take_baseline(&mut |_, baseline| baseline.merge(&fresh));
             self.release.reweigh(row.weight, &self.tally, self.start);
-        } else if row.weight != self.weight {
+        } else if row.weight != self.weight
+            && (self.manner == Manner::Reference || row.started() >= self.step_start)
+        {
             self.release.reweigh(row.weight, &self.tally, row.at);
         } else {
             return;
         }
         self.weight = row.weight;
+        self.step_start = row.started();
     }
 
     fn count(&mut self, row: &Row) {
@@ -219,9 +248,12 @@ impl Feed {
             return;
         }
         counts.successes += 1;
-        counts.timed += 1;
         let is_after = |since: Timestamp| row.started() >= since;
         counts.after_suspicion += u64::from(limits.suspected_since().is_some_and(is_after));
+        if row.weight != self.weight {
+            return;
+        }
+        counts.timed += 1;
         for (counted, ladder) in counts.rungs.iter_mut().zip(limits.ladders()) {
             let highest = ladder.and_then(|ladder| ladder.highest_exceeded(row.role, row.latency));
             if let Some(rung) = highest {
@@ -238,16 +270,21 @@ impl Feed {
     }
 
     fn decide(&mut self, effects: &[Effect], row: &Row) -> Option<&Decision> {
-        let breach = effects.iter().find_map(|effect| {
-            if let Effect::Announce(notice) = effect
-                && let NoticeKind::RolledBack { by, .. } = &notice.kind
-                && let Cause::Breach(breach) = by
+        let notices = effects.iter().filter_map(|effect| match effect {
+            Effect::Announce(notice) => Some(notice),
+            Effect::Reweigh { .. } => None,
+        });
+        let mut breach = None;
+        for notice in notices {
+            if let NoticeKind::RolledBack { by, .. } = &notice.kind
+                && let Cause::Breach(by) = by
             {
-                Some(breach)
-            } else {
-                None
+                breach = Some(by);
+            } else if self.notices.len() < NOTICES_MAX {
+                self.notices.push(notice.clone());
             }
-        })?;
+        }
+        let breach = breach?;
         self.decision = Some(Decision {
             row: self.rows,
             at: row.at,
@@ -276,4 +313,42 @@ fn outcome_of(row: &Row) -> Option<Outcome> {
         class: Some(ErrorClass::of_status(row.status)),
         request: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::spec::{Promise, default_gates};
+
+    #[test]
+    fn a_request_from_before_a_step_does_not_take_the_step_back() {
+        let start = Timestamp::from_micros(1_000_000);
+        let spec = ReleaseSpec {
+            weight: Weight::ZERO,
+            gates: default_gates(),
+            promise: Promise::default(),
+        };
+        let mut feed = Feed::new(spec, start);
+        let (before, after) = ("1%".parse().unwrap(), "5%".parse().unwrap());
+        for (at, latency, weight, in_force) in [
+            (1_100_000, 50_000, before, before),
+            (2_000_000, 50_000, after, after),
+            (2_100_000, 900_000, before, after),
+            (2_200_000, 200_000, after, after),
+            (9_000_000, 50_000, before, before),
+        ] {
+            let row = Row {
+                at: Timestamp::from_micros(at),
+                latency,
+                role: Role::Stable,
+                status: 200,
+                key: None,
+                weight,
+            };
+            assert!(feed.row(&row).is_none());
+            assert_eq!(feed.status(row.at).weight, in_force, "{at}");
+        }
+        let counts = feed.tally.of(Role::Stable);
+        assert_eq!((counts.successes, counts.timed), (5, 4));
+    }
 }

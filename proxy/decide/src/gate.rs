@@ -22,7 +22,9 @@ mod recent;
 mod signal;
 mod verdict;
 
-pub(crate) use panel::{Manner, Panel};
+pub(crate) use advance::LANES as NO_WORSE_LANES;
+pub(crate) use latency::{Place, RATE_STAKES, Rung, SHARE_STAKES, rungs_of};
+pub(crate) use panel::{BLOCK, HARD_BLOCK, Manner, Panel, Shares, rate_limits_of};
 
 pub use baseline::Baseline;
 pub use latency::{LadderLimits, LatencyLimits};

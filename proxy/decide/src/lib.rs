@@ -6,6 +6,7 @@
 //! [`release::Release`] is the only type that a proxy has to drive.
 
 pub mod feed;
+pub mod forecast;
 pub mod gate;
 pub mod generation;
 pub mod outcome;

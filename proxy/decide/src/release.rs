@@ -42,6 +42,8 @@ pub struct Release {
     refusals: Refusals,
     /// Both versions are degraded, and that was said.
     is_shared: bool,
+    /// The canary is worse by less than a rollback takes, and that was said.
+    is_confirmed: bool,
 }
 
 impl Release {
@@ -68,6 +70,7 @@ impl Release {
             latency_limits: LatencyLimits::default(),
             refusals: Refusals::default(),
             is_shared: false,
+            is_confirmed: false,
         };
         release.publish_limits();
         release
@@ -100,6 +103,7 @@ impl Release {
         self.panel = panel;
         self.refusals.settle();
         self.is_shared = false;
+        self.is_confirmed = false;
         self.publish_limits();
     }
 
@@ -166,6 +170,13 @@ impl Release {
         let was_shared = std::mem::replace(&mut self.is_shared, self.panel.is_shared());
         if self.is_shared && !was_shared && effects.is_empty() {
             effects.push(self.rollout.incident(now));
+        }
+        if !self.is_confirmed
+            && effects.is_empty()
+            && let Some(gate) = self.panel.confirmed()
+        {
+            self.is_confirmed = true;
+            effects.push(self.rollout.confirmed(gate, now));
         }
         effects
     }

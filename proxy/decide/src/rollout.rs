@@ -1,15 +1,20 @@
 //! Where a rollout stands and what may happen next: the state machine of a route.
 
-use std::error::Error;
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::gate::Breach;
+use crate::gate::{Breach, GateStatus};
 use crate::generation::Generation;
 use crate::release::change::{Amendment, CanaryChange, Change};
 use crate::time::Timestamp;
 use crate::weight::Weight;
+
+mod command;
+mod notice;
+
+pub use command::{Command, CommandName, Order, Rejected};
+pub use notice::{Cause, Effect, Notice, NoticeKind};
 
 /// Where a rollout stands. This is the whole state; there are no flags.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -79,237 +84,6 @@ impl fmt::Display for PhaseName {
         })
     }
 }
-
-/// What a person may ask for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Command {
-    /// Start a new generation with the configured weight.
-    Retry,
-    /// Take all traffic from the canary, for this generation for good.
-    Rollback,
-    /// Give the canary this share.
-    SetWeight(Weight),
-}
-
-impl Command {
-    /// The command without its data.
-    #[must_use]
-    pub const fn name(self) -> CommandName {
-        match self {
-            Self::Retry => CommandName::Retry,
-            Self::Rollback => CommandName::Rollback,
-            Self::SetWeight(_) => CommandName::Weight,
-        }
-    }
-}
-
-/// A command by its name on the command line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CommandName {
-    /// [`Command::Retry`].
-    Retry,
-    /// [`Command::Rollback`].
-    Rollback,
-    /// [`Command::SetWeight`].
-    Weight,
-}
-
-impl CommandName {
-    /// The name on the command line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Rollback => "rollback",
-            Self::Weight => "weight",
-        }
-    }
-}
-
-/// A command, and who gives it why.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Order {
-    /// What to do.
-    pub command: Command,
-    /// Who says so.
-    pub actor: Option<String>,
-    /// Why, in their words.
-    pub reason: Option<String>,
-}
-
-impl Order {
-    fn into_cause(self) -> Cause {
-        Cause::Command {
-            actor: self.actor,
-            reason: self.reason,
-        }
-    }
-}
-
-/// Why something happened.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Cause {
-    /// A gate failed.
-    Breach(Breach),
-    /// Somebody gave a command.
-    Command {
-        /// Who.
-        actor: Option<String>,
-        /// Why, in their words.
-        reason: Option<String>,
-    },
-    /// The configuration says so.
-    Configuration,
-    /// What was kept of the release cannot be read, and so it may have been rolled back.
-    StateDamaged {
-        /// What is wrong with it.
-        detail: String,
-    },
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Breach(breach) => breach.fmt(f),
-            Self::Command { actor, reason } => {
-                f.write_str("command")?;
-                if let Some(actor) = actor {
-                    write!(f, " by {actor}")?;
-                }
-                if let Some(reason) = reason {
-                    write!(f, ": {reason}")?;
-                }
-                Ok(())
-            }
-            Self::Configuration => f.write_str("the configuration"),
-            Self::StateDamaged { detail } => write!(f, "state damaged: {detail}"),
-        }
-    }
-}
-
-/// What the caller must do next, in this order.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one in a rollout, and it is moved once"
-)]
-pub enum Effect {
-    /// Tell whoever listens.
-    Announce(Notice),
-    /// Make this the weight of the route, at once.
-    Reweigh {
-        /// Whose weight it is.
-        generation: Generation,
-        /// The canary's share.
-        weight: Weight,
-    },
-}
-
-/// A message to the outside about a transition.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Notice {
-    /// When it happened.
-    pub at: Timestamp,
-    /// In which generation; for a retry, the new one.
-    pub generation: Generation,
-    /// What happened.
-    #[serde(flatten)]
-    pub kind: NoticeKind,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum NoticeKind {
-    /// Both versions are degraded: nothing is rolled back for it.
-    Incident {
-        /// The weight that stays.
-        weight: Weight,
-    },
-    /// The configuration has changed what the canary is compared with, what it is
-    /// judged by, or what the next generation begins with. Generation and weight stay.
-    Reconfigured(Amendment),
-    /// A new generation began after a rollback.
-    Retried {
-        /// With this weight.
-        weight: Weight,
-        /// Why.
-        by: Cause,
-    },
-    /// The weight was changed.
-    Reweighed {
-        /// It was this.
-        from: Weight,
-        /// It is this.
-        to: Weight,
-        /// Why.
-        by: Cause,
-    },
-    /// A gate failed, but stable cannot be reached: the weight stays. As soon as it
-    /// can be, and a gate still fails, the canary is rolled back.
-    RollbackRefused {
-        /// The weight that stays.
-        weight: Weight,
-        /// Why it would have been rolled back.
-        by: Cause,
-    },
-    /// The canary has lost its traffic.
-    RolledBack {
-        /// It had this weight.
-        from: Weight,
-        /// Why.
-        by: Cause,
-    },
-    /// A new generation began because the configuration has another canary.
-    Started {
-        /// With this weight.
-        weight: Weight,
-        /// Why.
-        by: Cause,
-    },
-    /// What was kept of the release cannot be read: the canary begins without traffic.
-    StateDamaged {
-        /// What is wrong with it.
-        detail: String,
-    },
-}
-
-/// A command that is not legal in the current phase.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Rejected {
-    /// What was asked for.
-    pub command: Command,
-    /// In which phase.
-    pub phase: PhaseName,
-}
-
-impl Rejected {
-    /// What the caller can do instead.
-    #[must_use]
-    pub const fn hint(&self) -> &'static str {
-        match self.phase {
-            PhaseName::Idle => "see the status for the commands that are legal now",
-            PhaseName::RolledBack => "retry starts a new generation",
-        }
-    }
-}
-
-impl fmt::Display for Rejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.phase {
-            PhaseName::Idle => write!(
-                f,
-                "{} is not legal while idle",
-                self.command.name().as_str()
-            ),
-            PhaseName::RolledBack => f.write_str("this generation is rolled back and stays at 0%"),
-        }
-    }
-}
-
-impl Error for Rejected {}
 
 /// One route's phase, generation and weight.
 #[derive(Clone, Debug)]
@@ -496,6 +270,16 @@ impl Rollout {
     pub(crate) fn incident(&self, at: Timestamp) -> Effect {
         let weight = self.weight;
         self.announce(NoticeKind::Incident { weight }, at)
+    }
+
+    /// Tells that the canary is worse by less than a rollback takes. Changes nothing.
+    pub(crate) fn confirmed(&self, gate: GateStatus, at: Timestamp) -> Effect {
+        let kind = NoticeKind::Confirmed {
+            weight: self.weight,
+            gate: gate.name,
+            sentence: gate.sentence,
+        };
+        self.announce(kind, at)
     }
 
     /// Makes this the weight, for those who replay what others have decided.

@@ -150,6 +150,7 @@ pub fn a_tally_is_never_ahead_of_what_it_depends_on() {
             let counts = shard.of(Role::Canary);
             counts.start();
             counts.success();
+            counts.timed();
             counts.start();
             counts.failure();
         })
@@ -163,6 +164,7 @@ pub fn a_tally_is_never_ahead_of_what_it_depends_on() {
             seen.failures == 0 || seen.successes == 1,
             "a failure without the success before it"
         );
+        assert!(seen.timed <= seen.successes, "a part without the whole");
         assert!(seen.requests() <= shard.of(Role::Canary).started());
     });
     assert!(worker.join().is_ok() && reader.join().is_ok());

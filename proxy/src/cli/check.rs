@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
+use haldane_config::advice;
+use haldane_decide::forecast::Traffic;
+
 use super::Exit;
 use super::output::{complain, say};
 use super::settings::{Flags, show};
+use super::traffic::{per_second, share};
 use crate::origin::Refusal;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -12,8 +16,25 @@ pub(crate) struct Args {
     /// The configuration [default: haldane.toml]
     #[arg(env = "HALDANE_CONFIG")]
     file: Option<PathBuf>,
+    /// Requests per second of a route: warns where its gates cannot decide with so many
+    #[arg(long, value_name = "N", value_parser = per_second)]
+    rps: Option<f64>,
+    /// The share of stable's requests that fail
+    #[arg(long, value_name = "SHARE", requires = "rps", value_parser = share)]
+    error_rate: Option<f64>,
     #[command(flatten)]
     flags: Flags,
+}
+
+impl Args {
+    fn traffic(&self) -> Option<Traffic> {
+        let default = Traffic::default();
+        Some(Traffic {
+            requests_per_second: self.rps?,
+            failure_rate: self.error_rate.unwrap_or(default.failure_rate),
+            ..default
+        })
+    }
 }
 
 pub(crate) fn check(args: &Args, token_file: Option<&std::path::Path>) -> Exit {
@@ -32,6 +53,7 @@ pub(crate) fn check(args: &Args, token_file: Option<&std::path::Path>) -> Exit {
     };
     show(&loaded.warnings);
     let config = &loaded.config;
+    show(&advice(config, &origin.name(), args.traffic().as_ref()));
     let names: Vec<&str> = config.routes.iter().map(|route| &*route.name).collect();
     let routes = if names.len() == 1 { "route" } else { "routes" };
     say(format_args!(

@@ -29,6 +29,7 @@ mod health;
 pub(super) mod listen;
 mod problem;
 mod reply;
+mod signal;
 pub(crate) mod socket;
 mod view;
 
@@ -104,6 +105,8 @@ enum Resource<'a> {
     RollbackAll,
     Route(&'a str),
     Routes,
+    /// Of a route, by its name.
+    Signal(&'a str, &'a str),
     Startup,
     Verdict(&'a str),
     Weight(&'a str),
@@ -118,6 +121,7 @@ PUT /v1/routes/{route}/weight, \
 POST /v1/routes/{route}/rollback, \
 POST /v1/routes/{route}/retry, \
 GET /v1/routes/{route}/verdict, \
+POST /v1/routes/{route}/signals/{name}, \
 POST /v1/rollback, \
 POST /v1/explain, \
 POST /v1/config/check, \
@@ -147,6 +151,7 @@ impl<'a> Resource<'a> {
             ["v1", "routes", route] => Self::Route(route),
             ["v1", "routes", route, "retry"] => Self::Retry(route),
             ["v1", "routes", route, "rollback"] => Self::Rollback(route),
+            ["v1", "routes", route, "signals", name] => Self::Signal(route, name),
             ["v1", "routes", route, "verdict"] => Self::Verdict(route),
             ["v1", "routes", route, "weight"] => Self::Weight(route),
             _ => return None,
@@ -162,7 +167,8 @@ impl<'a> Resource<'a> {
             | Self::Explain
             | Self::Retry(_)
             | Self::Rollback(_)
-            | Self::RollbackAll => "POST",
+            | Self::RollbackAll
+            | Self::Signal(..) => "POST",
             Self::Weight(_) => "PUT",
             Self::Events
             | Self::Index
@@ -267,6 +273,7 @@ fn read(hub: &Hub, resource: Resource<'_>, head: &Parts) -> Result<Reply, Proble
         | Resource::Retry(_)
         | Resource::Rollback(_)
         | Resource::RollbackAll
+        | Resource::Signal(..)
         | Resource::Weight(_) => Err(Problem::wrong_method(&head.method, resource.allow())),
     }
 }
@@ -292,6 +299,7 @@ async fn act(
             command::give(&route, Command::Rollback, who, head, live).await
         }
         Resource::RollbackAll => command::rollback_all(&body::parse_or_default(body)?, live).await,
+        Resource::Signal(name, signal) => signal::report(&*hub.route(name)?, signal, body),
         Resource::Weight(name) => {
             let (weight, who) = command::weight(body)?;
             let route = hub.route(name)?;

@@ -87,6 +87,28 @@ impl<'a> Claim<'a> {
         }
     }
 
+    /// The role under this salt and weight, and the salted key if the client keeps it.
+    pub(crate) fn split(&self, salt: Salt, weight: Weight) -> (Role, Option<SplitKey>) {
+        match self {
+            Self::Forced(_) | Self::Random(_) | Self::Unkeyed => (self.role(salt, weight), None),
+            Self::Issued(_) | Self::Key(..) => {
+                let key = self.split_key(salt);
+                let role = key.map_or(Role::Stable, |key| key.role(weight));
+                (role, key)
+            }
+        }
+    }
+
+    /// Whether the role was drawn under this weight: who asks for one by name, or could
+    /// not have got another, is not like the others.
+    pub(crate) fn is_drawn(&self, weight: Weight) -> bool {
+        match self {
+            Self::Forced(_) => false,
+            Self::Issued(_) | Self::Key(..) | Self::Random(_) => true,
+            Self::Unkeyed => weight == Weight::FULL,
+        }
+    }
+
     /// The salted key that the request is split by, if it is split.
     pub(crate) fn split_key(&self, salt: Salt) -> Option<SplitKey> {
         match self {

@@ -27,7 +27,7 @@ pub enum Happening {
     /// Something that concerns no single route.
     Process(ProcessEvent),
     /// One change of one route.
-    Release(ReleaseEvent),
+    Release(Box<ReleaseEvent>),
 }
 
 /// Something that concerns no single route.

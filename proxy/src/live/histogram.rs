@@ -16,7 +16,7 @@ const SUB_BUCKET_BITS: u32 = 8;
 const HALF: usize = 1 << (SUB_BUCKET_BITS - 1);
 
 /// `HIGHEST` lies below 2^32: the first bucket covers 2^8, 24 doublings follow.
-const CELLS: usize = (32 - SUB_BUCKET_BITS as usize + 2) * HALF;
+pub(crate) const CELLS: usize = (32 - SUB_BUCKET_BITS as usize + 2) * HALF;
 
 /// Counts by latency; written by one thread, read by any.
 #[derive(Debug)]
@@ -41,6 +41,13 @@ impl Latencies {
             bump(cell, 1);
         }
         bump(&self.sum, micros);
+    }
+
+    /// Adds everything counted so far to `cells`, of which there are [`CELLS`].
+    pub(crate) fn add_to_cells(&self, cells: &mut [u64]) {
+        for (sum, cell) in cells.iter_mut().zip(&self.cells) {
+            *sum += cell.load(Ordering::Relaxed);
+        }
     }
 
     /// Adds everything counted so far to `histogram`, and returns the sum in microseconds.
@@ -74,6 +81,11 @@ const fn index_of(value: u64) -> usize {
     let mask = (1 << SUB_BUCKET_BITS) - 1;
     let bucket = 64 - SUB_BUCKET_BITS - (value | mask).leading_zeros();
     bucket as usize * HALF + (value >> bucket) as usize
+}
+
+/// The value in the middle of a cell.
+pub(crate) const fn middle_of(index: usize) -> u64 {
+    u64::midpoint(lowest_at(index), lowest_at(index + 1))
 }
 
 /// The lowest value of a cell.
@@ -115,6 +127,7 @@ mod tests {
     fn every_cell_is_reached_by_its_lowest_value() {
         for index in 0..CELLS {
             assert_eq!(index_of(lowest_at(index)), index);
+            assert_eq!(index_of(middle_of(index)), index);
         }
         assert!(index_of(HIGHEST) < CELLS);
     }

@@ -47,7 +47,7 @@ pub(crate) enum Start {
     /// Nothing is known of it.
     Fresh,
     /// Its canary is the one that is known.
-    Resumed { salt: Salt, from: Snapshot },
+    Resumed { salt: Salt, from: Box<Snapshot> },
     /// It has another canary than the one that is known.
     Succeeded { salt: Salt, last: Generation },
     /// It has no canary any more, or not yet again.
@@ -154,7 +154,7 @@ impl Keeping {
             None => Start::WithoutCanary { salt, last },
             Some(canary) if canary == entry.canary => Start::Resumed {
                 salt,
-                from: entry.release.clone(),
+                from: Box::new(entry.release.clone()),
             },
             Some(_) => Start::Succeeded { salt, last },
         }

@@ -39,7 +39,7 @@ impl Beginning<'_> {
         };
         let route = Route::new(config, reach, (self.workers, self.clock), start);
         if let Some(detail) = damage {
-            self.events.push(Happening::Release(ReleaseEvent {
+            self.events.push(Happening::Release(Box::new(ReleaseEvent {
                 route: Arc::clone(&config.name),
                 notice: Notice {
                     at: self.clock.now(),
@@ -49,7 +49,7 @@ impl Beginning<'_> {
                 canary_requests: 0,
                 canary_in_flight: 0,
                 rollback_micros: None,
-            }));
+            })));
         }
         route
     }
@@ -65,7 +65,7 @@ impl Start {
                 (None, release)
             }
             Self::Fresh => (None, Release::new(spec, &tally, now)),
-            Self::Resumed { salt, from } => (Some(salt), Release::resume(spec, from, &tally, now)),
+            Self::Resumed { salt, from } => (Some(salt), Release::resume(spec, *from, &tally, now)),
             Self::Succeeded { salt, last } => {
                 (Some(salt), Release::succeed(spec, last, &tally, now))
             }

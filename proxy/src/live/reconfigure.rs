@@ -7,7 +7,6 @@
 use std::sync::{Arc, PoisonError};
 
 use haldane_config::RouteConfig;
-use haldane_decide::release::ReleaseSpec;
 use haldane_decide::release::change::{CanaryChange, Change};
 use haldane_decide::role::Role;
 
@@ -15,7 +14,7 @@ use super::endpoints::{self, RouteEndpoints};
 use super::outlive::Beginning;
 use super::series::{self, Series};
 use super::trial::Trial;
-use super::{Judge, Live, Route, RouteSalt};
+use super::{Judge, Live, Route, RouteSalt, spec_of};
 use crate::tls::VersionTls;
 
 /// Routes that are gone are remembered by name, so that taking one out and putting it
@@ -108,12 +107,12 @@ impl Route {
         let change = Change {
             canary: judge.canary_change(self, config),
             stable: !config.stable.is_same_as(&self.config.stable),
-            gates: config.gates != self.config.gates,
+            gates: config.gates != self.config.gates || config.promise != self.config.promise,
         };
         let trial = if change.restarts_evidence() || self.trial.is_over() {
             // Before the word is stored below; see `weight.rs`.
             self.trial.end(judge.release.generation());
-            Arc::new(Trial::new(&config.gates))
+            Arc::new(Trial::new(&config.gates, live.workers))
         } else {
             Arc::clone(&self.trial)
         };
@@ -128,13 +127,10 @@ impl Route {
             trial,
             lasting: Arc::clone(&self.lasting),
         };
-        let spec = ReleaseSpec {
-            weight: config.weight,
-            gates: config.gates.clone(),
-        };
+        let spec = spec_of(config);
         let (tally, now) = (route.tally(), live.clock.now());
         let effects = judge.release.reconfigure(spec, change, &tally, now);
-        route.trial.limits.publish(&judge.release);
+        route.trial.limits.publish(&judge.release, live.clock);
         // With the counts of the canary whose generation ends here, if one does.
         self.carry_out(&mut judge, effects, None, live);
         if config.canary.is_some() {
@@ -152,10 +148,7 @@ impl Route {
             ..Change::NOTHING
         };
         self.trial.end(judge.release.generation());
-        let spec = ReleaseSpec {
-            weight: self.config.weight,
-            gates: self.config.gates.clone(),
-        };
+        let spec = spec_of(&self.config);
         let (tally, now) = (self.tally(), live.clock.now());
         let effects = judge.release.reconfigure(spec, change, &tally, now);
         self.carry_out(&mut judge, effects, None, live);

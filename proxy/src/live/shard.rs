@@ -5,9 +5,10 @@
 
 use std::sync::{Arc, OnceLock};
 
+use haldane_decide::gate::spec::LatencyMetric;
 use haldane_decide::outcome::FailureReason;
 use haldane_decide::role::Role;
-use haldane_decide::tally::{LATENCY_LIMITS_MAX, Tally};
+use haldane_decide::tally::{Counts, LADDERS_MAX, LATENCY_LIMITS_MAX, RUNGS_MAX, Tally};
 use hdrhistogram::Histogram;
 
 use super::histogram::{Latencies, bump};
@@ -37,7 +38,8 @@ pub(crate) struct RoleShard {
     /// Evidence for the current generation; see [`RoleShard::read_evidence`].
     successes: AtomicU64,
     failures: AtomicU64,
-    slower: [AtomicU64; LATENCY_LIMITS_MAX],
+    after_suspicion: AtomicU64,
+    timed: AtomicU64,
     by_reason: [AtomicU64; FailureReason::ALL.len()],
     /// Allocated by the first response: most routes of a large table are idle.
     detail: OnceLock<Box<Detail>>,
@@ -45,7 +47,11 @@ pub(crate) struct RoleShard {
 
 #[derive(Debug)]
 struct Detail {
-    /// Of responses that are no failures: what latency gates compare.
+    /// Evidence: timed successes by ladder and the highest rung that they were slower than.
+    rungs: [[AtomicU64; RUNGS_MAX]; LADDERS_MAX],
+    /// Evidence: timed successes that were slower than the limit of each slot.
+    slower: [AtomicU64; LATENCY_LIMITS_MAX],
+    /// Of responses that are no failures: what limits in time are made from.
     succeeded: Times,
     /// Of failed responses, which are often fast and would flatter their version.
     failed: OnceLock<Box<Times>>,
@@ -156,9 +162,29 @@ impl RoleShard {
         bump(&self.successes, 1);
     }
 
-    /// A success was slower than the latency limit of this slot.
+    /// That success was of a request that began when the canary was under suspicion.
+    pub(crate) fn after_suspicion(&self) {
+        bump(&self.after_suspicion, 1);
+    }
+
+    /// That success began under the weight in force. To be told before what it was slower
+    /// than.
+    pub(crate) fn timed(&self) {
+        bump(&self.timed, 1);
+    }
+
+    /// It was slower than this rung of a ladder, and than none above.
+    pub(crate) fn rung(&self, ladder: usize, rung: usize) {
+        let detail = self.detail.get_or_init(Detail::boxed);
+        if let Some(cell) = detail.rungs.get(ladder).and_then(|rungs| rungs.get(rung)) {
+            bump(cell, 1);
+        }
+    }
+
+    /// It was slower than the latency limit of this slot.
     pub(crate) fn slower(&self, slot: usize) {
-        if let Some(cell) = self.slower.get(slot) {
+        let detail = self.detail.get_or_init(Detail::boxed);
+        if let Some(cell) = detail.slower.get(slot) {
             bump(cell, 1);
         }
     }
@@ -175,12 +201,15 @@ impl RoleShard {
 
     fn read_evidence(&self, tally: &mut Tally, role: Role) {
         let counts = tally.of_mut(role);
-        // Failures first: a failure that is seen has the successes before it.
+        // Failures first: a failure that is seen has the successes before it. Parts before
+        // what they are a part of, which is written first.
         counts.failures += self.failures.load(Ordering::Acquire);
-        counts.successes += self.successes.load(Ordering::Acquire);
-        for (sum, cell) in counts.slower.iter_mut().zip(&self.slower) {
-            *sum += cell.load(Ordering::Acquire);
+        if let Some(detail) = self.detail.get() {
+            detail.read_evidence(counts);
         }
+        counts.after_suspicion += self.after_suspicion.load(Ordering::Acquire);
+        counts.timed += self.timed.load(Ordering::Acquire);
+        counts.successes += self.successes.load(Ordering::Acquire);
     }
 
     /// Requests routed to this role so far.
@@ -229,6 +258,13 @@ impl RoleShard {
         }
     }
 
+    /// Adds how often each latency was counted of successes to `cells`.
+    pub(crate) fn add_succeeded(&self, metric: LatencyMetric, cells: &mut [u64]) {
+        for times in self.times_of(Responses::Succeeded) {
+            times.of(metric).add_to_cells(cells);
+        }
+    }
+
     /// Adds the times to the first byte to `histogram`; returns their sum in microseconds.
     pub(crate) fn add_ttfb(&self, responses: Responses, histogram: &mut Histogram<u64>) -> u64 {
         self.times_of(responses)
@@ -258,11 +294,22 @@ impl RoleShard {
 impl Detail {
     fn boxed() -> Box<Self> {
         Box::new(Self {
+            rungs: Default::default(),
+            slower: Default::default(),
             succeeded: Times::new(),
             failed: OnceLock::new(),
             statuses: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
             grpc: std::array::from_fn(|_| AtomicU64::new(0)),
         })
+    }
+
+    fn read_evidence(&self, counts: &mut Counts) {
+        let rungs = counts.rungs.iter_mut().flatten();
+        let slower = counts.slower.iter_mut();
+        let cells = self.rungs.iter().flatten().chain(&self.slower);
+        for (sum, cell) in rungs.chain(slower).zip(cells) {
+            *sum += cell.load(Ordering::Acquire);
+        }
     }
 
     fn times(&self, status: u16) -> &Times {
@@ -279,6 +326,13 @@ impl Times {
         Self {
             ttfb: Latencies::new(),
             duration: Latencies::new(),
+        }
+    }
+
+    fn of(&self, metric: LatencyMetric) -> &Latencies {
+        match metric {
+            LatencyMetric::Duration => &self.duration,
+            LatencyMetric::Ttfb => &self.ttfb,
         }
     }
 }

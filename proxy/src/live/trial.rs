@@ -10,21 +10,25 @@ use haldane_decide::gate::spec::GateSpec;
 use haldane_decide::generation::Generation;
 
 use super::limits::LatencyBoard;
+use super::signals::SignalBoard;
 use super::weight::Tenure;
 
 /// Versions and gates that belong together.
 pub(crate) struct Trial {
     tenure: Tenure,
-    /// The latency limits that the gates have set.
+    /// The limits that the gates have set.
     pub(super) limits: LatencyBoard,
+    /// What versions report about themselves.
+    pub(super) signals: SignalBoard,
 }
 
 impl Trial {
     /// A trial by these gates, which begins now.
-    pub(super) fn new(gates: &[GateSpec]) -> Self {
+    pub(super) fn new(gates: &[GateSpec], workers: usize) -> Self {
         Self {
             tenure: Tenure::default(),
             limits: LatencyBoard::new(gates),
+            signals: SignalBoard::new(gates, workers),
         }
     }
 

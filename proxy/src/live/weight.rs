@@ -74,6 +74,7 @@ impl LiveWeight {
                 return Routed {
                     role,
                     generation: setting.generation,
+                    weight: setting.weight,
                 };
             }
             counts.unstart();
@@ -121,11 +122,12 @@ impl Tenure {
     }
 }
 
-/// Where a request was sent, and in which generation.
+/// Where a request was sent, in which generation, and under which weight.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Routed {
     pub(crate) role: Role,
     pub(crate) generation: u32,
+    pub(crate) weight: Weight,
 }
 
 fn pack(setting: Setting) -> u64 {

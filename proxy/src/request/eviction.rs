@@ -21,7 +21,7 @@ pub(crate) async fn outlast<F: Future>(
     is_call: bool,
     mut going: Pin<&mut F>,
 ) -> Option<F::Output> {
-    if !is_call || exchange.routed.role == Role::Stable {
+    if !is_call || exchange.role() == Role::Stable {
         return Some(going.await);
     }
     // Begins with its first poll: most calls are over before there is anything to see.

@@ -1,25 +1,30 @@
 //! Reports exactly one outcome per exchange.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
-use haldane_decide::outcome::{Evidence, FailureReason, Outcome};
+use haldane_decide::outcome::{ErrorClass, FailureReason};
 use haldane_decide::role::Role;
 
 use super::notes::Notes;
 use crate::clock::Micros;
+use crate::h1::field::{Kind, members};
+use crate::h1::head::Head;
+use crate::live::evidence::{Seen, Subject};
+use crate::live::limits::Times;
 use crate::live::shard::{FAILURE_STATUS, RoleShard};
-use crate::live::weight::Routed;
+use crate::waiting::Ticket;
 use crate::worker::{LocalRoute, Worker};
 
 /// One request and its response, from the split to the last byte.
 ///
-/// Reports one [`Outcome`]: at the head if the status is already a failure, else
-/// when the response is complete or broken, else when it is dropped, which says
-/// nothing about the version.
+/// Reports one outcome: at the head if the status is already a failure, else when the
+/// response is complete or broken, else when it is dropped, which says nothing about the
+/// version. If no head comes for too long, the worker has reported that by itself.
 pub(crate) struct Exchange {
     pub(super) worker: Rc<Worker>,
     pub(super) local: Rc<LocalRoute>,
-    pub(super) routed: Routed,
+    subject: Subject,
     notes: Notes,
     started: Micros,
     ttfb: Micros,
@@ -27,7 +32,23 @@ pub(crate) struct Exchange {
     /// A gRPC call has begun to answer and has no status yet.
     awaits_grpc: bool,
     reported: bool,
+    /// Its place among those who wait for a head.
+    waits: Cell<Option<Ticket>>,
+    /// It had waited for too long.
+    stalled: Cell<bool>,
 }
+
+/// Statuses from here on are errors, whoever's doing they are.
+const ERROR_STATUS: u16 = 400;
+
+/// The field in which a version reports results: `order_completed=1, search_empty=0`.
+const SIGNAL: &[u8] = b"x-haldane-signal";
+
+/// More results than this in one response are not looked at.
+const SIGNALS_MAX: usize = 8;
+
+/// The status of a call that went well.
+const GRPC_OK: u32 = 0;
 
 /// The status of a call that its client gave up.
 const GRPC_CANCELLED: u32 = 1;
@@ -71,30 +92,60 @@ impl Exchange {
     pub(crate) fn begin(
         worker: &Rc<Worker>,
         local: &Rc<LocalRoute>,
-        routed: Routed,
+        subject: Subject,
         started: Micros,
         notes: &Notes,
     ) -> Self {
         notes.note(|facts| {
             facts.started = started;
-            facts.sent = Some((Rc::clone(local), routed));
+            facts.sent = Some((Rc::clone(local), subject.routed));
         });
         Self {
             worker: Rc::clone(worker),
             local: Rc::clone(local),
-            routed,
+            subject,
             notes: notes.clone(),
             started,
             ttfb: 0,
             status: 0,
             awaits_grpc: false,
             reported: false,
+            waits: Cell::new(None),
+            stalled: Cell::new(false),
+        }
+    }
+
+    /// The role that the request went to.
+    pub(crate) fn role(&self) -> Role {
+        self.subject.routed.role
+    }
+
+    /// From now on it is the version's turn to say something.
+    pub(crate) fn await_head(&self, now: Micros) {
+        let is_judged = self.subject.is_drawn && self.local.route.config.canary.is_some();
+        let is_new = self.waits.get().is_none() && !self.stalled.get();
+        if is_judged && is_new {
+            let who = (Rc::clone(&self.local), self.subject);
+            self.waits.set(Some(self.local.waiting.enter(who, now)));
+        }
+    }
+
+    /// The version has said something, or nothing is expected any more.
+    pub(crate) fn end_wait(&self) {
+        if let Some(ticket) = self.waits.take()
+            && self.local.waiting.leave(ticket)
+        {
+            self.stalled.set(true);
+            let reason = Some(FailureReason::Stalled);
+            self.notes.note(|facts| facts.reason = reason);
         }
     }
 
     /// The head of the final response has come. If its status is a failure, the
     /// gates have judged it when this returns.
-    pub(crate) fn head(&mut self, status: u16, call: Call) {
+    pub(crate) fn head(&mut self, head: &Head, call: Call) {
+        self.end_wait();
+        let status = head.status;
         let now = self.worker.clock.micros();
         self.worker.deadlines.advance(now);
         self.ttfb = now.saturating_sub(self.started);
@@ -110,8 +161,27 @@ impl Exchange {
                 self.shard().grpc_head(self.ttfb);
             }
         }
+        if self.local.route.has_signals() {
+            self.count_signals(head);
+        }
         if status >= FAILURE_STATUS {
             self.report(FailureReason::Status, now);
+        }
+    }
+
+    fn count_signals(&self, head: &Head) {
+        let fields = head.fields().filter(|field| {
+            field.kind == Kind::Reserved && field.name.eq_ignore_ascii_case(SIGNAL)
+        });
+        for result in fields
+            .flat_map(|field| members(field.value))
+            .take(SIGNALS_MAX)
+        {
+            let Some((name, value @ (b"0" | b"1"))) = halves(result) else {
+                continue;
+            };
+            let (route, worker) = (&self.local.route, self.worker.id);
+            route.signalled(&self.subject, name, value == b"1", worker);
         }
     }
 
@@ -125,9 +195,9 @@ impl Exchange {
         let duration = now.saturating_sub(self.started);
         self.note_end(now);
         self.shard().complete(self.status, duration);
-        if !self.reported {
-            self.succeed(duration, now);
-        }
+        let is_error = self.status >= ERROR_STATUS;
+        let class = is_error.then(|| ErrorClass::of_status(self.status));
+        self.succeed(duration, class, now);
     }
 
     /// A gRPC call has ended with this status, or without any.
@@ -140,19 +210,19 @@ impl Exchange {
         self.shard().grpc_end(status);
         self.shard().complete(self.status, duration);
         let failures = self.local.route.config.grpc_failures;
+        let class = ErrorClass::of_status(self.status).with_grpc(status);
         if failures.contains(status.unwrap_or(u32::MAX)) {
-            self.report(FailureReason::Grpc, now);
-        } else if !self.reported {
-            self.succeed(duration, now);
+            self.report_as(class, FailureReason::Grpc, now);
+        } else {
+            let is_error = status != Some(GRPC_OK);
+            self.succeed(duration, is_error.then_some(class), now);
         }
     }
 
     /// A session has ended well, or has stood long enough to be called a success. How
     /// long it took says nothing about the version.
     pub(crate) fn session_succeeded(&mut self) {
-        if !self.reported {
-            self.succeed(self.ttfb, self.worker.clock.micros());
-        }
+        self.succeed(self.ttfb, None, self.worker.clock.micros());
     }
 
     /// The version failed before its response was complete.
@@ -176,11 +246,11 @@ impl Exchange {
     pub(crate) fn standing(&self) -> Standing {
         let route = &self.local.route;
         let setting = route.setting();
-        if self.routed.role == Role::Stable {
+        if self.subject.routed.role == Role::Stable {
             Standing::Wanted
-        } else if setting.generation != self.routed.generation {
+        } else if setting.generation != self.subject.routed.generation {
             // A rollback is not undone by the next attempt.
-            if route.was_rolled_back(self.routed.generation) {
+            if route.was_rolled_back(self.subject.routed.generation) {
                 Standing::Unwanted
             } else {
                 Standing::Past
@@ -200,60 +270,56 @@ impl Exchange {
         });
     }
 
-    fn succeed(&mut self, duration: Micros, now: Micros) {
-        self.reported = true;
-        if !self.is_current() {
+    fn succeed(&mut self, duration: Micros, class: Option<ErrorClass>, now: Micros) {
+        if self.is_reported() {
             return;
         }
-        let shard = self.shard();
-        let mut slow = false;
-        for slot in self.local.route.slower_slots(self.ttfb, duration) {
-            shard.slower(slot);
-            slow = true;
-        }
-        shard.success();
-        if slow && self.routed.role == Role::Canary {
-            self.judge(Evidence::Success, now);
-        }
+        let times = Times {
+            started: self.started,
+            ttfb: self.ttfb,
+            duration,
+        };
+        let route = &self.local.route;
+        route.succeeded(&self.subject, &times, class, self.seen(now));
     }
 
     fn report(&mut self, reason: FailureReason, now: Micros) {
-        if std::mem::replace(&mut self.reported, true) {
+        self.report_as(ErrorClass::of_status(self.status), reason, now);
+    }
+
+    fn report_as(&mut self, class: ErrorClass, reason: FailureReason, now: Micros) {
+        if self.is_reported() {
             return;
         }
         self.notes.note(|facts| facts.reason = Some(reason));
-        self.shard().failed_by(reason);
-        if self.is_current() {
-            self.shard().failure();
-            self.judge(Evidence::Failure(reason), now);
-        }
-    }
-
-    fn judge(&self, evidence: Evidence, now: Micros) {
         let route = &self.local.route;
-        if route.config.canary.is_some() {
-            route.observe(
-                &Outcome {
-                    role: self.routed.role,
-                    evidence,
-                },
-                now,
-                &self.worker.live,
-            );
-        }
+        route.failed(&self.subject, reason, class, self.seen(now));
     }
 
-    fn is_current(&self) -> bool {
-        self.local.route.is_evidence(self.routed.generation)
+    /// Whether the outcome was reported before. From now on it is.
+    fn is_reported(&mut self) -> bool {
+        self.end_wait();
+        std::mem::replace(&mut self.reported, true) || self.stalled.get()
+    }
+
+    fn seen(&self, at: Micros) -> Seen<'_> {
+        Seen {
+            worker: self.worker.id,
+            at,
+            live: &self.worker.live,
+        }
     }
 
     fn shard(&self) -> &RoleShard {
-        self.local.route.shard(self.worker.id, self.routed.role)
+        self.local
+            .route
+            .shard(self.worker.id, self.subject.routed.role)
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        self.end_wait();
         if self.awaits_grpc {
             let status = (!self.reported).then_some(GRPC_CANCELLED);
             self.notes.note(|facts| facts.grpc_status = status);
@@ -261,4 +327,10 @@ impl Drop for Exchange {
         }
         self.shard().finish();
     }
+}
+
+/// What stands before and after the first `=`.
+fn halves(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|byte| *byte == b'=')?;
+    Some((&text[..at], &text[at + 1..]))
 }

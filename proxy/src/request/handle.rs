@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use haldane_decide::outcome::FailureReason;
-use haldane_decide::weight::Weight;
+use haldane_decide::role::Role;
 
 use super::error::{ProxyError, Side};
 use super::exchange::{Call, Exchange};
@@ -16,14 +16,16 @@ use super::pump::{Pump, Tail};
 use super::relay::{Ending, Relay};
 use super::send::{Answer, Outbound};
 use super::serve::{Next, Session};
-use super::split_key::RequestFacts;
+use super::split_key::{RequestFacts, request_id};
 use super::{eviction, grpc, reject, tunnel};
 use crate::h1::body::Framing;
 use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
 use crate::live::choice::Claim;
+use crate::live::evidence::Subject;
 use crate::peer::Peer;
 use crate::upstream::{Connection, Upstream};
+use crate::worker::LocalRoute;
 
 /// The life of one request. Cannot fail: an error is a response too.
 pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
@@ -47,24 +49,23 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
         trusted_proxies: &settings.trusted_proxies,
     };
     let claim = Claim::read(&local.route.config.sticky, &facts, fastrand::u64(..));
-    let weight = Cell::new(Weight::ZERO);
-    let routed = local.route.pick(worker.id, |salt, setting| {
-        weight.set(setting.weight);
-        claim.role(salt, setting.weight)
-    });
-    let mut exchange = Exchange::begin(&worker, local, routed, started, &session.notes);
+    let subject = pick(local, worker.id, &claim, head);
+    let mut exchange = Exchange::begin(&worker, local, subject, started, &session.notes);
+    if inbound.framing == Framing::Empty {
+        exchange.await_head(started);
+    }
     session.notes.note(|facts| {
-        facts.weight = weight.get();
-        facts.key = claim.lasting_key(local.route.salt(routed.generation));
+        let salt = local.route.salt(subject.routed.generation);
+        facts.key = claim.lasting_key(salt);
     });
 
     let mut response = worker.take_head();
     let outbound = Outbound {
         inbound: &inbound,
         local,
-        role: routed.role,
+        role: subject.routed.role,
     };
-    let sending = outbound.send(session, &mut response);
+    let sending = outbound.send(session, &mut response, &exchange);
     let sent = eviction::outlast(&exchange, inbound.is_call, pin!(sending)).await;
     let next = match sent.unwrap_or(Err(ProxyError::RolledBack)) {
         Ok(answer) => {
@@ -97,6 +98,23 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
     next
 }
 
+/// Picks a role for a request, and counts it as started.
+fn pick(local: &LocalRoute, worker: usize, claim: &Claim<'_>, head: &Head) -> Subject {
+    let key = Cell::new(None);
+    let routed = local.route.pick(worker, |salt, setting| {
+        let (role, lasting) = claim.split(salt, setting.weight);
+        key.set(lasting);
+        role
+    });
+    let is_canary = routed.role == Role::Canary;
+    Subject {
+        routed,
+        key: key.get(),
+        request: is_canary.then(|| request_id(head)).flatten(),
+        is_drawn: claim.is_drawn(routed.weight),
+    }
+}
+
 /// A response that is to be passed on. The outcome is reported, and judged, before
 /// the client sees what it is made of.
 struct Deliver<'a> {
@@ -112,7 +130,7 @@ struct Deliver<'a> {
 impl Deliver<'_> {
     async fn deliver(mut self, session: &mut Session, answer: Answer) -> Next {
         let call = self.call(&answer);
-        self.exchange.head(self.response.status, call);
+        self.exchange.head(self.response, call);
         if answer.switched {
             return self.tunnel(session, answer).await;
         }

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use haldane_decide::outcome::FailureReason;
-use haldane_decide::weight::Weight;
 
 use super::serve::{Origin, Session};
 use super::split_key::client_address;
@@ -26,8 +25,6 @@ pub(crate) struct Facts {
     pub(crate) ttfb: Option<Micros>,
     /// Where it was sent.
     pub(crate) sent: Option<(Rc<LocalRoute>, Routed)>,
-    /// The canary's share when it was sent.
-    pub(crate) weight: Weight,
     /// The salted hash of what it was split by.
     pub(crate) key: Option<u64>,
     pub(crate) status: Option<u16>,
@@ -121,7 +118,7 @@ impl Drop for Line<'_> {
                     role: routed.role,
                     version: version.map_or("", |version| &version.name),
                     generation: routed.generation,
-                    weight: facts.weight,
+                    weight: routed.weight,
                     key: facts.key,
                 }
             }),

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::exchange::Exchange;
 use super::pump::{Broken, End, Pump};
 use crate::buffers::SMALL;
 use crate::deadline::{Guard, Party};
@@ -109,9 +110,18 @@ impl Relay<'_> {
         head: &mut Head,
         limits: HeadLimits,
         timeout: Duration,
+        exchange: &Exchange,
     ) -> Result<(), HeadFailure> {
         self.upload.response_due = false;
-        let result = poll_fn(|cx| self.poll_head(cx, head, limits, timeout)).await;
+        let result = poll_fn(|cx| {
+            let answered = self.poll_head(cx, head, limits);
+            if answered.is_pending() {
+                self.watch_head(timeout, exchange);
+                self.watch.wait(cx);
+            }
+            answered
+        })
+        .await;
         self.watch.disarm_all();
         result
     }
@@ -121,7 +131,6 @@ impl Relay<'_> {
         cx: &mut Context<'_>,
         head: &mut Head,
         limits: HeadLimits,
-        timeout: Duration,
     ) -> Poll<Result<(), HeadFailure>> {
         self.poll_upload(cx)?;
         let answered = match self.upstream {
@@ -141,14 +150,15 @@ impl Relay<'_> {
         if self.watch.is_over(Party::Client) {
             return Poll::Ready(Err(HeadFailure::ClientTooSlow));
         }
-        self.watch_head(timeout);
-        self.watch.wait(cx);
         Poll::Pending
     }
 
     /// While the body goes up, whoever is waited for must go on. Then the time for the response runs.
-    fn watch_head(&mut self, timeout: Duration) {
+    fn watch_head(&mut self, timeout: Duration, exchange: &Exchange) {
         if !self.upload.awaits_upstream() {
+            // A client need not wait to be told to continue.
+            self.upload.response_due = false;
+            exchange.end_wait();
             let waits = match self.upload.pump.waits_for {
                 End::Receiver => Party::Upstream,
                 End::Sender => Party::Client,
@@ -161,6 +171,7 @@ impl Relay<'_> {
             }
         } else if !std::mem::replace(&mut self.upload.response_due, true) {
             self.watch.arm_only(Party::Upstream, timeout);
+            exchange.await_head(self.watch.now());
         }
     }
 

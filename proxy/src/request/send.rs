@@ -5,6 +5,7 @@ use std::rc::Rc;
 use haldane_decide::role::Role;
 
 use super::error::{ClientError, ProxyError, UpstreamError};
+use super::exchange::Exchange;
 use super::forward::Introduction;
 use super::http1_head;
 use super::http2_head::{self, Destination};
@@ -58,6 +59,7 @@ impl Outbound<'_> {
         &self,
         session: &mut Session,
         response: &mut Head,
+        exchange: &Exchange,
     ) -> Result<Answer, ProxyError> {
         // A route without a canary splits everything to stable.
         let upstream = self
@@ -79,7 +81,8 @@ impl Outbound<'_> {
                     .await
                     .map_err(UpstreamError::from)?,
             };
-            match self.attempt(session, upstream, opened, response).await {
+            let attempt = self.attempt(session, upstream, opened, response, exchange);
+            match attempt.await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Stale) => {}
@@ -94,6 +97,7 @@ impl Outbound<'_> {
         upstream: &Rc<Upstream>,
         opened: Opened,
         response: &mut Head,
+        exchange: &Exchange,
     ) -> Result<Answer, Failure> {
         if let Link::Shared(lease) = &opened.link
             && self.inbound.switch.is_some()
@@ -119,7 +123,8 @@ impl Outbound<'_> {
                 upload: &mut upload,
                 idle_body: self.idle_body(),
             };
-            if let Err(failure) = relay.head(response, limits, timeouts.response).await {
+            let heading = relay.head(response, limits, timeouts.response, exchange);
+            if let Err(failure) = heading.await {
                 // An interim response is the first byte of an answer too.
                 let untouched = interim == 0 && upload.pump.moved == 0;
                 if let Some(doing) = doing_of_address(failure, &connection) {
@@ -140,6 +145,7 @@ impl Outbound<'_> {
                     switched,
                 });
             }
+            exchange.end_wait();
             upload.awaits_continue &= response.status != 100;
             self.pass_interim(session, response)
                 .await

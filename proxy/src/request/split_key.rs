@@ -1,8 +1,10 @@
-//! Header, cookie or client address: what of a request its role is decided by.
+//! Header, cookie or client address: what of a request its role is decided by, and what
+//! it is called.
 
 use std::net::IpAddr;
 
 use haldane_config::Networks;
+use haldane_decide::outcome::RequestId;
 
 use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
@@ -35,6 +37,18 @@ impl Facts for RequestFacts<'_> {
     }
 }
 
+/// What a request is called: by whoever has given it a name, or by who traces it
+/// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
+pub(crate) fn request_id(head: &Head) -> Option<RequestId> {
+    let named = head
+        .value_of(b"x-request-id")
+        .and_then(RequestId::from_bytes);
+    named.or_else(|| {
+        let mut parts = head.value_of(b"traceparent")?.split(|byte| *byte == b'-');
+        RequestId::from_bytes(parts.nth(1)?)
+    })
+}
+
 /// Who sent the request: the last address in `X-Forwarded-For` that is not a
 /// trusted proxy, if the peer is one; what an untrusted hop wrote is not looked at.
 pub(crate) fn client_address(head: &Head, peer: IpAddr, trusted: &Networks) -> IpAddr {
@@ -63,6 +77,35 @@ pub(crate) fn client_address(head: &Head, peer: IpAddr, trusted: &Networks) -> I
 mod tests {
     use super::*;
     use crate::h1::head::HeadLimits;
+
+    #[test]
+    fn a_request_is_called_by_its_name_or_its_trace() {
+        const TRACE: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (fields, name) in [
+            (format!("X-Request-Id: r 1\r\n{TRACE}\r\n"), Some("r1")),
+            (
+                format!("x-request-id:\r\n{TRACE}\r\n"),
+                Some("0af7651916cd43dd8448eb211c80319c"),
+            ),
+            (
+                format!("{TRACE}\r\n"),
+                Some("0af7651916cd43dd8448eb211c80319c"),
+            ),
+            ("traceparent: 00\r\n".to_owned(), None),
+            (String::new(), None),
+        ] {
+            let mut head = Head::default();
+            let text = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+            let limits = HeadLimits {
+                bytes: 1024,
+                fields: 8,
+            };
+            let parsed = head.parse_request(text.as_bytes(), limits);
+            parsed.expect("parses").expect("complete");
+            let found = request_id(&head);
+            assert_eq!(found.as_ref().map(RequestId::as_str), name, "{fields}");
+        }
+    }
 
     #[test]
     fn only_trusted_proxies_say_who_the_client_is() {

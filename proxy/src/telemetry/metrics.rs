@@ -31,9 +31,9 @@ mod table;
 use buckets::{Buckets, ROLLBACK_BOUNDS, Scratch, Times};
 pub(crate) use exposition::Format;
 use table::{
-    ACCESS_DROPPED, BUILD, CONNECTIONS, DURATION, FAILURES, Family, FamilyUnit, GATE_LIMIT,
-    GATE_SAMPLES, GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY, IN_FLIGHT, PHASE, RATIO,
-    RELOAD_SUCCEEDED_AT, RELOAD_SUCCESSFUL, REQUESTS, ROLLBACK_TIME, ROLLBACKS, STATE_OK,
+    ACCESS_DROPPED, BUILD, CONNECTIONS, DURATION, FAILURES, Family, FamilyUnit, GATE_EVIDENCE,
+    GATE_LIMIT, GATE_SAMPLES, GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY, IN_FLIGHT, PHASE,
+    RATIO, RELOAD_SUCCEEDED_AT, RELOAD_SUCCESSFUL, REQUESTS, ROLLBACK_TIME, ROLLBACKS, STATE_OK,
     STATE_WRITE_FAILURES, TTFB, WEIGHT,
 };
 
@@ -216,10 +216,11 @@ fn releases(
         }
     }
     type OfGate = fn(&haldane_decide::gate::GateStatus) -> f64;
-    let by_gate: [(&Family, OfGate); 4] = [
+    let by_gate: [(&Family, OfGate); 5] = [
         (&GATE_VALUE, |gate| gate.value),
         (&GATE_LIMIT, |gate| gate.limit),
         (&GATE_SAMPLES, |gate| as_f64(gate.samples)),
+        (&GATE_EVIDENCE, |gate| gate.evidence),
         (&GATE_VERDICT, |gate| verdict_number(gate.verdict)),
     ];
     for (family, value) in by_gate {

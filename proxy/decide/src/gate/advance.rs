@@ -13,7 +13,7 @@ use crate::tally::{Counts, Tally};
 use crate::weight::Weight;
 
 /// The canary's rate in the lanes, as multiples of what stable fails.
-const LANES: [f64; 3] = [0.5, 1.0, 1.6];
+pub(crate) const LANES: [f64; 3] = [0.5, 1.0, 1.6];
 /// Stable's rate is taken from this many requests on.
 const REQUESTS_MIN: u64 = 100;
 /// How fast the realised share follows what is counted.
@@ -110,10 +110,7 @@ impl NoWorse {
     }
 
     fn margin_at(&self, weight: Weight) -> f64 {
-        match self.margin {
-            RateMargin::AboveStable(by) => by,
-            RateMargin::Service(by) => (by / weight.as_ratio().max(1e-6)).min(0.5),
-        }
+        self.margin.at(weight)
     }
 
     /// The evidence that the canary is no worse.

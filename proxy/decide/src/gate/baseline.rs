@@ -14,19 +14,11 @@ const BUCKETS: usize = 2200;
 ///
 /// Limits are made of what was seen before they are used, so an error in them costs
 /// power and never validity.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Baseline {
+    /// None before the first value: most routes of a large table are idle.
     counts: Vec<f64>,
     total: f64,
-}
-
-impl Default for Baseline {
-    fn default() -> Self {
-        Self {
-            counts: vec![0.0; BUCKETS],
-            total: 0.0,
-        }
-    }
 }
 
 impl Baseline {
@@ -42,12 +34,20 @@ impl Baseline {
     )]
     pub fn add(&mut self, micros: u64, count: u64) {
         let bucket = ((micros.max(1) as f64).ln() / LN_WIDTH) as usize;
+        self.make_room();
         self.counts[bucket.min(BUCKETS - 1)] += count as f64;
         self.total += count as f64;
     }
 
+    fn make_room(&mut self) {
+        if self.counts.len() < BUCKETS {
+            self.counts.resize(BUCKETS, 0.0);
+        }
+    }
+
     /// Adds all that another has.
     pub(crate) fn merge(&mut self, other: &Self) {
+        self.make_room();
         for (count, added) in self.counts.iter_mut().zip(&other.counts) {
             *count += added;
         }

@@ -199,7 +199,7 @@ impl ShareBet {
 }
 
 /// The part of a lane's capital that is at stake with each event.
-fn event_stake(share: f64, ratio: f64) -> f64 {
+pub(crate) fn event_stake(share: f64, ratio: f64) -> f64 {
     let believed = if ratio.is_infinite() {
         1.0
     } else {
@@ -267,11 +267,16 @@ impl BlockBet {
         }
     }
 
+    /// What the capital is spread over.
+    #[must_use]
+    pub fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
     /// From now on the canary has this share of the traffic.
     pub fn set_share(&mut self, share: f64) {
         for (stake, lane) in self.stakes.iter_mut().zip(&self.lanes) {
-            let excess = share * (lane.ratio - 1.0);
-            *stake = excess / (share * lane.ratio + 1.0 - share);
+            *stake = block_stake(share, lane.ratio);
         }
     }
 
@@ -281,12 +286,12 @@ impl BlockBet {
         let (factor, scale) = if events > 0.0 && block.is_contested() {
             let all = float(block.canary + block.stable);
             let won = float(block.canary_exceeding) / events / block.canary_share();
-            (won, events / (1.0 - (events - 1.0) / all).max(REST_MIN))
+            (won, stake_scale(events, all))
         } else {
             (1.0, 0.0)
         };
         for (index, capital) in self.capitals.iter_mut().enumerate() {
-            let stake = (self.stakes[index] * scale).min(STAKE_MAX);
+            let stake = scaled_stake(self.stakes[index], scale);
             let fresh = mass * self.lanes[index].prior;
             capital.bet(fresh, 1.0 - stake + stake * factor);
         }
@@ -300,8 +305,23 @@ impl BlockBet {
     }
 }
 
+/// What a lane stakes on a single event of a block.
+pub(crate) fn block_stake(share: f64, ratio: f64) -> f64 {
+    share * (ratio - 1.0) / (share * ratio + 1.0 - share)
+}
+
+/// By how much more is staked for so many events of a finite population.
+pub(crate) fn stake_scale(events: f64, all: f64) -> f64 {
+    events / (1.0 - (events - 1.0) / all).max(REST_MIN)
+}
+
+/// What a lane stakes on a block.
+pub(crate) fn scaled_stake(stake: f64, scale: f64) -> f64 {
+    (stake * scale).min(STAKE_MAX)
+}
+
 /// The stakes of a bet whose size does not follow from a lane.
-const HARD_STAKES: [f64; 3] = [0.3, 0.6, 0.9];
+pub(crate) const HARD_STAKES: [f64; 3] = [0.3, 0.6, 0.9];
 
 /// Bets that the canary fails more often than stable by more than a difference, once
 /// for each block and over all failures.
@@ -362,7 +382,7 @@ impl HardBet {
 }
 
 /// The stakes of the bet against a ceiling.
-const CEILING_STAKES: [f64; 4] = [0.1, 0.3, 0.6, 0.9];
+pub(crate) const CEILING_STAKES: [f64; 4] = [0.1, 0.3, 0.6, 0.9];
 
 /// Bets that one version fails more often than a rate, once for each block.
 ///

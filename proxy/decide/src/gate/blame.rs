@@ -12,7 +12,7 @@
 //! failure of the canary: twenty, or if fewer were to be expected, a part of those.
 
 use super::bet::{CeilingBet, float};
-use super::numbers::interval;
+use super::numbers::upper;
 use crate::role::Role;
 use crate::tally::Tally;
 use crate::weight::Weight;
@@ -29,6 +29,10 @@ const RATE_ERROR: f64 = 0.001;
 const REQUESTS_MIN: f64 = 100.0;
 /// A request of so many blocks ago counts half.
 const HALF_LIFE_BLOCKS: f64 = 300.0;
+/// How many blocks go by between two looks before the rollout.
+const LEARNED_BLOCKS: f64 = 10.0;
+/// How long it takes until a fault has come to light.
+const LAG_BLOCKS: usize = 5;
 /// Capital that is put in with each block.
 const MASS: f64 = 0.01;
 
@@ -44,6 +48,9 @@ pub(super) struct Degradation {
     block_start: Tally,
     /// Stable's failures and requests as long as it was not degraded; old ones count less.
     usual: (f64, f64),
+    /// The last blocks, oldest first: they are usual if no fault comes to light meanwhile.
+    /// A fault that was usual from its first second on would never be one.
+    recent: [(f64, f64); LAG_BLOCKS],
 }
 
 impl Default for Degradation {
@@ -52,14 +59,36 @@ impl Default for Degradation {
             bets: [CeilingBet::new(1.0), CeilingBet::new(1.0)],
             block_start: Tally::default(),
             usual: (0.0, 0.0),
+            recent: [(0.0, 0.0); LAG_BLOCKS],
         }
     }
 }
 
 impl Degradation {
-    /// What `tally` counts already is no evidence.
-    pub(super) const fn begin(&mut self, tally: &Tally) {
+    /// What `tally` counts already is not looked at.
+    pub(super) fn new(tally: &Tally) -> Self {
+        Self {
+            block_start: *tally,
+            ..Self::default()
+        }
+    }
+
+    /// What stable has done since the last call, before the rollout, is usual.
+    pub(super) fn learn(&mut self, tally: &Tally) {
+        let counted = tally.since(&self.block_start);
         self.block_start = *tally;
+        let stable = counted.of(Role::Stable);
+        let (failures, requests) = self.usual;
+        let keep = 0.5_f64.powf(LEARNED_BLOCKS / HALF_LIFE_BLOCKS);
+        self.usual = (
+            failures * keep + float(stable.failures),
+            requests * keep + float(stable.requests()),
+        );
+    }
+
+    /// Takes over what is known of the same stable.
+    pub(super) const fn inherit(&mut self, other: &Self) {
+        self.usual = other.usual;
     }
 
     /// A second is over.
@@ -73,7 +102,7 @@ impl Degradation {
         self.block_start = *tally;
         let (failures, requests) = self.usual;
         if requests >= REQUESTS_MIN {
-            let (_, usual) = interval(failures as u64, requests as u64, RATE_ERROR);
+            let usual = upper(failures as u64, requests as u64, RATE_ERROR);
             for role in Role::ALL {
                 let bet = &mut self.bets[role.index()];
                 bet.set_rate_max(usual + TOLERANCE);
@@ -82,13 +111,15 @@ impl Degradation {
                 bet.close(counts.failures, counts.requests(), EVIDENCE_MAX);
             }
         }
-        if !self.is_degraded(Role::Stable) {
+        if self.is_degraded(Role::Stable) {
+            self.recent = [(0.0, 0.0); LAG_BLOCKS];
+        } else {
             let stable = counted.of(Role::Stable);
+            self.recent.rotate_left(1);
+            let newest = (float(stable.failures), float(stable.requests()));
+            let oldest = std::mem::replace(&mut self.recent[LAG_BLOCKS - 1], newest);
             let keep = 0.5_f64.powf(1.0 / HALF_LIFE_BLOCKS);
-            self.usual = (
-                failures * keep + float(stable.failures),
-                requests * keep + float(stable.requests()),
-            );
+            self.usual = (failures * keep + oldest.0, requests * keep + oldest.1);
         }
     }
 
@@ -110,7 +141,7 @@ impl Degradation {
     )]
     pub(super) fn usual_rate_max(&self) -> Option<f64> {
         let (failures, requests) = self.usual;
-        (requests >= REQUESTS_MIN).then(|| interval(failures as u64, requests as u64, RATE_ERROR).1)
+        (requests >= REQUESTS_MIN).then(|| upper(failures as u64, requests as u64, RATE_ERROR))
     }
 }
 
@@ -162,6 +193,20 @@ mod tests {
         seconds(&mut degradation, &mut tally, 60, [0, 0]);
         assert!(!degradation.is_degraded(Role::Stable));
         assert!(!degradation.is_degraded(Role::Canary));
+    }
+
+    #[test]
+    fn a_fault_is_no_habit_however_soon_it_comes() {
+        let (mut degradation, mut tally) = (Degradation::default(), Tally::default());
+        seconds(&mut degradation, &mut tally, 7, [0, 0]);
+        let mut early = Degradation::new(&Tally::default());
+        early.learn(&tally);
+        for mut degradation in [degradation, early] {
+            let mut tally = tally;
+            seconds(&mut degradation, &mut tally, 1, [500, 500]);
+            seconds(&mut degradation, &mut tally, 4, [1000, 1000]);
+            assert!(degradation.is_shared());
+        }
     }
 
     #[test]

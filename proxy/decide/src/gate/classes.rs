@@ -27,7 +27,9 @@ const CLASSES_MAX: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Classes {
     share: f64,
+    /// What stable had shown when the rollout began, and what it has shown until now.
     before: BTreeMap<ErrorClass, u64>,
+    of_stable: BTreeMap<ErrorClass, u64>,
     bets: BTreeMap<ErrorClass, ClassBet>,
     new: u64,
     weight: Weight,
@@ -50,18 +52,29 @@ impl Classes {
         Self {
             share,
             before: BTreeMap::new(),
+            of_stable: BTreeMap::new(),
             bets: BTreeMap::new(),
             new: 0,
             weight: Weight::ZERO,
         }
     }
 
-    /// Stable has shown this before the rollout.
+    /// Stable has shown this.
     pub(super) fn note(&mut self, class: ErrorClass) {
-        if self.before.len() < CLASSES_MAX || self.before.contains_key(&class) {
-            let count = self.before.entry(class).or_default();
+        if self.of_stable.len() < CLASSES_MAX || self.of_stable.contains_key(&class) {
+            let count = self.of_stable.entry(class).or_default();
             *count = count.saturating_add(1);
         }
+    }
+
+    /// Knows what others know of the same stable.
+    pub(super) fn inherit(&mut self, other: &Self) {
+        self.of_stable.clone_from(&other.of_stable);
+    }
+
+    /// The rollout begins: what stable has shown until now is not new.
+    pub(super) fn begin(&mut self) {
+        self.before.clone_from(&self.of_stable);
     }
 
     pub(super) fn release(&mut self, mass: f64) {

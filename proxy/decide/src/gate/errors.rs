@@ -9,10 +9,12 @@
 
 use super::bet::{Block, ERROR_LANES, HardBet, ShareBet};
 use super::keys::{KeySet, KnownBad};
+use super::panel::Manner;
 use super::spec::{RateBound, RateLimit};
 use super::verdict::{Comparison, Estimate, Measure};
 use crate::outcome::Outcome;
 use crate::role::Role;
+use crate::split::SplitKey;
 use crate::tally::Tally;
 use crate::time::Timestamp;
 use crate::weight::Weight;
@@ -27,10 +29,13 @@ pub(super) const EPISODE_ENDS_BELOW: f64 = 0.01;
 /// The evidence of all error-rate gates of a route.
 #[derive(Clone, Debug)]
 pub(super) struct Failures {
+    manner: Manner,
     bet: ShareBet,
     hard: Option<HardBet>,
     pub(super) seen: KeySet,
-    pub(super) known_bad: KnownBad,
+    known_bad: KnownBad,
+    /// Who has failed on stable until now; known bad when the next rollout begins.
+    of_stable: KnownBad,
     weight: Weight,
     /// Failures by role of requests that began under the weight in force.
     failed: [u64; 2],
@@ -56,10 +61,12 @@ impl Failures {
             })
             .reduce(f64::min);
         Self {
+            manner: Manner::Guarded,
             bet: ShareBet::new(&ERROR_LANES),
             hard: hard.map(HardBet::new),
             seen: KeySet::default(),
             known_bad: KnownBad::default(),
+            of_stable: KnownBad::default(),
             weight: Weight::ZERO,
             failed: [0; 2],
             hard_start: (Tally::default(), [0; 2]),
@@ -70,10 +77,30 @@ impl Failures {
         }
     }
 
-    /// What `tally` counts already is no evidence.
+    /// A user has failed on stable.
+    pub(super) fn note(&mut self, key: SplitKey, now: Timestamp) {
+        self.of_stable.note(key.to_bits(), now);
+    }
+
+    /// Knows what others know of the same stable.
+    pub(super) fn inherit(&mut self, other: &Self) {
+        self.of_stable.clone_from(&other.of_stable);
+    }
+
+    /// Whether failures of this user say nothing about a version.
+    pub(super) fn is_known_bad(&self, key: Option<SplitKey>) -> bool {
+        key.is_some_and(|key| self.known_bad.contains(key.to_bits()))
+    }
+
+    /// The rollout begins, and what `tally` counts already is no evidence.
     pub(super) fn begin(&mut self, tally: &Tally) {
+        self.known_bad.clone_from(&self.of_stable);
         self.hard_start = (*tally, self.failed);
         self.episode_start = *tally;
+    }
+
+    pub(super) const fn set_manner(&mut self, manner: Manner) {
+        self.manner = manner;
     }
 
     pub(super) fn release(&mut self, mass: f64) {
@@ -96,14 +123,18 @@ impl Failures {
 
     /// A failure. `released` is the capital so far.
     pub(super) fn observe(&mut self, outcome: &Outcome, tally: &Tally, released: f64) {
-        if outcome.weight == self.weight {
+        let is_known_bad = self.is_known_bad(outcome.key);
+        // A heavy user who always fails is no difference between the versions, but a large
+        // one between what they get.
+        let is_spared = is_known_bad && self.manner == Manner::Guarded;
+        if outcome.weight == self.weight && !is_spared {
             self.failed[outcome.role.index()] += 1;
         }
         let is_canary = outcome.role == Role::Canary;
-        let key = outcome.key.map(crate::split::SplitKey::to_bits);
-        if key.is_some_and(|key| self.known_bad.contains(key)) {
+        if is_known_bad {
             return;
         }
+        let key = outcome.key.map(SplitKey::to_bits);
         if key.is_some_and(|key| !self.seen.is_first(key, ANY_KIND)) {
             return;
         }
@@ -180,22 +211,26 @@ impl Failures {
 
     /// How bad the canary is compared with a limit, in this episode.
     pub(super) fn compare(&self, limit: &RateLimit, tally: &Tally) -> Comparison {
-        let counted = tally.since(&self.episode_start);
-        let estimate = |role| {
-            let counts = counted.of(role);
-            Estimate::share(counts.failures, counts.requests())
-        };
-        let (canary, stable) = (estimate(Role::Canary), estimate(Role::Stable));
-        Comparison {
-            value: canary.value,
-            limit: bound(limit.bound, stable),
-            canary,
-            stable,
-            measure: Measure::ErrorRate {
-                bound: limit.bound,
-                hard: limit.hard,
-            },
-        }
+        compare(limit, &tally.since(&self.episode_start))
+    }
+}
+
+/// How bad the canary is compared with a limit.
+pub(super) fn compare(limit: &RateLimit, counted: &Tally) -> Comparison {
+    let estimate = |role| {
+        let counts = counted.of(role);
+        Estimate::share(counts.failures, counts.requests())
+    };
+    let (canary, stable) = (estimate(Role::Canary), estimate(Role::Stable));
+    Comparison {
+        value: canary.value,
+        limit: bound(limit.bound, stable),
+        canary,
+        stable,
+        measure: Measure::ErrorRate {
+            bound: limit.bound,
+            hard: limit.hard,
+        },
     }
 }
 

@@ -24,7 +24,10 @@ mod ladder;
 mod limits;
 
 use advance::NoSlower;
-use ladder::{Place, Rung, rungs, tail_of};
+use ladder::{rungs, tail_of};
+
+pub(crate) use advance::{RATE_STAKES, SHARE_STAKES};
+pub(crate) use ladder::{Place, Rung};
 
 pub use limits::{LadderLimits, LatencyLimits};
 
@@ -75,24 +78,7 @@ impl Latency {
                 stable: None,
             })
             .collect();
-        let mut quantiles: Vec<Quantile> = advance.iter().map(|margin| margin.quantile).collect();
-        let mut absolute = Vec::new();
-        for limit in &limits {
-            match limit.spec.bound {
-                LatencyBound::Absolute(time) => {
-                    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-                    absolute.extend(limit.slot.map(|slot| (micros, slot)));
-                }
-                LatencyBound::TimesStable(_) => quantiles.push(limit.spec.quantile),
-            }
-        }
-        let mut rungs = rungs(&quantiles, advance, &absolute);
-        let nested = |rung: &Rung| !matches!(rung.place, Place::At(..));
-        debug_assert!(rungs.iter().filter(|rung| nested(rung)).count() <= RUNGS_MAX);
-        let sum: f64 = rungs.iter().map(|rung| rung.share).sum();
-        for rung in &mut rungs {
-            rung.share *= share / sum;
-        }
+        let rungs = rungs_of((rollback, advance), first_slot, share);
         Self {
             metric,
             ladder: Some(ladder).filter(|ladder| *ladder < LADDERS_MAX),
@@ -226,22 +212,22 @@ impl Latency {
 
     /// The first limit of which the canary exceeds the size, if it does one.
     pub(super) fn exceeded(&self, tally: &Tally) -> Option<Comparison> {
-        let compare = |limit| self.compare(limit, tally);
+        let counted = tally.since(&self.episode_start);
+        let compare = |limit| self.compare(limit, &counted);
         let mut compared = self.limits.iter().map(compare);
         compared.find(|one| one.canary.samples > 0 && one.canary.value > one.limit)
     }
 
-    /// The limit that the canary is nearest to, or furthest beyond.
-    pub(super) fn nearest(&self, tally: &Tally) -> Option<Comparison> {
-        let compared = self.limits.iter().map(|limit| self.compare(limit, tally));
+    /// The limit that the canary is nearest to, or furthest beyond, among what was counted.
+    pub(super) fn nearest(&self, counted: &Tally) -> Option<Comparison> {
+        let compared = self.limits.iter().map(|limit| self.compare(limit, counted));
         compared.max_by(|one, other| {
             let used = |one: &Comparison| one.value / one.limit;
             used(one).total_cmp(&used(other))
         })
     }
 
-    fn compare(&self, limit: &Limit, tally: &Tally) -> Comparison {
-        let counted = tally.since(&self.episode_start);
+    fn compare(&self, limit: &Limit, counted: &Tally) -> Comparison {
         let estimate = |role| {
             let counts = counted.of(role);
             let slower = limit.slot.map_or(0, |slot| counts.slower[slot]);
@@ -300,6 +286,35 @@ impl Latency {
             Estimate::share(block.stable_exceeding, block.stable),
         ))
     }
+}
+
+/// The rungs for these limits, which have slots from `first_slot` on, and margins. `share`
+/// is their part of the promise.
+pub(crate) fn rungs_of(
+    (rollback, advance): (&[LatencyLimit], &[LatencyMargin]),
+    first_slot: usize,
+    share: f64,
+) -> Vec<Rung> {
+    let mut quantiles: Vec<Quantile> = advance.iter().map(|margin| margin.quantile).collect();
+    let mut absolute = Vec::new();
+    for (index, limit) in rollback.iter().enumerate() {
+        match limit.bound {
+            LatencyBound::Absolute(time) => {
+                let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                let slot = first_slot + index;
+                absolute.extend((slot < LATENCY_LIMITS_MAX).then_some((micros, slot)));
+            }
+            LatencyBound::TimesStable(_) => quantiles.push(limit.quantile),
+        }
+    }
+    let mut rungs = rungs(&quantiles, advance, &absolute);
+    let nested = |rung: &Rung| !matches!(rung.place, Place::At(..));
+    debug_assert!(rungs.iter().filter(|rung| nested(rung)).count() <= RUNGS_MAX);
+    let sum: f64 = rungs.iter().map(|rung| rung.share).sum();
+    for rung in &mut rungs {
+        rung.share *= share / sum;
+    }
+    rungs
 }
 
 impl Limit {

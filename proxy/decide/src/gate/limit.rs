@@ -1,7 +1,7 @@
 //! Limits that act on what was counted: failures in a row, and harm in all.
 
 use super::bet::float;
-use super::numbers::{interval, run_length};
+use super::numbers::{calibrated_run, interval};
 use super::spec::{Exposure, RunLimit};
 use super::verdict::{Comparison, Estimate, Measure};
 use crate::outcome::{Evidence, Outcome};
@@ -23,10 +23,6 @@ pub(super) struct ConsecutiveFailures {
     run_start: Tally,
 }
 
-/// How long a run that is allowed for by chance is calibrated for.
-const CALIBRATED_REQUESTS: u64 = 1_000_000;
-/// The chance of such a run in a healthy canary.
-const CALIBRATED_ERROR: f64 = 1e-4;
 /// How sure it is that stable fails no more often than is taken.
 const RATE_ERROR: f64 = 0.001;
 
@@ -83,7 +79,7 @@ impl ConsecutiveFailures {
             RunLimit::Count(limit) => limit.max(1),
             RunLimit::Calibrated => {
                 let (_, rate) = interval(stable.failures, stable.requests(), RATE_ERROR);
-                run_length(rate, CALIBRATED_REQUESTS, CALIBRATED_ERROR)
+                calibrated_run(rate)
             }
         }
     }

@@ -18,8 +18,26 @@ pub fn interval(count: u64, samples: u64, error: f64) -> (f64, f64) {
     let mean = (float(count) / n).clamp(0.0, 1.0);
     let radius = ((1.0 / error).ln() + (2.0 * n.sqrt()).ln()) / n;
     let low = bisect(mean, 0.0, |p| divergence(mean, p) <= radius);
-    let high = bisect(mean, 1.0, |p| divergence(mean, p) <= radius);
-    (low, high)
+    (low, highest(mean, radius))
+}
+
+/// The upper end of [`interval`].
+#[must_use]
+pub fn upper(count: u64, samples: u64, error: f64) -> f64 {
+    if samples == 0 {
+        return 1.0;
+    }
+    let n = float(samples);
+    let mean = (float(count) / n).clamp(0.0, 1.0);
+    let radius = ((1.0 / error).ln() + (2.0 * n.sqrt()).ln()) / n;
+    highest(mean, radius)
+}
+
+/// The largest rate that diverges from `mean` by at most `radius`. The divergence is at
+/// least `(p - mean)^2 / (2 p)`, which bounds it.
+fn highest(mean: f64, radius: f64) -> f64 {
+    let bound = mean + radius + (radius * radius + 2.0 * mean * radius).sqrt();
+    bisect(mean, bound.min(1.0), |p| divergence(mean, p) <= radius)
 }
 
 /// The Kullback-Leibler divergence of two Bernoulli distributions in nats.
@@ -38,6 +56,9 @@ fn bisect(inside: f64, outside: f64, holds: impl Fn(f64) -> bool) -> f64 {
     let (mut inside, mut outside) = (inside, outside);
     // 60 halvings are below the distance of neighbouring numbers.
     for _ in 0..60 {
+        if (outside - inside).abs() <= 1e-9 * outside {
+            break;
+        }
         let middle = f64::midpoint(inside, outside);
         if holds(middle) {
             inside = middle;
@@ -65,6 +86,17 @@ pub fn run_length(p: f64, requests_max: u64, error: f64) -> u32 {
         run += 1;
     }
     run
+}
+
+/// How long a run that is allowed for by chance is calibrated for.
+const CALIBRATED_REQUESTS: u64 = 1_000_000;
+/// The chance of such a run in a healthy canary.
+const CALIBRATED_ERROR: f64 = 1e-4;
+
+/// The run that gates with a calibrated limit act on, if stable fails with probability `p`.
+#[must_use]
+pub fn calibrated_run(p: f64) -> u32 {
+    run_length(p, CALIBRATED_REQUESTS, CALIBRATED_ERROR)
 }
 
 /// How many requests of the canary it takes to show, with a chance of 80 %, that a rate

@@ -20,12 +20,14 @@ use super::errors::Failures;
 use super::latency::{Latency, LatencyLimits};
 use super::restart::RestartMass;
 use super::spec::{GateRule, GateSpec, LatencyMetric, Promise, RateBound, RateLimit};
+use super::verdict::Breach;
 use crate::role::Role;
 use crate::tally::Tally;
 use crate::time::Timestamp;
 use crate::weight::Weight;
 
 mod alone;
+mod ceiling;
 mod check;
 mod gate;
 mod observe;
@@ -34,21 +36,22 @@ mod report;
 mod shares;
 
 use alone::Alone;
+use ceiling::Ceiling;
 use gate::{Check, Gate};
-use shares::Shares;
+pub(crate) use shares::Shares;
 
 pub use report::{GateStatus, Waiting};
 
 /// How often capital is put in and limits follow stable.
 const TICK: Duration = Duration::from_secs(10);
 /// How long a block of responses is; a burst in it counts once.
-const BLOCK: Duration = Duration::from_secs(1);
+pub(crate) const BLOCK: Duration = Duration::from_secs(1);
 /// How long a block of the bet for hard limits is.
-const HARD_BLOCK: Duration = Duration::from_secs(10);
+pub(crate) const HARD_BLOCK: Duration = Duration::from_secs(10);
 /// Stable is looked at for so long before the rollout without forgetting.
 const LOOK_BACK: Duration = Duration::from_secs(300);
 
-/// Nobody waits longer for nothing than this: see [`Panel::stalled_after`].
+/// Nobody waits longer for nothing than this: see [`Panel::patience`].
 const STALLED_MIN: Duration = Duration::from_secs(1);
 /// How many times longer than stable's slowest is no answer at all.
 const STALLED_TIMES: f64 = 4.0;
@@ -76,8 +79,11 @@ pub(crate) struct Panel {
     baselines: [Baseline; 2],
     /// Capital that latency gates get with their next block.
     pending: f64,
+    stalled_after: Option<Duration>,
     /// Evidence is enough, and stable has to be heard first.
     awaits_stable: bool,
+    /// The budget of harm is used up.
+    exposed: Option<Breach>,
     /// What was counted when the rollout began, and when that was.
     start: Tally,
     begun_at: Option<Timestamp>,
@@ -145,6 +151,7 @@ impl Panel {
         let (mut ladder, mut slot) = (0, 0);
         let gate = |spec: &GateSpec| {
             let check = Check::new(&spec.rule, (&shares, tally, now), (ladder, slot));
+            let ceilings = Ceiling::all_of(&spec.rule, slot);
             if let GateRule::Latency { rollback, .. } = &spec.rule {
                 ladder += 1;
                 slot += rollback.len();
@@ -152,6 +159,7 @@ impl Panel {
             Gate {
                 name: spec.name.clone(),
                 check,
+                ceilings,
                 example: None,
                 breach: None,
             }
@@ -176,11 +184,13 @@ impl Panel {
             failures: Failures::new(rate_limits()),
             classes: Classes::new(shares.classes),
             alone: Alone::new(smallest.reduce(f64::min)),
-            degradation: Degradation::default(),
+            degradation: Degradation::new(tally),
             baselines: [Baseline::default(), Baseline::default()],
             shares,
             pending: 0.0,
+            stalled_after: None,
             awaits_stable: false,
+            exposed: None,
             start: *tally,
             begun_at: None,
             last: (*tally, now),
@@ -190,12 +200,16 @@ impl Panel {
     /// Takes over what another panel knows of the same stable.
     pub(crate) fn inherit(&mut self, other: &Self) {
         self.baselines.clone_from(&other.baselines);
-        self.manner = other.manner;
+        self.degradation.inherit(&other.degradation);
+        self.failures.inherit(&other.failures);
+        self.classes.inherit(&other.classes);
+        self.set_manner(other.manner);
         self.settle();
     }
 
     pub(crate) fn set_manner(&mut self, manner: Manner) {
         self.manner = manner;
+        self.failures.set_manner(manner);
     }
 
     /// The weight is now this one. The first above zero begins the rollout.
@@ -230,9 +244,13 @@ impl Panel {
         self.start = *tally;
         self.begun_at = Some(now);
         self.failures.begin(tally);
-        self.degradation.begin(tally);
+        self.classes.begin();
+        self.degradation.learn(tally);
         for gate in &mut self.gates {
             gate.check.begin(tally);
+            for ceiling in &mut gate.ceilings {
+                ceiling.begin(tally);
+            }
         }
         let mass = self.mass.on_start();
         self.release(mass);
@@ -254,6 +272,11 @@ impl Panel {
     }
 
     fn release(&mut self, mass: f64) {
+        for gate in &mut self.gates {
+            for ceiling in &mut gate.ceilings {
+                ceiling.release(mass);
+            }
+        }
         if self.weight == Weight::FULL {
             self.alone.release(mass);
             return;
@@ -275,6 +298,7 @@ impl Panel {
                 latency.settle(&self.baselines[latency.metric().index()], self.manner);
             }
         }
+        self.stalled_after = self.patience().or(self.stalled_after);
     }
 
     fn is_settled(&self) -> bool {
@@ -312,7 +336,7 @@ impl Panel {
                 latency.write_limits(limits);
             }
         }
-        limits.stalled_after = self.stalled_after();
+        limits.stalled_after = self.stalled_after;
         limits.suspected_since = self.suspected_since();
     }
 
@@ -323,7 +347,7 @@ impl Panel {
 
     /// After how long a request without an answer is a failure already: several times what
     /// stable's slowest take, so that neither long polls nor pauses are.
-    fn stalled_after(&self) -> Option<Duration> {
+    fn patience(&self) -> Option<Duration> {
         let baseline = &self.baselines[LatencyMetric::Ttfb.index()];
         let slowest = baseline.quantile(SLOWEST, self.manner.values_min())?;
         let limit = Duration::try_from_secs_f64(STALLED_TIMES * slowest / 1e6).ok()?;
@@ -341,7 +365,8 @@ impl Panel {
     }
 }
 
-fn rate_limits_of(rule: &GateRule) -> &[RateLimit] {
+/// The limits of a gate on failures.
+pub(crate) fn rate_limits_of(rule: &GateRule) -> &[RateLimit] {
     match rule {
         GateRule::ErrorRate { rollback, .. } => rollback,
         GateRule::BurnRate { .. }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::verdict::number;
+use crate::weight::Weight;
 
 /// The name of a gate, unique within its route.
 pub type GateName = Arc<str>;
@@ -97,6 +98,17 @@ pub enum RateMargin {
     /// `"service + 0.01pp"`: of the rate of both versions together, at the weight that
     /// comes next.
     Service(f64),
+}
+
+impl RateMargin {
+    /// As a difference to stable's rate, for a canary with this weight.
+    #[must_use]
+    pub fn at(self, weight: Weight) -> f64 {
+        match self {
+            Self::AboveStable(by) => by,
+            Self::Service(by) => (by / weight.as_ratio().max(1e-6)).min(0.5),
+        }
+    }
 }
 
 impl fmt::Display for RateMargin {

@@ -55,8 +55,10 @@ struct StoredBreach {
     stable: Estimate,
     #[serde(with = "StoredMeasure")]
     measure: Measure,
-    #[serde(with = "bits")]
+    // Not in files that are older than evidence.
+    #[serde(default, with = "bits")]
     evidence: f64,
+    #[serde(default)]
     example: Option<RequestId>,
 }
 
@@ -65,9 +67,9 @@ struct StoredBreach {
 struct StoredEstimate {
     #[serde(with = "bits")]
     value: f64,
-    #[serde(with = "bits")]
+    #[serde(default, with = "bits")]
     low: f64,
-    #[serde(with = "bits")]
+    #[serde(default = "one", with = "bits")]
     high: f64,
     count: u64,
     samples: u64,
@@ -134,6 +136,11 @@ enum StoredRateBound {
 enum StoredLatencyBound {
     Absolute(Duration),
     TimesStable(#[serde(with = "bits")] f64),
+}
+
+/// An interval that was not kept may be any.
+const fn one() -> f64 {
+    1.0
 }
 
 mod bits {

@@ -228,3 +228,24 @@ fn a_rolled_back_snapshot_has_no_weight_whatever_it_says() {
     let release = Release::resume(spec(20_000), snapshot, &Tally::default(), NOW);
     assert_eq!(release.weight(), Weight::ZERO);
 }
+
+/// What a process has kept that knew of no evidence.
+#[test]
+fn a_breach_without_evidence_is_read() {
+    let old = r#"{"generation":3,"weight":"0%","phase":{"rolled_back":{"at":9,"by":{"breach":{
+        "gate":"errors","value":4591870180066957722,"limit":4576918229304087675,
+        "canary":{"value":4591870180066957722,"count":10,"samples":100},
+        "stable":{"value":0,"count":0,"samples":1900},
+        "measure":{"error_rate":{"bound":{"above_stable":4576918229304087675},"hard":false}}}}}}}"#;
+    let snapshot: Snapshot = serde_json::from_str(old).unwrap();
+    let Phase::RolledBack {
+        by: Cause::Breach(breach),
+        ..
+    } = &snapshot.phase
+    else {
+        panic!("{snapshot:?}");
+    };
+    assert_eq!((breach.evidence, breach.example), (0.0, None));
+    assert_eq!((breach.canary.low, breach.canary.high), (0.0, 1.0));
+    assert_eq!(breach.canary.count, 10);
+}

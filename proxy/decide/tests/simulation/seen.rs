@@ -45,6 +45,7 @@ pub(crate) fn count(effects: &[Effect], seen: &mut Seen) {
                     by: Cause::Breach(_) | Cause::StateDamaged { .. },
                     ..
                 }
+                | NoticeKind::Confirmed { .. }
                 | NoticeKind::Incident { .. }
                 | NoticeKind::Reconfigured(_)
                 | NoticeKind::StateDamaged { .. }

@@ -77,6 +77,12 @@ pub(super) const GATE_SAMPLES: Family = Family {
     unit: FamilyUnit::None,
     help: "Requests of the canary that the value of a gate is made of.",
 };
+pub(super) const GATE_EVIDENCE: Family = Family {
+    name: "haldane_gate_evidence_ratio",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::Ratio,
+    help: "The evidence against the canary that a gate has, as a share of what a rollback takes.",
+};
 pub(super) const GATE_VERDICT: Family = Family {
     name: "haldane_gate_verdict",
     kind: MetricType::Gauge,

@@ -5,9 +5,9 @@ use super::super::spec::LatencyMargin;
 use super::ladder::Place;
 
 /// Stakes of the lanes that bet on the canary's share of what exceeds.
-const SHARE_STAKES: [f64; 2] = [0.3, 0.95];
+pub(crate) const SHARE_STAKES: [f64; 2] = [0.3, 0.95];
 /// Stakes of the lanes that bet on the difference of the rates.
-const RATE_STAKES: [f64; 2] = [0.25, 0.9];
+pub(crate) const RATE_STAKES: [f64; 2] = [0.25, 0.9];
 
 /// Evidence that the canary exceeds its time less often than stable exceeds its own. Begins
 /// with each step, and must be enough at the moment of advancing.

@@ -16,7 +16,7 @@ use super::super::spec::{LatencyMargin, Quantile};
 
 /// Where stable's time of a rung lies.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// At a given time, in microseconds: the limit in this slot.
     At(u64, usize),
     /// At the geometric mean of two quantiles.
@@ -29,13 +29,13 @@ pub(super) enum Place {
 
 /// One level at which both versions are compared.
 #[derive(Clone, Debug)]
-pub(super) struct Rung {
-    pub(super) place: Place,
+pub(crate) struct Rung {
+    pub(crate) place: Place,
     /// How many times slower the canary may be here and count as no slower.
-    pub(super) margin: f64,
+    pub(crate) margin: f64,
     /// The rung's part of the promise.
-    pub(super) share: f64,
-    pub(super) bet: BlockBet,
+    pub(crate) share: f64,
+    pub(crate) bet: BlockBet,
     /// Stable's time in microseconds, once it is known.
     pub(super) stable: Option<f64>,
 }

@@ -54,13 +54,13 @@ impl Alone {
     }
 
     /// A second is over. `usual` is how often stable used to fail at most.
-    pub(super) fn close(&mut self, tally: &Tally, usual: Option<f64>) {
+    pub(super) fn close(&mut self, tally: &Tally, usual: impl FnOnce() -> Option<f64>) {
         let counted = tally.since(&self.block_start);
         self.block_start = *tally;
         if !self.is_alone {
             return;
         }
-        self.usual = self.usual.or(usual);
+        self.usual = self.usual.or_else(usual);
         if let (Some(usual), Some(difference)) = (self.usual, self.difference) {
             self.bet.set_rate_max(usual + difference);
             let canary = counted.of(Role::Canary);

@@ -5,7 +5,7 @@ use super::super::errors::is_exceeded;
 use super::super::latency::Latency;
 use super::super::signal::Signal;
 use super::super::verdict::{Breach, Comparison};
-use super::{Check, Manner, Panel};
+use super::{Check, Gate, GateStatus, Manner, Panel};
 use crate::feed::EvidenceParts;
 use crate::role::Role;
 use crate::tally::Tally;
@@ -13,6 +13,9 @@ use crate::tally::Tally;
 /// Without a difference in the configuration, a kind of errors has to show in this share
 /// of the canary's requests.
 const CLASS_RATE_MIN: f64 = 0.001;
+
+/// What is named where the budget of harm of a rollout, and no gate, rolls it back.
+const EXPOSURE: &str = "exposure";
 
 /// Evidence of which the user's limit is exceeded: whose, how much, and its numbers.
 struct Part {
@@ -27,10 +30,6 @@ impl Panel {
     /// Limits that act on what was counted.
     pub(super) fn check_counted(&mut self, tally: &Tally) -> Option<Breach> {
         let since_start = tally.since(&self.start);
-        let exposed = self
-            .promise
-            .exposure
-            .exceeded(&since_start, self.failures.affected());
         let stable = since_start.of(Role::Stable);
         let is_degraded = self.degradation.is_shared();
         let mut found = None;
@@ -42,8 +41,26 @@ impl Panel {
                 }
             }
         }
-        let found = found.or_else(|| exposed.map(|comparison| (0, comparison)));
-        found.and_then(|(gate, comparison)| self.breach(gate, comparison, 0.0))
+        let affected = self.failures.affected();
+        let exposed = self.promise.exposure.exceeded(&since_start, affected);
+        self.exposed = exposed.map(|one| one.breach(EXPOSURE.into(), 0.0, None));
+        match found {
+            Some((gate, comparison)) => self.breach(gate, comparison, 0.0),
+            None => self.exposed.clone(),
+        }
+    }
+
+    /// The first gate that has enough evidence to be sure and does not roll back: the
+    /// canary is worse by less than any limit, or above an absolute limit as stable may be.
+    pub(crate) fn confirmed(&self) -> Option<GateStatus> {
+        let enough = 1.0 / self.promise.false_rollback;
+        let is_confirmed = |gate: &&Gate| {
+            let evidence = self.evidence_of(gate).max(gate.above_ceiling());
+            gate.breach.is_none() && evidence >= enough
+        };
+        let gate = self.gates.iter().find(is_confirmed);
+        gate.filter(|_| !self.awaits_stable && !self.is_shared())
+            .map(|gate| self.report(gate))
     }
 
     /// The sum of the evidence whose limits are exceeded, against the promise.

@@ -8,6 +8,7 @@ use super::super::recent::{Spike, Trend};
 use super::super::signal::Signal;
 use super::super::spec::{GateName, GateRule, LatencyMetric, RateLimit};
 use super::super::verdict::Breach;
+use super::ceiling::Ceiling;
 use super::shares::Shares;
 use crate::outcome::RequestId;
 use crate::tally::Tally;
@@ -19,6 +20,7 @@ use crate::weight::Weight;
 pub(super) struct Gate {
     pub(super) name: GateName,
     pub(super) check: Check,
+    pub(super) ceilings: Vec<Ceiling>,
     /// A request of the canary that counted against it.
     pub(super) example: Option<RequestId>,
     /// What it would roll back for.
@@ -40,6 +42,16 @@ pub(super) enum Check {
     /// Its evidence is that of the panel.
     NewErrors,
     Signal(Box<Signal>),
+}
+
+impl Gate {
+    /// The most evidence that the canary is above an absolute limit.
+    pub(super) fn above_ceiling(&self) -> f64 {
+        self.ceilings
+            .iter()
+            .map(Ceiling::evidence)
+            .fold(0.0, f64::max)
+    }
 }
 
 impl Check {

@@ -1,7 +1,7 @@
 //! What gates are told one by one: whatever counts against a version.
 
 use super::super::verdict::Breach;
-use super::{Check, Panel, Stage};
+use super::{Check, Panel};
 use crate::outcome::{Evidence, Outcome};
 use crate::role::Role;
 use crate::tally::Tally;
@@ -16,8 +16,8 @@ impl Panel {
         now: Timestamp,
     ) -> Option<Breach> {
         self.last = (*tally, now);
+        self.learn(outcome, now);
         if self.weight.is_zero() {
-            self.note(outcome, now);
             return None;
         }
         let is_failure = matches!(outcome.evidence, Evidence::Failure(_));
@@ -38,13 +38,13 @@ impl Panel {
         self.check(tally)
     }
 
-    /// Before the rollout: who and what fails anyway.
-    fn note(&mut self, outcome: &Outcome, now: Timestamp) {
-        if outcome.role == Role::Canary || !matches!(self.stage, Stage::Before { .. }) {
+    /// Who and what fails anyway, for the rollout that begins next.
+    fn learn(&mut self, outcome: &Outcome, now: Timestamp) {
+        if outcome.role == Role::Canary {
             return;
         }
         if let (Evidence::Failure(_), Some(key)) = (outcome.evidence, outcome.key) {
-            self.failures.known_bad.note(key.to_bits(), now);
+            self.failures.note(key, now);
         }
         if let Some(class) = outcome.class {
             self.classes.note(class);
@@ -88,8 +88,7 @@ impl Panel {
         if is_failure {
             self.failures.observe(outcome, tally, released);
         }
-        let key = outcome.key.map(crate::split::SplitKey::to_bits);
-        if key.is_some_and(|key| self.failures.known_bad.contains(key)) {
+        if self.failures.is_known_bad(outcome.key) {
             return true;
         }
         if let Some(class) = outcome.class {

@@ -21,6 +21,7 @@ impl Panel {
                 }
                 *tick = now.after(TICK);
                 let forgets = now.since(*since) >= LOOK_BACK;
+                self.degradation.learn(tally);
                 self.take(fresh);
                 if forgets {
                     self.forget();
@@ -112,11 +113,13 @@ impl Panel {
         let mut breach = None;
         if now >= due.second {
             due.second = due.second.after(BLOCK).max(now);
-            self.close_second(tally, now);
+            if self.close_second(tally, now) {
+                breach = self.check(tally);
+            }
         }
         if now >= due.block && self.close_latency(tally) {
             due.block = due.block.after(BLOCK).max(now);
-            breach = self.check(tally);
+            breach = breach.or_else(|| self.check(tally));
         }
         if now >= due.hard_block {
             due.hard_block = due.hard_block.after(HARD_BLOCK).max(now);
@@ -132,22 +135,31 @@ impl Panel {
     }
 
     fn has_breach(&self) -> bool {
-        self.gates.iter().any(|gate| gate.breach.is_some())
+        self.exposed.is_some() || self.gates.iter().any(|gate| gate.breach.is_some())
     }
 
-    /// What is looked at once a second, with or without the canary in it.
-    fn close_second(&mut self, tally: &Tally, now: Timestamp) {
+    /// What is looked at once a second, with or without the canary in it. True if that
+    /// may be evidence which nothing else asks about.
+    fn close_second(&mut self, tally: &Tally, now: Timestamp) -> bool {
+        let mut has_signals = false;
         let (weight, released) = (self.weight, self.mass.released());
         self.degradation.close(tally);
-        self.alone.close(tally, self.degradation.usual_rate_max());
+        self.alone
+            .close(tally, || self.degradation.usual_rate_max());
         for gate in &mut self.gates {
+            for ceiling in &mut gate.ceilings {
+                ceiling.close(tally);
+            }
             match &mut gate.check {
                 Check::BurnRate(burn) => burn.see(tally, now),
                 Check::ErrorRate {
                     no_worse: Some(no_worse),
                     ..
                 } => no_worse.see(tally, &self.start, weight),
-                Check::Signal(signal) => signal.close(weight, released),
+                Check::Signal(signal) => {
+                    signal.close(weight, released);
+                    has_signals = true;
+                }
                 Check::ConsecutiveFailures(_)
                 | Check::ErrorRate { .. }
                 | Check::ErrorTrend(_)
@@ -156,6 +168,7 @@ impl Panel {
                 | Check::NewErrors => {}
             }
         }
+        has_signals
     }
 
     /// Ends the block of all latency gates, if both versions are in it.

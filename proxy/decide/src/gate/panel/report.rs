@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::errors;
 use super::super::verdict::{Comparison, Estimate, Measure, Times, VerdictKind, number};
 use super::{Check, Gate, Panel};
 use crate::gate::spec::{GateName, RateBound};
@@ -48,6 +49,8 @@ pub struct GateStatus {
 pub enum Waiting {
     /// The error budget of the service is used up too fast.
     Burning,
+    /// The canary is above an absolute limit, and not known to be worse than stable.
+    Ceiling,
     /// The canary is worse, by less than what a rollback takes.
     Confirmed,
     /// More requests of the canary, or a longer look.
@@ -153,7 +156,7 @@ impl Panel {
     }
 
     /// The weighted evidence that a gate rests on.
-    fn evidence_of(&self, gate: &Gate) -> f64 {
+    pub(super) fn evidence_of(&self, gate: &Gate) -> f64 {
         let (errors, hard) = self.failures.evidence();
         let failures = self.shares.errors * errors + self.shares.hard * hard;
         let classes = self.classes.evidence();
@@ -175,14 +178,16 @@ impl Panel {
             Check::ErrorRate { limits, .. } => {
                 let compared = limits
                     .iter()
-                    .map(|limit| self.failures.compare(limit, tally));
+                    .map(|limit| errors::compare(limit, &since_start));
                 let beyond = |one: &Comparison| one.value - one.limit;
                 compared
                     .max_by(|one, other| beyond(one).total_cmp(&beyond(other)))
                     .unwrap_or_else(|| self.plain(tally))
             }
             Check::ErrorTrend(trend) => trend.compare(),
-            Check::Latency(latency) => latency.nearest(tally).unwrap_or_else(|| self.plain(tally)),
+            Check::Latency(latency) => latency
+                .nearest(&since_start)
+                .unwrap_or_else(|| self.plain(tally)),
             Check::LatencySpike(metric, spike) => spike.compare(*metric),
             Check::NewErrors => {
                 let (_, worst) = self.classes.evidence_above(0.0, tally);
@@ -223,6 +228,9 @@ impl Panel {
         }
         if evidence >= enough {
             return Finding::waits(Waiting::Confirmed);
+        }
+        if gate.above_ceiling() >= enough {
+            return Finding::waits(Waiting::Ceiling);
         }
         match &gate.check {
             Check::BurnRate(burn) if burn.judge().0 => Finding::waits(Waiting::Burning),
@@ -276,8 +284,10 @@ impl Panel {
         if self.weight == Weight::FULL || tally.since(&self.start).of(Role::Stable).requests() == 0
         {
             Finding::waits(Waiting::Stable)
-        } else if is_shown && evidence < QUIET_BELOW {
+        } else if is_shown && evidence < QUIET_BELOW && comparison.value <= comparison.limit {
             Finding::PASS
+        } else if is_shown {
+            Finding::waits(Waiting::Evidence)
         } else {
             Finding::needs(needs)
         }
@@ -316,6 +326,10 @@ impl Panel {
         let numbers = comparison.sentence(VerdictKind::Inconclusive);
         let waits = match reason {
             Waiting::Burning => "holds".to_owned(),
+            Waiting::Ceiling => {
+                "holds, the canary is above its limit but not known to be worse than stable"
+                    .to_owned()
+            }
             Waiting::Confirmed => format!(
                 "holds, the canary is worse but by less than a rollback takes (evidence {} of the bound)",
                 Times(self.evidence_of(gate) * self.promise.false_rollback)

@@ -13,22 +13,22 @@ const SIGNALS: f64 = 0.15;
 
 /// The parts of the promise; their sum, each latency gate and signal counted, is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Shares {
+pub(crate) struct Shares {
     /// Failures of distinct users.
-    pub(super) errors: f64,
+    pub(crate) errors: f64,
     /// Kinds of errors.
-    pub(super) classes: f64,
+    pub(crate) classes: f64,
     /// All failures, by blocks.
-    pub(super) hard: f64,
+    pub(crate) hard: f64,
     /// Each latency gate.
-    pub(super) latency: f64,
+    pub(crate) latency: f64,
     /// Each signal gate.
-    pub(super) signal: f64,
+    pub(crate) signal: f64,
 }
 
 impl Shares {
     /// The parts for these gates.
-    pub(super) fn of(specs: &[GateSpec]) -> Self {
+    pub(crate) fn of(specs: &[GateSpec]) -> Self {
         let count = |is: fn(&GateRule) -> bool| {
             let number = specs.iter().filter(|spec| is(&spec.rule)).count();
             u32::try_from(number).map_or(f64::MAX, f64::from)

@@ -4,7 +4,9 @@ use super::*;
 use crate::feed::{Decision, Feed, Row};
 use crate::gate::VerdictKind;
 use crate::gate::spec::{Exposure, LatencyBound, LatencyLimit, Quantile, RunLimit, default_gates};
+use crate::outcome::{ErrorClass, Evidence, FailureReason, Outcome};
 use crate::release::ReleaseSpec;
+use crate::split::SplitKey;
 
 /// Minutes of stable alone before the rollout.
 const PRELUDE: u64 = 30;
@@ -88,7 +90,7 @@ impl Course<'_> {
             } else {
                 (self.weight)(now - prelude).parse().unwrap()
             };
-            let role = crate::split::SplitKey::from_random(key).role(weight);
+            let role = SplitKey::from_random(key).role(weight);
             let (status, times) = service(role, now - prelude, &mut random);
             #[expect(
                 clippy::cast_possible_truncation,
@@ -324,7 +326,7 @@ fn three_tenants_are_enough_for_the_hard_limit() {
     let is_split = |seed: &u64| {
         let roles = (0..3).map(|user: u64| {
             let key = Random(user ^ seed << 20).next();
-            crate::split::SplitKey::from_random(key).role("50%".parse().unwrap())
+            SplitKey::from_random(key).role("50%".parse().unwrap())
         });
         roles.filter(|role| *role == Role::Canary).count() == 1
     };
@@ -390,6 +392,7 @@ fn a_budget_of_harm_ends_what_evidence_does_not() {
             (21..=23).contains(&decision.canary_failures),
             "{decision:?}"
         );
+        assert_eq!(&*decision.breach.gate, "exposure");
     }
     // What stable fails as well is not the canary's harm.
     let both = |_: Role, _: f64, random: &mut Random| (failing(random, 0.05), 1.0);
@@ -463,4 +466,151 @@ fn the_clock_may_jump() {
         assert_eq!(panel.close(&tally, now), None);
         assert!(panel.mass.released() <= 1.0 + 1e-9);
     }
+}
+
+/// Feeds seconds of both versions, of which so many in a thousand fail with this status.
+fn seconds(panel: &mut Panel, tally: &mut Tally, seconds: std::ops::Range<u64>, status: u16) {
+    for second in seconds {
+        let now = at_second(second);
+        for role in Role::ALL {
+            tally.of_mut(role).successes += 99;
+            tally.of_mut(role).failures += 1;
+            let outcome = Outcome {
+                role,
+                evidence: Evidence::Failure(FailureReason::Status),
+                key: Some(SplitKey::from_random(
+                    Random(second << 1 | u64::from(role == Role::Canary)).next(),
+                )),
+                weight: panel.weight,
+                class: Some(ErrorClass::of_status(status)),
+                request: None,
+            };
+            let breach = panel.observe(&outcome, tally, now);
+            assert_eq!(breach, None);
+        }
+        assert_eq!(panel.close(tally, now), None);
+    }
+}
+
+fn at_second(second: u64) -> Timestamp {
+    Timestamp::from_micros(second * 1_000_000)
+}
+
+#[test]
+fn what_stable_has_shown_once_is_new_in_no_later_generation() {
+    let gates = vec![GateSpec {
+        name: "kinds".into(),
+        rule: GateRule::NewErrors,
+    }];
+    let half: Weight = "50%".parse().unwrap();
+    let mut tally = Tally::default();
+    let mut first = Panel::new(&gates, &Promise::default(), &tally, at_second(0));
+    first.reweigh(half, &tally, at_second(0));
+    seconds(&mut first, &mut tally, 1..20, 503);
+    let mut second = Panel::new(&gates, &Promise::default(), &tally, at_second(20));
+    second.inherit(&first);
+    second.reweigh(half, &tally, at_second(20));
+    let share = |panel: &mut Panel, tally: &mut Tally| {
+        seconds(panel, tally, 21..22, 503);
+        panel.evidence_parts().classes
+    };
+    let known = share(&mut second, &mut tally);
+    let mut stranger = Panel::new(&gates, &Promise::default(), &tally, at_second(20));
+    stranger.reweigh(half, &tally, at_second(20));
+    let new = share(&mut stranger, &mut tally);
+    // A known kind has half of the promise, the first new one half of the other half.
+    assert!((known / new - 2.0).abs() < 1e-9, "{known} {new}");
+}
+
+#[test]
+fn a_confirmed_difference_is_said_once() {
+    let course = Course {
+        per_second: 1000,
+        seconds: 500,
+        ..Course::default()
+    };
+    let feed = course.run(3, &|role, _, random| {
+        let times = if role == Role::Canary { 1.15 } else { 1.0 };
+        (failing(random, 0.001), times)
+    });
+    assert_eq!(feed.decision(), None);
+    assert_eq!(feed.notices().len(), 1, "{:?}", feed.notices());
+}
+
+#[test]
+fn whose_successes_there_are_changes_no_evidence_of_failures() {
+    let spec = || ReleaseSpec {
+        weight: Weight::ZERO,
+        gates: vec![default_gates()[0].clone()],
+        promise: Promise::default(),
+    };
+    let mut feeds = [Feed::new(spec(), at(0.0)), Feed::new(spec(), at(0.0))];
+    let mut random = Random(7);
+    for request in 0..5_000_u64 {
+        let is_failure = random.unit() < 0.02;
+        let roles = [random.unit() < 0.05, random.unit() < 0.7].map(|is_canary| {
+            if is_canary {
+                Role::Canary
+            } else {
+                Role::Stable
+            }
+        });
+        for (feed, role) in feeds.iter_mut().zip(roles) {
+            feed.row(&Row {
+                at: at_second(1 + request / 100),
+                latency: 1_000,
+                role: if is_failure { roles[0] } else { role },
+                status: if is_failure { 500 } else { 200 },
+                key: Some(request << 20),
+                weight: "5%".parse().unwrap(),
+            });
+        }
+        let [one, other] = [&feeds[0], &feeds[1]].map(|feed| feed.evidence().errors);
+        assert!((one - other).abs() <= 1e-9 * one.max(1e-9), "{one} {other}");
+    }
+}
+
+#[test]
+fn above_an_absolute_limit_with_stable_holds_and_rolls_nothing_back() {
+    let slow = LatencyLimit {
+        quantile: Quantile::from_ratio(0.5).unwrap(),
+        bound: LatencyBound::Absolute(Duration::from_millis(10)),
+    };
+    let gates = vec![
+        GateSpec {
+            name: "errors".into(),
+            rule: GateRule::ErrorRate {
+                rollback: vec![RateLimit {
+                    bound: RateBound::Absolute(0.01),
+                    hard: false,
+                }],
+                advance: None,
+            },
+        },
+        GateSpec {
+            name: "latency".into(),
+            rule: GateRule::Latency {
+                metric: LatencyMetric::Duration,
+                rollback: vec![slow],
+                advance: vec![],
+            },
+        },
+    ];
+    let course = |gates| Course {
+        gates,
+        ..Course::default()
+    };
+    let feed = course(gates.clone()).run(1, &|_, _, random| (failing(random, 0.05), 1.0));
+    assert_eq!(feed.decision(), None);
+    for gate in feed.status(at(330.0)).verdict.gates {
+        assert_eq!(gate.reason, Some(Waiting::Ceiling), "{}", gate.sentence);
+    }
+    // With evidence that the canary is worse, the same limit is one for a rollback.
+    let decision = course(gates).decided(1, &|role, _, random| {
+        (
+            failing(random, if role == Role::Canary { 0.05 } else { 0.001 }),
+            0.1,
+        )
+    });
+    assert_eq!(&*decision.expect("a rollback").breach.gate, "errors");
 }

@@ -1,0 +1,120 @@
+//! What stable has taken since it was last looked at.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use haldane_decide::gate::Baseline;
+use haldane_decide::gate::spec::LatencyMetric;
+use haldane_decide::role::Role;
+
+use crate::live::histogram::{CELLS, middle_of};
+use crate::live::{Live, Route, Routes};
+
+/// How far the latencies of stable have been told, on every route that has a canary.
+#[derive(Default)]
+pub(super) struct Gains {
+    /// The routes as they were seen last.
+    routes: Arc<Routes>,
+    by_route: HashMap<Arc<str>, RouteGains>,
+    /// Room to add up in.
+    sums: Vec<u64>,
+}
+
+/// How far the latencies of stable on one route have been told.
+struct RouteGains {
+    of: Arc<Route>,
+    by_metric: [Told; 2],
+}
+
+/// What was told of one metric.
+#[derive(Default)]
+struct Told {
+    /// By cell of the histograms, all workers together. It wraps, as what is added since
+    /// does not: nobody answers four billion requests in ten seconds. Empty before the first.
+    counts: Box<[u32]>,
+    /// How many requests had ended then: unless it is more, there is nothing new.
+    ended: u64,
+}
+
+impl Gains {
+    /// Lets the gates of every route see what was counted since the last call.
+    pub(super) fn absorb(&mut self, live: &Live) {
+        let routes = live.routes();
+        if !Arc::ptr_eq(&routes, &self.routes) {
+            self.adopt(&routes);
+        }
+        for route in routes.iter().filter(|route| route.is_judged()) {
+            let name = Arc::clone(&route.config.name);
+            let known = self.by_route.entry(name);
+            let gains = known.or_insert_with(|| RouteGains::new(route));
+            let sums = &mut self.sums;
+            let mut fresh = |metric, baseline: &mut Baseline| gains.add_to(metric, baseline, sums);
+            route.absorb(&mut fresh, live);
+        }
+    }
+
+    /// Goes on with the routes that have taken the place of those before.
+    fn adopt(&mut self, routes: &Arc<Routes>) {
+        self.routes = Arc::clone(routes);
+        let mut before = std::mem::take(&mut self.by_route);
+        for route in routes.iter() {
+            if let Some((name, mut gains)) = before.remove_entry(&route.config.name) {
+                gains.adopt(route);
+                self.by_route.insert(name, gains);
+            }
+        }
+    }
+}
+
+impl RouteGains {
+    fn new(route: &Arc<Route>) -> Self {
+        Self {
+            of: Arc::clone(route),
+            by_metric: Default::default(),
+        }
+    }
+
+    /// Goes on with the route that has taken the place of the one before; anew if that has
+    /// another stable.
+    fn adopt(&mut self, route: &Arc<Route>) {
+        if !self.of.counts_like(route, Role::Stable) {
+            self.by_metric = Default::default();
+        }
+        self.of = Arc::clone(route);
+    }
+
+    /// Adds to `baseline` what stable has taken since the last call.
+    fn add_to(&mut self, metric: LatencyMetric, baseline: &mut Baseline, sums: &mut Vec<u64>) {
+        let told = &mut self.by_metric[metric.index()];
+        // Before the cells: what ends in between is looked at again.
+        let ended = self
+            .of
+            .shards_of(Role::Stable)
+            .map(|shard| shard.finished());
+        let ended = ended.sum();
+        if std::mem::replace(&mut told.ended, ended) == ended {
+            return;
+        }
+        sums.clear();
+        sums.resize(CELLS, 0);
+        for shard in self.of.shards_of(Role::Stable) {
+            shard.add_succeeded(metric, sums);
+        }
+        if told.counts.is_empty() {
+            told.counts = vec![0; CELLS].into();
+        }
+        for (index, (told, sum)) in told.counts.iter_mut().zip(sums).enumerate() {
+            let sum = low_half(*sum);
+            let gained = sum.wrapping_sub(*told);
+            if gained > 0 {
+                baseline.add(middle_of(index), u64::from(gained));
+                *told = sum;
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a count that may wrap")]
+const fn low_half(count: u64) -> u32 {
+    count as u32
+}

@@ -21,6 +21,7 @@ mod panel;
 mod recent;
 mod signal;
 mod verdict;
+mod whole;
 
 pub(crate) use advance::LANES as NO_WORSE_LANES;
 pub(crate) use latency::{Place, RATE_STAKES, Rung, SHARE_STAKES, rungs_of};

@@ -7,11 +7,12 @@
 //! Evidence says that the canary is worse, not by how much. So a rollback takes the size
 //! of the difference too, as counted since the evidence began to grow.
 
-use super::bet::{Block, ERROR_LANES, HardBet, ShareBet};
+use super::bet::{ERROR_LANES, HardBet, ShareBet};
 use super::keys::{KeySet, KnownBad};
 use super::panel::Manner;
 use super::spec::{RateBound, RateLimit};
 use super::verdict::{Comparison, Estimate, Measure};
+use super::whole::HardBlock;
 use crate::outcome::Outcome;
 use crate::role::Role;
 use crate::split::SplitKey;
@@ -37,9 +38,7 @@ pub(super) struct Failures {
     /// Who has failed on stable until now; known bad when the next rollout begins.
     of_stable: KnownBad,
     weight: Weight,
-    /// Failures by role of requests that began under the weight in force.
-    failed: [u64; 2],
-    hard_start: (Tally, [u64; 2]),
+    hard_block: HardBlock,
     /// Where the estimate of how bad the canary is begins.
     pub(super) episode_start: Tally,
     /// The error of the canary since which there is more evidence than capital.
@@ -68,8 +67,7 @@ impl Failures {
             known_bad: KnownBad::default(),
             of_stable: KnownBad::default(),
             weight: Weight::ZERO,
-            failed: [0; 2],
-            hard_start: (Tally::default(), [0; 2]),
+            hard_block: HardBlock::default(),
             episode_start: Tally::default(),
             suspected_since: None,
             suspicion_start: Tally::default(),
@@ -95,7 +93,7 @@ impl Failures {
     /// The rollout begins, and what `tally` counts already is no evidence.
     pub(super) fn begin(&mut self, tally: &Tally) {
         self.known_bad.clone_from(&self.of_stable);
-        self.hard_start = (*tally, self.failed);
+        self.drop_hard_block(tally);
         self.episode_start = *tally;
     }
 
@@ -128,7 +126,7 @@ impl Failures {
         // one between what they get.
         let is_spared = is_known_bad && self.manner == Manner::Guarded;
         if outcome.weight == self.weight && !is_spared {
-            self.failed[outcome.role.index()] += 1;
+            self.hard_block.count(outcome);
         }
         let is_canary = outcome.role == Role::Canary;
         if is_known_bad {
@@ -181,32 +179,20 @@ impl Failures {
 
     /// A block of the hard bet is over. True if it had both versions in it.
     pub(super) fn close_hard(&mut self, tally: &Tally) -> bool {
-        let (start, failed) = &self.hard_start;
-        let counted = tally.since(start);
-        let failures = |role: Role| {
-            let index = role.index();
-            self.failed[index].saturating_sub(failed[index])
-        };
-        let requests = |role: Role| counted.of(role).timed + failures(role);
-        let block = Block {
-            canary: requests(Role::Canary),
-            stable: requests(Role::Stable),
-            canary_exceeding: failures(Role::Canary),
-            stable_exceeding: failures(Role::Stable),
-        };
+        let block = self.hard_block.block(tally, self.manner);
         if block.canary == 0 || block.stable == 0 {
             return false;
         }
         if let Some(hard) = &mut self.hard {
             hard.close(block);
         }
-        self.hard_start = (*tally, self.failed);
+        self.drop_hard_block(tally);
         true
     }
 
     /// The block of the hard bet is given up: the weight has changed in it.
     pub(super) fn drop_hard_block(&mut self, tally: &Tally) {
-        self.hard_start = (*tally, self.failed);
+        self.hard_block = HardBlock::new(tally);
     }
 
     /// How bad the canary is compared with a limit, in this episode.

@@ -77,7 +77,7 @@ pub(crate) fn evidence(effort: &Effort) -> (Table, Vec<Value>) {
             seconds_max: if rate < 100.0 { 40_000 } else { 14_400 },
             ..setting(rate, Limits::Evidence)
         };
-        let found = delay::find("latency", &FAULTS, &setting, effort);
+        let found = delay::find("latency", &FAULTS, &setting, &fewer(effort));
         results.extend(json_of("latency-evidence", &setting, &found));
         for ((row, delays), fault) in rows.iter_mut().zip(&found).zip(&FAULTS) {
             row.push(cell(&delays[0], bounds(fault).0));
@@ -87,7 +87,7 @@ pub(crate) fn evidence(effort: &Effort) -> (Table, Vec<Value>) {
         }
     }
     let title = "slowness from the first canary request on, weight 5 %, promise 0.1 %, until the \
-                 evidence is enough: mean canary requests (seconds) [ratio to the best rung's bound]";
+                 evidence is enough: mean canary requests (seconds) [ratio to the best rung's bound]; a quarter of the rollouts";
     let rates = rates.iter().map(|rate| format!("haldane @{rate}"));
     (table(title, rates, rows), results)
 }
@@ -98,7 +98,7 @@ pub(crate) fn rollback(effort: &Effort) -> (Table, Vec<Value>) {
         polled: POLLS.map(|poll| Polled::new(poll, Query::Latency)).to_vec(),
         ..setting(1000.0, Limits::Default)
     };
-    let found = delay::find("latency", &FAULTS, &setting, effort);
+    let found = delay::find("latency", &FAULTS, &setting, &fewer(effort));
     let mut rows: Vec<Vec<String>> = FAULTS.iter().zip(reference::SLOW).map(head).collect();
     for ((row, delays), (fault, known)) in rows
         .iter_mut()
@@ -117,6 +117,14 @@ pub(crate) fn rollback(effort: &Effort) -> (Table, Vec<Value>) {
     let methods = std::iter::once("haldane".to_owned()).chain(POLLS.map(Poll::name));
     let results = json_of("latency", &setting, &found);
     (table(title, methods, rows), results)
+}
+
+/// A quarter of the rollouts: these are long, and their means are known well enough.
+fn fewer(effort: &Effort) -> Effort {
+    Effort {
+        rollouts: effort.rollouts.div_ceil(4),
+        ..*effort
+    }
 }
 
 fn setting(rate: f64, limits: Limits) -> Setting {

@@ -2,7 +2,7 @@
 //!
 //! A bet grows on average by a number of nats with each event or block, which follows from
 //! its lanes and from how bad the canary is; a rollback takes `ln(1 / (promise x share x
-//! capital x prior))` of them. That is all there is to a forecast (see [`growth`]); the
+//! capital x prior))` of them. That is all there is to a forecast (see `growth.rs`); the
 //! simulations that the gates were chosen with confirm it within a factor of one and a
 //! half. Times until a rollback are means, times until a pass are medians.
 //!

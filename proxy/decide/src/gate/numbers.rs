@@ -14,9 +14,7 @@ pub fn interval(count: u64, samples: u64, error: f64) -> (f64, f64) {
     if samples == 0 {
         return (0.0, 1.0);
     }
-    let n = float(samples);
-    let mean = (float(count) / n).clamp(0.0, 1.0);
-    let radius = ((1.0 / error).ln() + (2.0 * n.sqrt()).ln()) / n;
+    let (mean, radius) = mean_and_radius(count, samples, error);
     let low = bisect(mean, 0.0, |p| divergence(mean, p) <= radius);
     (low, highest(mean, radius))
 }
@@ -27,10 +25,15 @@ pub fn upper(count: u64, samples: u64, error: f64) -> f64 {
     if samples == 0 {
         return 1.0;
     }
+    let (mean, radius) = mean_and_radius(count, samples, error);
+    highest(mean, radius)
+}
+
+/// The rate that was seen, and how far the true one may diverge from it.
+fn mean_and_radius(count: u64, samples: u64, error: f64) -> (f64, f64) {
     let n = float(samples);
     let mean = (float(count) / n).clamp(0.0, 1.0);
-    let radius = ((1.0 / error).ln() + (2.0 * n.sqrt()).ln()) / n;
-    highest(mean, radius)
+    (mean, ((1.0 / error).ln() + (2.0 * n.sqrt()).ln()) / n)
 }
 
 /// The largest rate that diverges from `mean` by at most `radius`. The divergence is at

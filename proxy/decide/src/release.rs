@@ -17,6 +17,7 @@ use crate::weight::Weight;
 
 mod act;
 pub mod change;
+mod foresee;
 mod picture;
 
 use change::Change;

@@ -11,13 +11,9 @@ use crate::support::eventually::{eventually, some};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::upstream::{Behaviour, Upstream};
 
-/// A step without traffic, and the switch to everything.
 mod dark;
-/// Pausing, promoting, freezing: who may do what when.
 mod people;
-/// Other plans and other versions while one is walked.
 mod reloads;
-/// Whoever waits is told.
 mod waiting;
 
 /// A gate that some hundred requests are enough for.
@@ -220,7 +216,7 @@ fn a_step_says_what_it_waits_for() {
     assert_eq!(status["rollout"]["next_weight"], "100%");
     assert_eq!(status["rollout"]["steps"][0]["hold_requests"], 500);
     let step = crate::reload::metric(&walk.proxy, "haldane_rollout_step");
-    assert_eq!(step.as_deref(), Some("{route=\"default\"} 1"));
+    assert_eq!(step.as_deref(), Some("{route=\"default\"} 1.0"));
 }
 
 #[test]

@@ -11,7 +11,6 @@ use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
 use haldane_decide::rollout::{Cause, Effect, Notice, NoticeKind, Order, PhaseName, Rejected};
-use haldane_decide::snapshot::Snapshot;
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
 use haldane_decide::tally::Tally;
@@ -56,7 +55,6 @@ use route_salt::{RouteSalt, new_secret};
 use series::Series;
 use settings::Settings;
 use shard::{RoleShard, Shard};
-use standing::Standing;
 use trial::Trial;
 use weight::{LiveWeight, Routed, Setting};
 
@@ -329,40 +327,6 @@ impl Route {
     /// this signal.
     pub(crate) fn report_signal(&self, signal: &str, role: Role, good: u64, bad: u64) -> bool {
         self.lock().release.report_signal(signal, role, good, bad)
-    }
-
-    /// A route like this one whose release stands elsewhere.
-    fn standing_at(&self, from: &Standing, clock: Clock) -> Self {
-        let reach = (self.tls.clone(), self.endpoints.clone());
-        let workers = (self.shards.len(), clock);
-        let mut fresh = Self::new(&self.config, reach, workers, Start::Fresh);
-        let release = from.resume(&self.config, spec_of(&self.config), clock.now());
-        let rolled_back = rolled_back_of(&release);
-        fresh
-            .lasting
-            .rolled_back
-            .store(rolled_back, Ordering::Relaxed);
-        fresh.lasting.word.store(setting_of(&release));
-        fresh.trial.limits.publish(&release, clock);
-        fresh.lock().release = release;
-        if let (Some(secret), Some(lasting)) = (from.salt(), Arc::get_mut(&mut fresh.lasting)) {
-            lasting.secret = secret;
-            fresh.salt = RouteSalt::new(&self.config.sticky.salt, secret);
-        }
-        fresh
-    }
-
-    /// Goes where the same release has gone in another process.
-    fn follow(&self, other: Snapshot, live: &Live) {
-        let mut judge = self.lock();
-        let tally = self.tally();
-        let effects = judge.release.follow(other, &tally, live.clock.now());
-        self.carry_out(&mut judge, effects, None, live);
-    }
-
-    /// The route's own secret, and where the release stands.
-    fn to_hand_over(&self) -> (Salt, Snapshot) {
-        (self.lasting.secret, self.lock().release.snapshot())
     }
 
     /// Where the release stands.

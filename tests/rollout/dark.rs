@@ -1,3 +1,5 @@
+//! A step without traffic, and the switch to everything.
+
 use super::*;
 
 const BLUE_GREEN: &str = "plan = \"blue-green\"";

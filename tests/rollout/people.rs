@@ -1,3 +1,5 @@
+//! Pausing, promoting, freezing: who may do what when.
+
 use super::*;
 
 const LONG: &str = "steps = [\"5% for 1h\", \"20% until promoted\", \"50% for 1h\", \"100%\"]";

@@ -1,3 +1,5 @@
+//! Other plans and other versions while one is walked.
+
 use super::*;
 use crate::reload::{File, put, reload};
 

@@ -1,3 +1,5 @@
+//! Whoever waits is told.
+
 use super::*;
 
 #[test]

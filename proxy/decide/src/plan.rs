@@ -95,7 +95,7 @@ pub enum BuiltIn {
     /// 1 → 5 → 25 → 50 → 100 %, half an hour each.
     Aggressive,
     /// Dark until promoted, then everything at once.
-    BlueGreen,
+    Switch,
     /// 0.1 → 1 → 5 → 10 → 25 → 50 → 100 %, four hours each.
     Conservative,
     /// 2 → 10 → 50 → 100 %, one to two days each.
@@ -108,7 +108,7 @@ impl BuiltIn {
         ("standard", Self::Standard),
         ("conservative", Self::Conservative),
         ("aggressive", Self::Aggressive),
-        ("blue-green", Self::BlueGreen),
+        ("blue-green", Self::Switch),
     ];
 
     /// Its steps.
@@ -121,7 +121,7 @@ impl BuiltIn {
                 (250_000, HALF_HOUR),
                 (500_000, HALF_HOUR),
             ],
-            Self::BlueGreen => return vec![Step::DARK, Step::FULL],
+            Self::Switch => return vec![Step::DARK, Step::FULL],
             Self::Conservative => &[
                 (1000, FOUR_HOURS),
                 (10_000, FOUR_HOURS),
@@ -335,7 +335,7 @@ mod tests {
             "0.1% 1% 5% 10% 25% 50% 100%"
         );
         assert_eq!(weights(BuiltIn::Aggressive), "1% 5% 25% 50% 100%");
-        assert_eq!(weights(BuiltIn::BlueGreen), "0% 100%");
+        assert_eq!(weights(BuiltIn::Switch), "0% 100%");
     }
 
     #[test]

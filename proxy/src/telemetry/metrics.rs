@@ -79,6 +79,9 @@ impl Collector for Scrape {
         if live.keeping.is_wanted() {
             state(&mut encoder, &routes, live)?;
         }
+        let mut metric = Metric::open(&mut encoder, &FROZEN)?;
+        let frozen = live.freeze.get().is_some();
+        metric.0.encode_gauge(&u64::from(frozen))?;
         let mut metric = Metric::open(&mut encoder, &CONNECTIONS)?;
         let open = live.connections.load(Ordering::Relaxed) as u64;
         metric.0.encode_gauge(&open)?;
@@ -255,16 +258,13 @@ fn releases(
     Ok(())
 }
 
-/// How it is about what outlives the process, and whether anything may start.
+/// How it is about what outlives the process.
 fn state(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>], live: &Live) -> fmt::Result {
     let distrusted =
         |route: &Arc<Route>| matches!(route.status(live).by, Some(Cause::StateDamaged { .. }));
     let ok = live.keeping.error().is_none() && !routes.iter().any(distrusted);
     let mut metric = Metric::open(encoder, &STATE_OK)?;
     metric.0.encode_gauge(&u64::from(ok))?;
-    let mut metric = Metric::open(encoder, &FROZEN)?;
-    let frozen = live.freeze.get().is_some();
-    metric.0.encode_gauge(&u64::from(frozen))?;
     let mut metric = Metric::open(encoder, &STATE_WRITE_FAILURES)?;
     let failures = live.keeping.failures();
     metric

@@ -28,6 +28,10 @@ pub enum CanaryChange {
 
 /// What a new configuration changed of a generation that goes on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each of them is one thing that can differ"
+)]
 pub struct Amendment {
     /// What the canary is compared with.
     #[serde(rename = "stable_changed")]

@@ -48,22 +48,19 @@ impl Release {
             };
             RolloutStatus::of(plan, (step, position.held, position.requests))
         });
-        let since = |wanted: fn(&Phase) -> Option<Timestamp>| wanted(phase);
+        let (mut rolled_back_at, mut paused_at, mut completed_at) = (None, None, None);
+        match phase {
+            Phase::Complete { at } => completed_at = Some(*at),
+            Phase::Paused { at, .. } => paused_at = Some(*at),
+            Phase::RolledBack { at, .. } => rolled_back_at = Some(*at),
+            Phase::Idle | Phase::Progressing { .. } | Phase::Promoted { .. } => {}
+        }
         Status {
             at: now,
             phase: phase.name(),
-            rolled_back_at: since(|phase| match phase {
-                Phase::RolledBack { at, .. } => Some(*at),
-                _ => None,
-            }),
-            paused_at: since(|phase| match phase {
-                Phase::Paused { at, .. } => Some(*at),
-                _ => None,
-            }),
-            completed_at: since(|phase| match phase {
-                Phase::Complete { at } => Some(*at),
-                _ => None,
-            }),
+            rolled_back_at,
+            paused_at,
+            completed_at,
             cause: by.as_ref().map(Cause::to_string),
             by,
             rollback_refused_at: refused.map(|refused| refused.at),

@@ -179,7 +179,9 @@ impl fmt::Display for PhaseName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RolledBack => "rolled back",
-            other => other.as_str(),
+            Self::Complete | Self::Idle | Self::Paused | Self::Progressing | Self::Promoted => {
+                self.as_str()
+            }
         })
     }
 }

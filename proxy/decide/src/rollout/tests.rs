@@ -423,7 +423,7 @@ fn a_breach_does_what_the_plan_says_and_once() {
 
 #[test]
 fn a_step_without_traffic_is_reached_by_name_only() {
-    let plan = Plan::new(BuiltIn::BlueGreen.steps(), Terms::default()).unwrap();
+    let plan = Plan::new(BuiltIn::Switch.steps(), Terms::default()).unwrap();
     let mut rollout = Rollout::new(Weight::ZERO, plan);
     assert_eq!(rollout.reach(), CanaryReach::Closed);
     let effects = rollout.begin(NOW);

@@ -16,7 +16,6 @@ use crate::time::Timestamp;
 
 #[derive(Deserialize, Serialize)]
 #[serde(remote = "Phase", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "as large as what it stands for")]
 pub(super) enum StoredPhase {
     Complete {
         at: Timestamp,

@@ -105,7 +105,7 @@ fn draw_plan(generator: &mut Generator) -> Plan {
         return Plan::fixed(terms);
     }
     if generator.below(8) == 0 {
-        return Plan::new(BuiltIn::BlueGreen.steps(), terms).unwrap();
+        return Plan::new(BuiltIn::Switch.steps(), terms).unwrap();
     }
     let mut parts = generator.below(50_000);
     let mut steps = Vec::new();
@@ -353,11 +353,12 @@ impl Walk {
             let Effect::Announce(notice) = effect else {
                 continue;
             };
-            let by_plan = match &notice.kind {
-                NoticeKind::Progressed { by, .. } | NoticeKind::Promoted { by, .. } => {
-                    *by == Cause::Plan
-                }
-                _ => false,
+            let by_plan = if let NoticeKind::Progressed { by, .. }
+            | NoticeKind::Promoted { by, .. } = &notice.kind
+            {
+                *by == Cause::Plan
+            } else {
+                false
             };
             if by_plan && let Phase::Progressing { position } = before.phase() {
                 let step = self.spec.plan.step(position.step);

@@ -43,6 +43,8 @@ pub enum Part {
     Other,
     /// What is promised about a rollout.
     Promise,
+    /// Who is split otherwise than by the weight.
+    Rules,
     /// Another stable: another name, or other addresses.
     Stable,
     /// The weight at the start of each generation.
@@ -154,6 +156,7 @@ impl Part {
             Self::Gates => "gates changed",
             Self::Other => "settings changed",
             Self::Promise => "promise changed",
+            Self::Rules => "rules changed",
             Self::Stable => "another stable",
             Self::Weight => "configured weight changed",
         }
@@ -195,6 +198,7 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
     rest.weight = old.weight;
     rest.gates.clone_from(&old.gates);
     rest.promise = old.promise;
+    rest.rules.clone_from(&old.rules);
     if canary.is_some() {
         rest.canary.clone_from(&old.canary);
     }
@@ -206,6 +210,7 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
         stable.then_some(Part::Stable),
         (old.gates != new.gates).then_some(Part::Gates),
         (old.promise != new.promise).then_some(Part::Promise),
+        (old.rules != new.rules).then_some(Part::Rules),
         (old.weight != new.weight).then_some(Part::Weight),
         (rest != *old).then_some(Part::Other),
     ];

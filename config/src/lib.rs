@@ -56,6 +56,6 @@ pub use source::{SOURCE_BYTES_MAX, Source};
 pub use types::{
     AccessAlways, AccessFormat, AccessOutput, AccessSpec, Admin, AdminAddress, ClientTls, Config,
     Drain, Ejection, Force, GrpcStatuses, HealthCheck, KeySource, Limits, Listen, Log, LogFormat,
-    Networks, OnMissing, Pair, PathMatch, RouteConfig, RouteMatch, SaltSource, Secret, ServerTls,
-    Sticky, Timeouts, UpstreamAddress, UpstreamProtocol, Version,
+    Networks, OnMissing, Pair, PathMatch, RouteConfig, RouteMatch, RuleMatch, SaltSource, Secret,
+    ServerTls, Sticky, TargetingRule, Timeouts, UpstreamAddress, UpstreamProtocol, Version,
 };

@@ -26,6 +26,7 @@ mod names;
 mod protocol;
 mod rollout;
 mod route;
+mod rule;
 mod socket_file;
 mod state;
 mod sticky;

@@ -13,6 +13,10 @@ use haldane_decide::snapshot::CanaryIdentity;
 use haldane_decide::weight::Weight;
 use ipnet::IpNet;
 
+mod rule;
+
+pub use rule::{RuleMatch, TargetingRule};
+
 /// Everything that a running haldane is told, checked and resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -249,6 +253,8 @@ pub struct RouteConfig {
     pub weight: Weight,
     /// What keeps a client on its version.
     pub sticky: Sticky,
+    /// Who is split otherwise than by the weight; the first that matches decides.
+    pub rules: Vec<TargetingRule>,
     /// What the canary must keep passing.
     pub gates: Vec<GateSpec>,
     /// What is promised about a rollout.
@@ -276,6 +282,20 @@ pub enum PathMatch {
     Exact(String),
     /// This path and all below it: written `/checkout/*`, held as `/checkout`.
     Prefix(String),
+}
+
+impl PathMatch {
+    /// Whether this path, without its query, is among them.
+    #[must_use]
+    pub fn takes(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => path == exact.as_bytes(),
+            Self::Prefix(prefix) => path
+                .strip_prefix(prefix.as_bytes())
+                .is_some_and(|rest| matches!(rest.first(), None | Some(b'/'))),
+        }
+    }
 }
 
 /// A named deployable and where it runs.

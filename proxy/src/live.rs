@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, Version};
 use haldane_decide::gate::{Breach, FreshLatencies};
-use haldane_decide::outcome::Outcome;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
@@ -15,6 +14,7 @@ use haldane_decide::snapshot::Snapshot;
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
 use haldane_decide::tally::Tally;
+use haldane_decide::time::Timestamp;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
@@ -54,7 +54,6 @@ use route_salt::{RouteSalt, new_secret};
 use series::Series;
 use settings::Settings;
 use shard::{RoleShard, Shard};
-use standing::Standing;
 use trial::Trial;
 use weight::{LiveWeight, Routed, Setting};
 
@@ -279,16 +278,21 @@ impl Route {
         self.salt.of(generation)
     }
 
-    /// Lets the gates judge an outcome that the shards already contain. When this
+    /// Lets the gates be told of an outcome that the shards already contain. When this
     /// returns, a breach has made the weight zero. `seen` is when the outcome was known.
-    fn observe(&self, outcome: &Outcome, seen: Micros, live: &Live) {
+    fn observe(
+        &self,
+        seen: Micros,
+        live: &Live,
+        tell: impl FnOnce(&mut Release, &Tally, Timestamp) -> Vec<Effect>,
+    ) {
         let mut judge = self.lock();
         if self.trial.is_over() {
             return;
         }
         let tally = self.tally();
         judge.release.tell_stable(self.stable_reach());
-        let effects = judge.release.observe(outcome, &tally, live.clock.at(seen));
+        let effects = tell(&mut judge.release, &tally, live.clock.at(seen));
         self.trial.limits.publish(&judge.release, live.clock);
         self.carry_out(&mut judge, effects, Some(seen), live);
     }
@@ -325,30 +329,6 @@ impl Route {
     /// this signal.
     pub(crate) fn report_signal(&self, signal: &str, role: Role, good: u64, bad: u64) -> bool {
         self.lock().release.report_signal(signal, role, good, bad)
-    }
-
-    /// A route like this one whose release stands elsewhere.
-    fn standing_at(&self, from: &Standing, clock: Clock) -> Self {
-        let reach = (self.tls.clone(), self.endpoints.clone());
-        let workers = (self.shards.len(), clock);
-        let mut fresh = Self::new(&self.config, reach, workers, Start::Fresh);
-        let release = from.resume(&self.config, spec_of(&self.config), clock.now());
-        let rolled_back = rolled_back_of(&release);
-        fresh
-            .lasting
-            .rolled_back
-            .store(rolled_back, Ordering::Relaxed);
-        fresh.lasting.word.store(Setting {
-            generation: release.generation().0,
-            weight: release.weight(),
-        });
-        fresh.trial.limits.publish(&release, clock);
-        fresh.lock().release = release;
-        if let (Some(secret), Some(lasting)) = (from.salt(), Arc::get_mut(&mut fresh.lasting)) {
-            lasting.secret = secret;
-            fresh.salt = RouteSalt::new(&self.config.sticky.salt, secret);
-        }
-        fresh
     }
 
     /// Goes where the same release has gone in another process.

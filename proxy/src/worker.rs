@@ -257,7 +257,7 @@ impl LocalRoute {
         };
         let before = now.saturating_sub(limit);
         while let Some(((local, subject), ticket)) = self.waiting.call(before) {
-            if local.route.bears_on(&subject) {
+            if local.route.hears_of(&subject) {
                 self.waiting.count(ticket);
                 let seen = Seen {
                     worker: worker.id,

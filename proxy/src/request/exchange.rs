@@ -10,6 +10,7 @@ use super::notes::Notes;
 use crate::clock::Micros;
 use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
+use crate::live::choice::Bearing;
 use crate::live::evidence::{Seen, Subject};
 use crate::live::limits::Times;
 use crate::live::shard::{FAILURE_STATUS, RoleShard};
@@ -122,7 +123,8 @@ impl Exchange {
 
     /// From now on it is the version's turn to say something.
     pub(crate) fn await_head(&self, now: Micros) {
-        let is_judged = self.subject.is_drawn && self.local.route.config.canary.is_some();
+        let route = &self.local.route;
+        let is_judged = self.subject.bearing != Bearing::None && route.config.canary.is_some();
         let is_new = self.waits.get().is_none() && !self.stalled.get();
         if is_judged && is_new {
             let who = (Rc::clone(&self.local), self.subject);

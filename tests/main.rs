@@ -34,6 +34,8 @@ mod headers;
 mod http2;
 /// IPv6 on every side, and IPv4 where both are listened on.
 mod ipv6;
+/// Who was on the canary, and who saw an error there.
+mod ledger;
 /// Memory depends on what is under way, not on sizes.
 mod memory;
 /// The metrics: their form, and that their numbers are those of what was sent.

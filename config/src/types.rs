@@ -13,8 +13,10 @@ use haldane_decide::snapshot::CanaryIdentity;
 use haldane_decide::weight::Weight;
 use ipnet::IpNet;
 
+mod ledger;
 mod rule;
 
+pub use ledger::LedgerDetail;
 pub use rule::{RuleMatch, TargetingRule};
 
 /// Everything that a running haldane is told, checked and resolved.
@@ -259,6 +261,8 @@ pub struct RouteConfig {
     pub gates: Vec<GateSpec>,
     /// What is promised about a rollout.
     pub promise: Promise,
+    /// What is told of those who were on the canary.
+    pub ledger: LedgerDetail,
     /// Whether clients are told the version in `x-haldane-version`.
     pub expose_version: bool,
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, Version};
 use haldane_decide::gate::{Breach, FreshLatencies};
+use haldane_decide::ledger::Ledger;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
@@ -26,6 +27,7 @@ pub(crate) mod choice;
 pub(crate) mod endpoints;
 pub mod events;
 pub(crate) mod evidence;
+mod exposed;
 pub(crate) mod health;
 pub(crate) mod histogram;
 pub(crate) mod keeping;
@@ -172,6 +174,8 @@ struct Lasting {
     rolled_back: AtomicU32,
     /// What the salts of generations are derived from.
     secret: Salt,
+    /// Who was on the canary. Held for moments only, and no worker waits for it.
+    ledger: Mutex<Ledger>,
     /// Taken for failures, for slow responses, by the driver and for commands; never across an await.
     judge: Mutex<Judge>,
 }
@@ -213,6 +217,7 @@ impl Route {
                 rolled_back: AtomicU32::new(rolled_back_of(&release)),
                 word: LiveWeight::new(setting),
                 secret,
+                ledger: Mutex::default(),
                 judge: Mutex::new(Judge {
                     release,
                     canary: config.canary.clone(),

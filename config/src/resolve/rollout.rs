@@ -6,13 +6,15 @@ use super::read;
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::Report;
+use crate::types::LedgerDetail;
 use crate::unit::{self, CHANCE};
 
 /// More of anything is never reached.
 const BUDGET_MAX: u64 = 1_000_000_000_000;
 
-/// `[route.rollout]`; the default promise without it.
-pub(super) fn promise(route: &Table<'_>, report: &mut Report) -> Option<Promise> {
+/// `[route.rollout]`: what is promised, and what is told of those who were on the canary;
+/// the defaults without it.
+pub(super) fn rollout(route: &Table<'_>, report: &mut Report) -> Option<(Promise, LedgerDetail)> {
     let table = match route.get("rollout") {
         Some(value) => Some(value.table(report, &keys::ROLLOUT)?),
         None => None,
@@ -32,12 +34,21 @@ pub(super) fn promise(route: &Table<'_>, report: &mut Report) -> Option<Promise>
         chance((0.5, "50%")),
     );
     let exposure = read(table, report, ("exposure", default.exposure), exposure);
-    Some(Promise {
+    let choices = [
+        ("counts", LedgerDetail::Counts),
+        ("keys", LedgerDetail::Keys),
+    ];
+    let ledger = ("ledger", LedgerDetail::default());
+    let ledger = read(table, report, ledger, |value, report| {
+        value.choice(report, &choices)
+    });
+    let promise = Promise {
         false_rollback: false_rollback?,
         false_advance: false_advance?,
         exposure: exposure?,
         ..default
-    })
+    };
+    Some((promise, ledger?))
 }
 
 /// A probability of at most this, which is also given as it is written.

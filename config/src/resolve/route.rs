@@ -104,7 +104,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     });
     let sticky = sticky::sticky(&table, report);
     let rules = rule::rules(&table, report);
-    let promise = rollout::promise(&table, report);
+    let rollout = rollout::rollout(&table, report);
     let gates = gate::gates(&table, report);
     if let (Some(stable), Some(Some(canary))) = (&stable, &canary) {
         compare_versions(stable, canary, &table, report);
@@ -112,6 +112,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     if let (Some(weight), Some(gates)) = (weight, &gates) {
         warn_without_stable(weight, gates, &table, report);
     }
+    let (promise, ledger) = rollout?;
     Some(RouteConfig {
         name: name?,
         matches: matches?,
@@ -126,7 +127,8 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         sticky: sticky?,
         rules: rules?,
         gates: gates?,
-        promise: promise?,
+        promise,
+        ledger,
         expose_version: expose_version?,
     })
 }

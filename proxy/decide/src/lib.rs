@@ -9,6 +9,7 @@ pub mod feed;
 pub mod forecast;
 pub mod gate;
 pub mod generation;
+pub mod ledger;
 pub mod outcome;
 pub mod refusal;
 pub mod release;

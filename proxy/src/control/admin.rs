@@ -25,6 +25,7 @@ mod body;
 mod command;
 mod config;
 mod explain;
+mod exposure;
 mod health;
 pub(super) mod listen;
 mod problem;
@@ -96,6 +97,7 @@ enum Resource<'a> {
     ConfigReload,
     Events,
     Explain,
+    Exposure(&'a str),
     Index,
     Liveness,
     Metrics,
@@ -121,6 +123,7 @@ PUT /v1/routes/{route}/weight, \
 POST /v1/routes/{route}/rollback, \
 POST /v1/routes/{route}/retry, \
 GET /v1/routes/{route}/verdict, \
+GET /v1/routes/{route}/exposure, \
 POST /v1/routes/{route}/signals/{name}, \
 POST /v1/rollback, \
 POST /v1/explain, \
@@ -149,6 +152,7 @@ impl<'a> Resource<'a> {
             ["v1", "rollback"] => Self::RollbackAll,
             ["v1", "routes"] => Self::Routes,
             ["v1", "routes", route] => Self::Route(route),
+            ["v1", "routes", route, "exposure"] => Self::Exposure(route),
             ["v1", "routes", route, "retry"] => Self::Retry(route),
             ["v1", "routes", route, "rollback"] => Self::Rollback(route),
             ["v1", "routes", route, "signals", name] => Self::Signal(route, name),
@@ -171,6 +175,7 @@ impl<'a> Resource<'a> {
             | Self::Signal(..) => "POST",
             Self::Weight(_) => "PUT",
             Self::Events
+            | Self::Exposure(_)
             | Self::Index
             | Self::Liveness
             | Self::Metrics
@@ -266,6 +271,7 @@ fn read(hub: &Hub, resource: Resource<'_>, head: &Parts) -> Result<Reply, Proble
             json(&view::verdict(&*hub.route(name)?, live))
         }
         Resource::Events => json(&view::events(since(head)?, live)),
+        Resource::Exposure(name) => exposure::exposure(&*hub.route(name)?, head),
         // Not reached: these are not asked with GET.
         Resource::ConfigCheck
         | Resource::ConfigReload
@@ -309,6 +315,7 @@ async fn act(
         Resource::ConfigCheck
         | Resource::ConfigReload
         | Resource::Events
+        | Resource::Exposure(_)
         | Resource::Index
         | Resource::Liveness
         | Resource::Metrics

@@ -120,6 +120,7 @@ impl Route {
         });
         fresh.trial.limits.publish(&release, clock);
         fresh.lock().release = release;
+        fresh.ledger().clone_from(&self.ledger());
         if let (Some(secret), Some(lasting)) = (from.salt(), Arc::get_mut(&mut fresh.lasting)) {
             lasting.secret = secret;
             fresh.salt = RouteSalt::new(&self.config.sticky.salt, secret);

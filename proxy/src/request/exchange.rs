@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use haldane_decide::outcome::{ErrorClass, FailureReason};
 use haldane_decide::role::Role;
+use haldane_decide::split::SplitKey;
 
 use super::notes::Notes;
 use crate::clock::Micros;
@@ -101,6 +102,10 @@ impl Exchange {
             facts.started = started;
             facts.sent = Some((Rc::clone(local), subject.routed));
         });
+        if subject.routed.role == Role::Canary {
+            let key = subject.key.map(SplitKey::to_bits);
+            local.slate.sent(subject.routed.generation, key);
+        }
         Self {
             worker: Rc::clone(worker),
             local: Rc::clone(local),
@@ -290,12 +295,23 @@ impl Exchange {
     }
 
     fn report_as(&mut self, class: ErrorClass, reason: FailureReason, now: Micros) {
+        self.client_sees_error();
         if self.is_reported() {
             return;
         }
         self.notes.note(|facts| facts.reason = Some(reason));
         let route = &self.local.route;
         route.failed(&self.subject, reason, class, self.seen(now));
+    }
+
+    /// The failure reaches the client, who is to be in the ledger. One that the client is
+    /// spared is a failure of the version all the same, and does not come by here.
+    fn client_sees_error(&self) {
+        if self.subject.routed.role == Role::Canary {
+            let key = self.subject.key.map(SplitKey::to_bits);
+            let generation = self.subject.routed.generation;
+            self.local.slate.saw_error(generation, key);
+        }
     }
 
     /// Whether the outcome was reported before. From now on it is.

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use haldane_config::{KeySource, RouteConfig, TargetingRule};
+use haldane_config::{KeySource, LedgerDetail, RouteConfig, TargetingRule};
+use haldane_decide::generation::Generation;
+use haldane_decide::ledger::Exposure;
 use haldane_decide::role::Role;
 use haldane_decide::split::SplitKey;
 use haldane_decide::weight::Weight;
@@ -50,6 +52,16 @@ struct Explanation {
     rule: Option<RuleView>,
     weight: Weight,
     generation: u32,
+    /// Whether it was on the canary in this generation, if hashes of keys are told.
+    exposed: Option<ExposedView>,
+}
+
+/// What the ledger has of a key.
+#[derive(Serialize)]
+struct ExposedView {
+    /// Absent if it is not known.
+    on_canary: Option<bool>,
+    saw_error: Option<bool>,
 }
 
 /// A rule as it is asked about.
@@ -93,11 +105,19 @@ pub(super) fn explain(hub: &Hub, body: &[u8]) -> Result<Reply, Problem> {
     let undecided = !share.is_zero() && share != Weight::FULL;
     let role = (!by_chance || !undecided).then(|| choice.role(salt, setting.weight));
     let version = role.and_then(|role| config.version(role));
+    let exposure = key
+        .filter(|_| config.ledger == LedgerDetail::Keys)
+        .map(|key| {
+            let generation = Generation(setting.generation);
+            route.ledger().exposure(generation, key.to_bits())
+        });
+    let mut why = why(config, &choice, key, setting.weight);
+    why.push_str(exposure.map_or("", was));
     json(&Explanation {
         route: Arc::clone(&config.name),
         role,
         version: version.map(|version| Arc::clone(&version.name)),
-        why: why(config, &choice, key, setting.weight),
+        why,
         position_percent: key.map(|key| f64::from(key.position()) / 10_000.0),
         canary_from: key.and_then(|key| canary_from(choice.rule, key)),
         rule: choice.rule.map(|target| RuleView {
@@ -109,7 +129,37 @@ pub(super) fn explain(hub: &Hub, body: &[u8]) -> Result<Reply, Problem> {
         }),
         weight: setting.weight,
         generation: setting.generation,
+        exposed: exposure.map(ExposedView::of),
     })
+}
+
+impl ExposedView {
+    const fn of(exposure: Exposure) -> Self {
+        let (on_canary, saw_error) = match exposure {
+            Exposure::Exposed { saw_error } => (Some(true), saw_error),
+            Exposure::Unexposed => (Some(false), Some(false)),
+            Exposure::Unknown => (None, None),
+        };
+        Self {
+            on_canary,
+            saw_error,
+        }
+    }
+}
+
+/// What the ledger has of a key, as the end of a sentence.
+const fn was(exposure: Exposure) -> &'static str {
+    match exposure {
+        Exposure::Exposed { saw_error: None } => "; in this generation it was on the canary",
+        Exposure::Exposed {
+            saw_error: Some(true),
+        } => "; in this generation it was on the canary and saw an error",
+        Exposure::Exposed {
+            saw_error: Some(false),
+        } => "; in this generation it was on the canary and saw no error",
+        Exposure::Unexposed => "; in this generation it was not on the canary",
+        Exposure::Unknown => "; whether it was on the canary in this generation is not known",
+    }
 }
 
 /// The request that is asked about.

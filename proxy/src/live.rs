@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, Version};
 use haldane_decide::gate::{Breach, FreshLatencies};
-use haldane_decide::ledger::Ledger;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
@@ -48,6 +47,7 @@ pub mod weight;
 use access::Access;
 use endpoints::{Endpoints, RouteEndpoints};
 use events::{EventLog, Happening, ReleaseEvent};
+use exposed::Exposure;
 use histogram::empty_histogram;
 use keeping::{Found, Keeping, Start};
 use outlive::Beginning;
@@ -174,8 +174,8 @@ struct Lasting {
     rolled_back: AtomicU32,
     /// What the salts of generations are derived from.
     secret: Salt,
-    /// Who was on the canary. Held for moments only, and no worker waits for it.
-    ledger: Mutex<Ledger>,
+    /// Who was on the canary.
+    exposure: Exposure,
     /// Taken for failures, for slow responses, by the driver and for commands; never across an await.
     judge: Mutex<Judge>,
 }
@@ -217,7 +217,7 @@ impl Route {
                 rolled_back: AtomicU32::new(rolled_back_of(&release)),
                 word: LiveWeight::new(setting),
                 secret,
-                ledger: Mutex::default(),
+                exposure: Exposure::default(),
                 judge: Mutex::new(Judge {
                     release,
                     canary: config.canary.clone(),

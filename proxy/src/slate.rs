@@ -1,15 +1,15 @@
 //! What a worker has noted of users on the canary, until it is in the ledger of the route.
 //!
 //! A request only writes here, and only if it goes to the canary. With every tick the worker
-//! hands all in, if nobody else has the ledger just then.
+//! hands all in, unless somebody else does that just then.
 
 use std::cell::{Cell, RefCell};
 
 use haldane_decide::generation::Generation;
-use haldane_decide::ledger::{Ledger, Note};
+use haldane_decide::ledger::Note;
 
 /// More notes are not kept for one tick: a worker does not serve so many requests in that
-/// time, unless it has to wait for the ledger.
+/// time, unless it cannot hand them in.
 const NOTES_MAX: usize = 1 << 14;
 
 /// How many of the last notes are remembered, so that most users are noted once. A power of
@@ -17,7 +17,7 @@ const NOTES_MAX: usize = 1 << 14;
 const RECENT: usize = 256;
 
 /// A note and the generation that it is about.
-type Entry = (Generation, Note);
+pub(crate) type Entry = (Generation, Note);
 
 /// The notes of one worker about one route.
 #[derive(Default)]
@@ -45,22 +45,15 @@ impl Slate {
         }
     }
 
-    /// Puts all notes into a ledger, if it can be had at once.
-    pub(crate) fn hand_in<L: std::ops::DerefMut<Target = Ledger>>(
-        &self,
-        ledger: impl FnOnce() -> Option<L>,
-    ) {
-        if self.notes.borrow().is_empty() {
-            return;
-        }
-        let Some(mut ledger) = ledger() else { return };
+    /// Hands all notes to whoever `take`s them, which is all of them or none; then it says
+    /// that it has. What was lost meanwhile is among the next.
+    pub(crate) fn hand_in(&self, take: impl FnOnce(&mut Vec<Entry>) -> bool) {
         let mut notes = self.notes.borrow_mut();
-        let lost = self.lost.take();
-        if let (Some((generation, _)), 1..) = (notes.last(), lost) {
-            ledger.note(*generation, Note::Lost(lost));
-        }
-        for (generation, note) in notes.drain(..) {
-            ledger.note(generation, note);
+        let Some((generation, _)) = notes.last().copied() else {
+            return;
+        };
+        if take(&mut notes) && self.lost.get() > 0 {
+            notes.push((generation, Note::Lost(self.lost.take())));
         }
     }
 
@@ -112,11 +105,18 @@ impl Slate {
 
 #[cfg(test)]
 mod tests {
-    use haldane_decide::ledger::Exposed;
+    use haldane_decide::ledger::{Exposed, Ledger};
 
     use super::*;
 
     const NOW: Generation = Generation(1);
+
+    fn put_into(ledger: &mut Ledger, notes: &mut Vec<Entry>) -> bool {
+        for (generation, note) in notes.drain(..) {
+            ledger.note(generation, note);
+        }
+        true
+    }
 
     #[test]
     fn what_is_noted_is_handed_in_once_and_repetitions_are_not_kept() {
@@ -132,9 +132,9 @@ mod tests {
         }
         slate.saw_error(1, None);
         assert_eq!(slate.notes.borrow().len(), 4);
-        slate.hand_in(|| None::<&mut Ledger>);
-        slate.hand_in(|| Some(&mut ledger));
-        slate.hand_in(|| Some(&mut ledger));
+        slate.hand_in(|_| false);
+        slate.hand_in(|notes| put_into(&mut ledger, notes));
+        slate.hand_in(|notes| put_into(&mut ledger, notes));
         let exposed = Exposed {
             users: 2,
             saw_error: 1,
@@ -151,12 +151,13 @@ mod tests {
             slate.sent(1, Some(user));
         }
         assert_eq!(slate.notes.borrow().len(), NOTES_MAX);
-        slate.hand_in(|| Some(&mut ledger));
+        slate.hand_in(|notes| put_into(&mut ledger, notes));
+        slate.hand_in(|notes| put_into(&mut ledger, notes));
         assert_eq!(ledger.exposed(NOW).users, NOTES_MAX as u64);
         assert_eq!(ledger.is_exact(NOW), (false, false));
         // There is room again, for those who had none too.
         slate.sent(1, Some(2 * NOTES_MAX as u64 - 1));
-        slate.hand_in(|| Some(&mut ledger));
+        slate.hand_in(|notes| put_into(&mut ledger, notes));
         assert_eq!(ledger.exposed(NOW).users, NOTES_MAX as u64 + 1);
     }
 }

@@ -207,7 +207,7 @@ impl Worker {
         self.deadlines.tick(now);
         for local in self.table().routes() {
             local.report_stalled(self, now);
-            local.slate.hand_in(|| local.route.try_ledger());
+            local.slate.hand_in(|notes| local.route.take_notes(notes));
         }
         let second = self.clock.at(now).as_micros() / 1_000_000;
         if self.second.replace(second) == second {

@@ -332,3 +332,21 @@ fn an_explanation_and_the_access_log_name_the_rule() {
         ]
     );
 }
+
+#[test]
+fn a_key_that_is_an_address_is_the_client_for_the_rules_too() {
+    let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
+    let rule = "[[route.rule]]\nmatch = { client = [\"10.0.0.0/8\"] }\nweight = \"100%\"\n";
+    let proxy = Setup::canary(&stable, &canary, "0.0001%")
+        .top("trusted_proxies = [\"127.0.0.0/8\"]")
+        .section(rule)
+        .start();
+    for (client, role) in [("10.1.2.3", "canary"), ("192.0.2.1", "stable")] {
+        for question in [json!({ "key": client }), json!({ "client": client })] {
+            let (status, answer) = proxy.admin("POST", "/v1/explain", &question);
+            assert_eq!((status, &answer["role"]), (200, &json!(role)), "{answer}");
+        }
+        let fields = [("x-forwarded-for", client)];
+        assert_eq!(proxy.get("/", &fields).text(), role);
+    }
+}

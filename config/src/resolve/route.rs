@@ -113,6 +113,9 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         warn_without_stable(weight, gates, &table, report);
     }
     let (promise, ledger) = rollout?;
+    if let (Some(rules), Some(gates)) = (&rules, &gates) {
+        rule::warn_unwatched(rules, (gates, &promise), &table, report);
+    }
     Some(RouteConfig {
         name: name?,
         matches: matches?,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use haldane_decide::gate::spec::{Exposure, GateRule, GateSpec, Promise};
 use haldane_decide::split::rule::{InvalidRule, Rule};
 use haldane_decide::weight::Weight;
 
@@ -56,6 +57,26 @@ pub(super) fn rules(route: &Table<'_>, report: &mut Report) -> Option<Vec<Target
         read.push(rule);
     }
     read.into_iter().collect()
+}
+
+/// What a rule sends to the canary is only counted: something has to look at the counts.
+pub(super) fn warn_unwatched(
+    rules: &[TargetingRule],
+    (gates, promise): (&[GateSpec], &Promise),
+    route: &Table<'_>,
+    report: &mut Report,
+) {
+    let counts = |gate: &GateSpec| matches!(gate.rule, GateRule::ConsecutiveFailures { .. });
+    let is_watched = gates.iter().any(counts) || promise.exposure != Exposure::default();
+    let is_exposed = rules.iter().any(|target| !target.rule.share().is_zero());
+    if let (false, true, Some(value)) = (is_watched, is_exposed, route.get("rule")) {
+        let finding = Finding::new(
+            "nothing rolls back a canary that fails those whom rules send there: they are no \
+             evidence",
+        );
+        let hint = "add a gate on consecutive_failures, or `exposure` in `[route.rollout]`";
+        report.warning(value.span.clone(), &value.path, finding.hint(hint));
+    }
 }
 
 fn rule(

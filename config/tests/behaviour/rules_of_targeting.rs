@@ -124,6 +124,25 @@ fn rules_that_do_nothing_are_pointed_at() {
             .any(|line| line.contains("another rule is named \"one\"")),
         "{found:?}"
     );
+    let gate = "[[route.gate]]\nname = \"a\"\nmetric = \"new_errors\"\n";
+    for (weight, more, warns) in [
+        ("0%", gate.to_owned(), false),
+        ("1%", gate.to_owned(), true),
+        (
+            "1%",
+            format!("[route.rollout.exposure]\naffected_users = 3\n{gate}"),
+            false,
+        ),
+    ] {
+        let rule = format!("rule = [{{ match = {{ path = \"/\" }}, weight = \"{weight}\" }}]");
+        let found = lines(&format!("{GOOD}{ROUTE}{rule}\n{more}"));
+        assert_eq!(found.len(), usize::from(warns), "{found:?}");
+        let expected = "warning: route.rule: nothing rolls back a canary that fails those";
+        assert!(
+            found.iter().all(|line| line.contains(expected)),
+            "{found:?}"
+        );
+    }
     let alone = ROUTE.lines().take(2).collect::<Vec<_>>().join("\n");
     let rule = r#"rule = [{ match = { path = "/" }, weight = "1%" }]"#;
     let found = lines(&format!("{GOOD}{alone}\n{rule}\n"));

@@ -1,6 +1,7 @@
 //! Which role a request gets, and why: forced, by its split key under the weight of the
 //! route or that of a rule, or for want of one.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -115,14 +116,19 @@ impl<'a> Choice<'a> {
 }
 
 /// The first rule that matches.
-fn rule_for<'a, F: Facts>(rules: &'a [TargetingRule], facts: &F) -> Option<&'a TargetingRule> {
+pub(crate) fn rule_for<'a, F: Facts>(
+    rules: &'a [TargetingRule],
+    facts: &F,
+) -> Option<&'a TargetingRule> {
+    // What proxies tell is read once, however many rules ask for it.
+    let client = OnceCell::new();
     let has = |found: Option<&[u8]>, values: &[String]| {
         found.is_some_and(|found| {
             values.is_empty() || values.iter().any(|value| value.as_bytes() == found)
         })
     };
     rules.iter().find(|target| match &target.matches {
-        RuleMatch::Client(networks) => networks.contains(facts.client()),
+        RuleMatch::Client(networks) => networks.contains(*client.get_or_init(|| facts.client())),
         RuleMatch::Cookie { name, values } => has(facts.cookie(name), values),
         RuleMatch::Header { name, values } => has(facts.header(name), values),
         RuleMatch::Path(pattern) => pattern.takes(facts.path()),

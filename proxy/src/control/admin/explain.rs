@@ -19,7 +19,7 @@ use super::Hub;
 use super::body::parse;
 use super::problem::Problem;
 use super::reply::{Reply, json};
-use crate::live::choice::{Choice, Claim, Facts, ISSUED_COOKIE, KeyBytes, cookie_in};
+use crate::live::choice::{Choice, Claim, Facts, ISSUED_COOKIE, KeyBytes, cookie_in, rule_for};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -163,6 +163,7 @@ const fn was(exposure: Exposure) -> &'static str {
 }
 
 /// The request that is asked about.
+#[derive(Clone)]
 struct Asked<'a> {
     /// Names in lower case.
     headers: Vec<(String, &'a [u8])>,
@@ -192,7 +193,21 @@ impl<'a> Asked<'a> {
         let choice = Choice::read(config, self, 0);
         if let Some(key) = self.key {
             let claim = given_key(key, config)?;
-            return Ok(Choice { claim, ..choice });
+            let rule = match claim {
+                // The key is the client, for the rules too.
+                Claim::Key(KeyBytes::Address(address), _) => {
+                    let client = Some(address);
+                    rule_for(
+                        &config.rules,
+                        &Self {
+                            client,
+                            ..self.clone()
+                        },
+                    )
+                }
+                _ => choice.rule,
+            };
+            return Ok(Choice { claim, rule });
         }
         match choice.claim {
             Claim::Key(KeyBytes::Address(_), _) if self.client.is_none() => Err(Problem::body(

@@ -58,6 +58,8 @@ mod restart;
 mod retry;
 /// A canary that fails loses its traffic with the failure that decides, and gets none back.
 mod rollback;
+/// Rollouts that walk their plan by themselves, and people who steer them.
+mod rollout;
 /// Who is split otherwise: targeting rules, rings, and what is said of them.
 mod rules;
 /// Who gets which version: the same key the same one, until the weight says otherwise.

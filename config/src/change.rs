@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use haldane_decide::gate::spec::Promise;
+
 use crate::types::{Config, RouteConfig, Version};
 
 /// What differs between a configuration and the one that takes its place.
@@ -41,6 +43,8 @@ pub enum Part {
     Gates,
     /// Anything else: matches, timeouts, stickiness, certificates.
     Other,
+    /// How the canary gets its traffic.
+    Plan,
     /// What is promised about a rollout.
     Promise,
     /// Who is split otherwise than by the weight.
@@ -155,6 +159,7 @@ impl Part {
             Self::CanaryRemoved => "canary removed",
             Self::Gates => "gates changed",
             Self::Other => "settings changed",
+            Self::Plan => "plan changed",
             Self::Promise => "promise changed",
             Self::Rules => "rules changed",
             Self::Stable => "another stable",
@@ -198,6 +203,7 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
     rest.weight = old.weight;
     rest.gates.clone_from(&old.gates);
     rest.promise = old.promise;
+    rest.plan.clone_from(&old.plan);
     rest.rules.clone_from(&old.rules);
     if canary.is_some() {
         rest.canary.clone_from(&old.canary);
@@ -209,10 +215,21 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
         canary,
         stable.then_some(Part::Stable),
         (old.gates != new.gates).then_some(Part::Gates),
-        (old.promise != new.promise).then_some(Part::Promise),
+        (old.plan != new.plan).then_some(Part::Plan),
+        (promised(old) != promised(new)).then_some(Part::Promise),
         (old.rules != new.rules).then_some(Part::Rules),
         (old.weight != new.weight).then_some(Part::Weight),
         (rest != *old).then_some(Part::Other),
     ];
     parts.into_iter().flatten().collect()
+}
+
+/// What is promised whatever the plan is.
+fn promised(route: &RouteConfig) -> Promise {
+    let Promise { horizon, steps, .. } = Promise::default();
+    Promise {
+        horizon,
+        steps,
+        ..route.promise
+    }
 }

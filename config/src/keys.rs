@@ -57,8 +57,9 @@ tables! {
     RULE = "route.rule": ["name", "match", "weight", "from_weight", "until_weight"], reserved [];
     RULE_MATCH = "route.rule.match": ["header", "cookie", "path", "client", "values"], reserved [];
     ROLLOUT = "route.rollout":
-        ["false_rollback", "false_advance", "exposure", "ledger"],
-        reserved ["plan", "steps", "advance", "on_breach", "bake", "max_hold", "shield"];
+        ["plan", "steps", "advance", "on_breach", "bake", "max_hold",
+         "false_rollback", "false_advance", "exposure", "ledger"],
+        reserved ["shield"];
     EXPOSURE = "route.rollout.exposure": ["failed_requests", "affected_users"], reserved [];
     GATE = "route.gate": ["name", "metric", "rollback", "advance", "of", "objective"],
         reserved [];

@@ -9,7 +9,7 @@ use haldane_decide::gate::{Breach, FreshLatencies};
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
-use haldane_decide::rollout::{Cause, Effect, Notice, NoticeKind, Order, Phase, Rejected};
+use haldane_decide::rollout::{Cause, Effect, Notice, NoticeKind, Order, PhaseName, Rejected};
 use haldane_decide::snapshot::Snapshot;
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
@@ -27,6 +27,7 @@ pub(crate) mod endpoints;
 pub mod events;
 pub(crate) mod evidence;
 mod exposed;
+pub(crate) mod freeze;
 pub(crate) mod health;
 pub(crate) mod histogram;
 pub(crate) mod keeping;
@@ -48,6 +49,7 @@ use access::Access;
 use endpoints::{Endpoints, RouteEndpoints};
 use events::{EventLog, Happening, ReleaseEvent};
 use exposed::Exposure;
+use freeze::Freeze;
 use histogram::empty_histogram;
 use keeping::{Found, Keeping, Start};
 use outlive::Beginning;
@@ -89,6 +91,8 @@ pub struct Live {
     pub(crate) draining: AtomicBool,
     /// What outlives the process.
     pub(crate) keeping: Keeping,
+    /// Whether rollouts may start and advance.
+    pub(crate) freeze: Freeze,
 }
 
 impl Live {
@@ -129,6 +133,7 @@ impl Live {
             access: Access::default(),
             draining: AtomicBool::new(false),
             keeping,
+            freeze: Freeze::default(),
         })
     }
 
@@ -197,10 +202,7 @@ impl Route {
         start: Start,
     ) -> Self {
         let (secret, release) = start.release(spec_of(config), clock.now());
-        let setting = Setting {
-            generation: release.generation().0,
-            weight: release.weight(),
-        };
+        let setting = setting_of(&release);
         let trial = Trial::new(&config.gates, workers);
         trial.limits.publish(&release, clock);
         let secret = secret.unwrap_or_else(new_secret);
@@ -315,6 +317,7 @@ impl Route {
         });
         let tally = self.tally();
         judge.release.tell_stable(self.stable_reach());
+        judge.release.tell_freeze(live.freeze.why());
         let effects = judge.release.absorb(&tally, fresh, live.clock.at(seen));
         self.trial.limits.publish(&judge.release, live.clock);
         self.carry_out(&mut judge, effects, Some(seen), live);
@@ -324,6 +327,7 @@ impl Route {
     pub(crate) fn command(&self, order: Order, live: &Live) -> Result<bool, Rejected> {
         let mut judge = self.lock();
         let tally = self.tally();
+        judge.release.tell_freeze(live.freeze.why());
         let effects = judge.release.command(order, &tally, live.clock.now())?;
         let changed = !effects.is_empty();
         self.carry_out(&mut judge, effects, None, live);
@@ -399,10 +403,16 @@ impl Route {
         }
         // The weight first: it is what the next request on any thread reads.
         for effect in &effects {
-            if let Effect::Reweigh { generation, weight } = effect {
+            if let Effect::Reweigh {
+                generation,
+                weight,
+                reach,
+            } = effect
+            {
                 self.lasting.word.store(Setting {
                     generation: generation.0,
                     weight: *weight,
+                    reach: *reach,
                 });
             }
         }
@@ -444,16 +454,31 @@ impl Route {
 fn spec_of(config: &RouteConfig) -> ReleaseSpec {
     ReleaseSpec {
         weight: config.weight,
+        plan: config.plan.clone(),
+        has_preconditions: false,
         gates: config.gates.clone(),
         promise: config.promise,
     }
 }
 
+/// What requests are split by where a release stands.
+fn setting_of(release: &Release) -> Setting {
+    Setting {
+        generation: release.generation().0,
+        weight: release.weight(),
+        reach: release.reach(),
+    }
+}
+
 /// The generation of a release if it is rolled back, else 0.
 fn rolled_back_of(release: &Release) -> u32 {
-    match release.phase() {
-        Phase::Idle => 0,
-        Phase::RolledBack { .. } => release.generation().0,
+    match release.phase().name() {
+        PhaseName::RolledBack => release.generation().0,
+        PhaseName::Complete
+        | PhaseName::Idle
+        | PhaseName::Paused
+        | PhaseName::Progressing
+        | PhaseName::Promoted => 0,
     }
 }
 

@@ -1,8 +1,9 @@
-//! What is promised about a rollout.
+//! How a canary gets its traffic, and what is promised about that.
 
 use haldane_decide::gate::spec::{Exposure, Promise};
+use haldane_decide::plan::Plan;
 
-use super::read;
+use super::{plan, read};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::Report;
@@ -12,14 +13,56 @@ use crate::unit::{self, CHANCE};
 /// More of anything is never reached.
 const BUDGET_MAX: u64 = 1_000_000_000_000;
 
-/// `[route.rollout]`: what is promised, and what is told of those who were on the canary;
-/// the defaults without it.
-pub(super) fn rollout(route: &Table<'_>, report: &mut Report) -> Option<(Promise, LedgerDetail)> {
+/// What `[route.rollout]` says: how the canary gets its traffic, what is promised, and what
+/// is told of those who were on the canary.
+pub(super) struct Rollout {
+    pub(super) plan: Plan,
+    pub(super) promise: Promise,
+    pub(super) ledger: LedgerDetail,
+}
+
+/// `[route.rollout]`; no plan and the default promise without it.
+pub(super) fn rollout(route: &Table<'_>, report: &mut Report) -> Option<Rollout> {
     let table = match route.get("rollout") {
         Some(value) => Some(value.table(report, &keys::ROLLOUT)?),
         None => None,
     };
     let table = table.as_ref();
+    let plan = plan::plan(route, table, report);
+    let promise = promise(table, report);
+    let ledger = ledger(table, report);
+    let (plan, promise, ledger) = (plan?, promise?, ledger?);
+    if plan.is_fixed() {
+        return Some(Rollout {
+            plan,
+            promise,
+            ledger,
+        });
+    }
+    let promise = Promise {
+        steps: plan.len().saturating_sub(1),
+        horizon: plan.horizon(),
+        ..promise
+    };
+    Some(Rollout {
+        plan,
+        promise,
+        ledger,
+    })
+}
+
+fn ledger(table: Option<&Table<'_>>, report: &mut Report) -> Option<LedgerDetail> {
+    let choices = [
+        ("counts", LedgerDetail::Counts),
+        ("keys", LedgerDetail::Keys),
+    ];
+    let default = ("ledger", LedgerDetail::default());
+    read(table, report, default, |value, report| {
+        value.choice(report, &choices)
+    })
+}
+
+fn promise(table: Option<&Table<'_>>, report: &mut Report) -> Option<Promise> {
     let default = Promise::default();
     let false_rollback = read(
         table,
@@ -34,21 +77,12 @@ pub(super) fn rollout(route: &Table<'_>, report: &mut Report) -> Option<(Promise
         chance((0.5, "50%")),
     );
     let exposure = read(table, report, ("exposure", default.exposure), exposure);
-    let choices = [
-        ("counts", LedgerDetail::Counts),
-        ("keys", LedgerDetail::Keys),
-    ];
-    let ledger = ("ledger", LedgerDetail::default());
-    let ledger = read(table, report, ledger, |value, report| {
-        value.choice(report, &choices)
-    });
-    let promise = Promise {
+    Some(Promise {
         false_rollback: false_rollback?,
         false_advance: false_advance?,
         exposure: exposure?,
         ..default
-    };
-    Some((promise, ledger?))
+    })
 }
 
 /// A probability of at most this, which is also given as it is written.

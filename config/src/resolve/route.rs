@@ -112,9 +112,9 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     if let (Some(weight), Some(gates)) = (weight, &gates) {
         warn_without_stable(weight, gates, &table, report);
     }
-    let (promise, ledger) = rollout?;
+    let rollout = rollout?;
     if let (Some(rules), Some(gates)) = (&rules, &gates) {
-        rule::warn_unwatched(rules, (gates, &promise), &table, report);
+        rule::warn_unwatched(rules, (gates, &rollout.promise), &table, report);
     }
     Some(RouteConfig {
         name: name?,
@@ -130,8 +130,9 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         sticky: sticky?,
         rules: rules?,
         gates: gates?,
-        promise,
-        ledger,
+        plan: rollout.plan,
+        promise: rollout.promise,
+        ledger: rollout.ledger,
         expose_version: expose_version?,
     })
 }

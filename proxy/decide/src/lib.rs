@@ -11,6 +11,7 @@ pub mod gate;
 pub mod generation;
 pub mod ledger;
 pub mod outcome;
+pub mod plan;
 pub mod refusal;
 pub mod release;
 pub mod role;

@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use haldane_config::{Force, KeySource, OnMissing, RouteConfig, RuleMatch, Sticky, TargetingRule};
 use haldane_decide::role::Role;
+use haldane_decide::rollout::CanaryReach;
 use haldane_decide::split::rule::Rule;
 use haldane_decide::split::{Salt, SplitKey};
 use haldane_decide::weight::Weight;
+
+use super::weight::Setting;
 
 /// The cookie that haldane issues under `on_missing = "cookie"`.
 pub(crate) const ISSUED_COOKIE: &str = "haldane-key";
@@ -57,22 +60,19 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// The role under this salt and weight of the route. Neither a rule nor a name ever
-    /// beats weight zero.
-    pub(crate) fn role(&self, salt: Salt, weight: Weight) -> Role {
-        self.claim.role(salt, self.share(weight))
-    }
-
-    /// The role under this salt and weight of the route, and the salted key if the client
-    /// keeps it.
-    pub(crate) fn split(&self, salt: Salt, weight: Weight) -> (Role, Option<SplitKey>) {
-        match self.claim {
-            Claim::Issued(_) | Claim::Key(..) => {
+    /// The role under this salt and setting, and the salted key if the client keeps it. The
+    /// canary may be one that can be asked for by name although its weight is zero.
+    pub(crate) fn pick(&self, salt: Salt, setting: Setting) -> (Role, Option<SplitKey>) {
+        let share = self.share(setting.weight);
+        match (self.claim, setting.reach) {
+            (Claim::Forced(role), CanaryReach::Forced) if setting.weight.is_zero() => (role, None),
+            (Claim::Issued(_) | Claim::Key(..), _) => {
                 let key = self.claim.split_key(salt);
-                let share = self.share(weight);
                 (key.map_or(Role::Stable, |key| key.role(share)), key)
             }
-            Claim::Forced(_) | Claim::Random(_) | Claim::Unkeyed => (self.role(salt, weight), None),
+            (Claim::Forced(_) | Claim::Random(_) | Claim::Unkeyed, _) => {
+                (self.claim.role(salt, share), None)
+            }
         }
     }
 

@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keeping::Start;
 use super::route_salt::RouteSalt;
-use super::weight::Setting;
-use super::{Live, Route, rolled_back_of, spec_of};
+use super::{Live, Route, rolled_back_of, setting_of, spec_of};
 use crate::clock::Clock;
 
 /// Where the release of one route stands.
@@ -114,10 +113,7 @@ impl Route {
             .lasting
             .rolled_back
             .store(rolled_back, Ordering::Relaxed);
-        fresh.lasting.word.store(Setting {
-            generation: release.generation().0,
-            weight: release.weight(),
-        });
+        fresh.lasting.word.store(setting_of(&release));
         fresh.trial.limits.publish(&release, clock);
         fresh.lock().release = release;
         fresh.ledger().clone_from(&self.ledger());

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use haldane_decide::outcome::{ErrorClass, FailureReason};
 use haldane_decide::role::Role;
+use haldane_decide::rollout::CanaryReach;
 use haldane_decide::split::SplitKey;
 
 use super::notes::Notes;
@@ -262,7 +263,7 @@ impl Exchange {
             } else {
                 Standing::Past
             }
-        } else if setting.weight.is_zero() {
+        } else if setting.weight.is_zero() && setting.reach == CanaryReach::Closed {
             Standing::Unwanted
         } else {
             Standing::Wanted

@@ -104,7 +104,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
 fn pick(local: &LocalRoute, worker: usize, choice: &Choice<'_>, head: &Head) -> Subject {
     let key = Cell::new(None);
     let routed = local.route.pick(worker, |salt, setting| {
-        let (role, lasting) = choice.split(salt, setting.weight);
+        let (role, lasting) = choice.pick(salt, setting);
         key.set(lasting);
         role
     });

@@ -38,6 +38,9 @@ pub struct Amendment {
     /// The weight that the next generation begins with.
     #[serde(rename = "configured_weight_changed")]
     pub weight: bool,
+    /// What the plan says: steps, holds, or what a breach does.
+    #[serde(rename = "plan_changed")]
+    pub plan: bool,
 }
 
 impl Change {
@@ -58,7 +61,7 @@ impl Change {
 impl Amendment {
     /// Whether anything changed.
     pub(crate) const fn is_one(self) -> bool {
-        self.stable || self.gates || self.weight
+        self.stable || self.gates || self.weight || self.plan
     }
 }
 

@@ -1,6 +1,7 @@
 //! A route from the outside: what the shell relies on.
 
 use super::*;
+use crate::gate::VerdictKind;
 use crate::gate::spec::{
     Exposure, GateRule, LatencyBound, LatencyLimit, LatencyMetric, Quantile, RunLimit,
     default_gates,
@@ -8,7 +9,7 @@ use crate::gate::spec::{
 use crate::gate::{Baseline, Waiting};
 use crate::outcome::FailureReason;
 use crate::role::Role;
-use crate::rollout::{Command, NoticeKind, PhaseName};
+use crate::rollout::{Cause, Command, NoticeKind, Order, PhaseName};
 use crate::split::SplitKey;
 
 const NOW: Timestamp = Timestamp::from_micros(1);
@@ -41,6 +42,7 @@ fn meltdown(limit: u32) -> Release {
         weight: "5%".parse().unwrap(),
         gates,
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     };
     Release::new(spec, &Tally::default(), NOW)
 }
@@ -58,6 +60,7 @@ fn a_breach_takes_the_weight_in_the_same_call_and_only_once() {
     let zero = Effect::Reweigh {
         generation: Generation::FIRST,
         weight: Weight::ZERO,
+        reach: CanaryReach::Closed,
     };
     assert_eq!(effects.first(), Some(&zero));
     assert_eq!(release.weight(), Weight::ZERO);
@@ -149,6 +152,7 @@ fn a_ring_is_no_evidence_and_its_harm_counts_in_the_budget() {
             exposure,
             ..Promise::default()
         },
+        ..ReleaseSpec::default()
     };
     let budgets = [
         (Exposure::default(), None),
@@ -214,6 +218,7 @@ fn no_evidence_is_no_pass() {
         weight: Weight::FULL,
         gates: default_gates(),
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     };
     let release = Release::new(spec, &Tally::default(), NOW);
     assert_eq!(release.verdict().verdict, VerdictKind::Inconclusive);
@@ -247,6 +252,7 @@ fn limits_in_time_are_those_of_all_gates_and_follow_stable() {
         weight: "5%".parse().unwrap(),
         gates,
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     };
     let (mut release, tally) = (Release::new(spec, &Tally::default(), NOW), Tally::default());
     let mut told = vec![
@@ -287,6 +293,7 @@ fn what_a_gate_waits_for_is_said() {
         weight: "5%".parse().unwrap(),
         gates: default_gates(),
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     };
     let mut release = Release::new(spec, &Tally::default(), NOW);
     let mut tally = Tally::default();
@@ -318,7 +325,8 @@ fn the_status_says_where_it_stands_and_what_can_be_done() {
     assert_eq!(idle["phase"], "idle");
     assert_eq!(idle["verdict"], "pass");
     assert_eq!(idle["cause"], serde_json::Value::Null);
-    assert_eq!(idle["commands"], serde_json::json!(["weight", "rollback"]));
+    let commands = serde_json::json!(["promote", "weight", "rollback"]);
+    assert_eq!(idle["commands"], commands);
     let _effects = fail(&mut release, &mut tally);
     let status = release.status(NOW);
     assert_eq!(status.phase, PhaseName::RolledBack);

@@ -11,6 +11,7 @@ use haldane_config::{KeySource, LedgerDetail, RouteConfig, TargetingRule};
 use haldane_decide::generation::Generation;
 use haldane_decide::ledger::Exposure;
 use haldane_decide::role::Role;
+use haldane_decide::rollout::CanaryReach;
 use haldane_decide::split::SplitKey;
 use haldane_decide::weight::Weight;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use super::body::parse;
 use super::problem::Problem;
 use super::reply::{Reply, json};
 use crate::live::choice::{Choice, Claim, Facts, ISSUED_COOKIE, KeyBytes, cookie_in, rule_for};
+use crate::live::weight::Setting;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,7 +105,7 @@ pub(super) fn explain(hub: &Hub, body: &[u8]) -> Result<Reply, Problem> {
     let by_chance = matches!(claim, Claim::Issued(_) | Claim::Random(_));
     let share = choice.share(setting.weight);
     let undecided = !share.is_zero() && share != Weight::FULL;
-    let role = (!by_chance || !undecided).then(|| choice.role(salt, setting.weight));
+    let role = (!by_chance || !undecided).then(|| choice.pick(salt, setting).0);
     let version = role.and_then(|role| config.version(role));
     let exposure = key
         .filter(|_| config.ledger == LedgerDetail::Keys)
@@ -111,7 +113,7 @@ pub(super) fn explain(hub: &Hub, body: &[u8]) -> Result<Reply, Problem> {
             let generation = Generation(setting.generation);
             route.ledger().exposure(generation, key.to_bits())
         });
-    let mut why = why(config, &choice, key, setting.weight);
+    let mut why = why(config, &choice, key, setting);
     why.push_str(exposure.map_or("", was));
     json(&Explanation {
         route: Arc::clone(&config.name),
@@ -279,13 +281,20 @@ fn canary_from(rule: Option<&TargetingRule>, key: SplitKey) -> Option<Weight> {
 }
 
 /// One sentence, without the key: it may be personal.
-fn why(config: &RouteConfig, choice: &Choice<'_>, key: Option<SplitKey>, weight: Weight) -> String {
+fn why(
+    config: &RouteConfig,
+    choice: &Choice<'_>,
+    key: Option<SplitKey>,
+    setting: Setting,
+) -> String {
+    let weight = setting.weight;
     if config.canary.is_none() {
         return "the route has no canary".to_owned();
     }
     let told = told(config, choice, weight);
     let Some(key) = key else {
         return match choice.claim {
+            Claim::Forced(_) if setting.reach == CanaryReach::Forced => told,
             _ if weight.is_zero() => format!("{told}, but the canary's weight is 0%"),
             Claim::Issued(_) | Claim::Random(_) => {
                 let share = choice.share(weight);

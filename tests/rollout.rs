@@ -17,6 +17,8 @@ mod dark;
 mod people;
 /// Other plans and other versions while one is walked.
 mod reloads;
+/// Rings that open as the plan is walked.
+mod rings;
 /// Whoever waits is told.
 mod waiting;
 

@@ -213,7 +213,7 @@ fn the_hold_that_is_spent_is_not_spent_again() {
     eventually("it begins", || process.status()["phase"] == "progressing");
     let before = some("the hold is kept", || {
         let held = held(&process);
-        (held > 5.5).then_some(held)
+        (held > 6.8).then_some(held)
     });
     process.kill();
     let process = Process::start(&directory, &route);

@@ -203,6 +203,14 @@ impl Panel {
         self.degradation.inherit(&other.degradation);
         self.failures.inherit(&other.failures);
         self.classes.inherit(&other.classes);
+        // The budget is the service's, whichever canary there is.
+        for (gate, before) in self.gates.iter_mut().zip(&other.gates) {
+            if let (Check::BurnRate(burn), Check::BurnRate(before)) =
+                (&mut gate.check, &before.check)
+            {
+                burn.inherit(before);
+            }
+        }
         self.set_manner(other.manner);
         self.settle();
     }

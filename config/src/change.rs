@@ -67,6 +67,7 @@ impl Difference {
             hand_over,
             routes,
             log,
+            notify,
             state_dir,
         } = new;
         let keys = [
@@ -79,6 +80,7 @@ impl Difference {
             ("admin", old.admin != *admin),
             ("ops", old.ops != *ops),
             ("log", old.log != *log),
+            ("notify", old.notify != *notify),
             ("hand_over", old.hand_over != *hand_over),
             ("state_dir", old.state_dir != *state_dir),
         ];

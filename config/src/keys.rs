@@ -24,8 +24,8 @@ tables! {
     ROOT = "":
         ["listen", "state_dir",
          "workers", "trusted_proxies", "dns_refresh", "drain", "limits", "admin", "ops", "log", "tls", "route",
-         "hand_over"],
-        reserved ["fleet", "notify"];
+         "hand_over", "notify"],
+        reserved ["fleet"];
     DRAIN = "drain": ["linger", "timeout"], reserved [];
     LIMITS = "limits":
         ["connections", "header_timeout", "idle_timeout", "header_bytes", "headers", "streams"],
@@ -39,6 +39,9 @@ tables! {
          "access"],
         reserved [];
     ACCESS = "log.access": ["format", "output", "sample", "always"], reserved [];
+    NOTIFY = "notify":
+        ["url", "url_file", "format", "events", "token_file", "ca", "environment"],
+        reserved [];
     ROUTE = "route":
         ["name", "match", "stable", "canary", "upstream_protocol", "grpc_failures",
          "timeouts", "ejection", "health", "weight", "expose_version", "sticky", "rollout",

@@ -29,9 +29,9 @@
 //! | `change` | what differs between two of them |
 //! | `advice` | what it asks of its gates that they cannot do |
 //!
-//! Nothing here binds, dials or resolves a name; the only file whose content is used
-//! besides the configuration is `admin.token_file`. The files for TLS must be readable, but
-//! what is in them is for those who use it.
+//! Nothing here binds, dials or resolves a name; the only files whose content is used
+//! besides the configuration are those with a token or a URL. The files for TLS must be
+//! readable, but what is in them is for those who use it.
 
 mod advice;
 mod change;
@@ -56,6 +56,7 @@ pub use source::{SOURCE_BYTES_MAX, Source};
 pub use types::{
     AccessAlways, AccessFormat, AccessOutput, AccessSpec, Admin, AdminAddress, ClientTls, Config,
     Drain, Ejection, Force, GrpcStatuses, HealthCheck, KeySource, Limits, Listen, Log, LogFormat,
-    Networks, OnMissing, Pair, PathMatch, RouteConfig, RouteMatch, SaltSource, Secret, ServerTls,
-    Sticky, Timeouts, UpstreamAddress, UpstreamProtocol, Version,
+    Networks, NotifyEvent, NotifyFormat, NotifyTarget, OnMissing, Pair, PathMatch, Remote,
+    RemoteUrl, RouteConfig, RouteMatch, SaltSource, Secret, ServerTls, Sticky, Timeouts, Unusable,
+    UpstreamAddress, UpstreamProtocol, Url, Version,
 };

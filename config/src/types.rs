@@ -13,6 +13,13 @@ use haldane_decide::snapshot::CanaryIdentity;
 use haldane_decide::weight::Weight;
 use ipnet::IpNet;
 
+mod notify;
+mod remote;
+
+pub use notify::{NotifyEvent, NotifyFormat, NotifyTarget};
+pub use remote::{Remote, RemoteUrl, Unusable, Url};
+pub(crate) use remote::{URL_BYTES_MAX, read_token, read_token_again, read_url};
+
 /// Everything that a running haldane is told, checked and resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -38,8 +45,17 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// Diagnostics.
     pub log: Log,
+    /// Who is told of what happens to releases.
+    pub notify: Vec<NotifyTarget>,
     /// Where the state of releases is kept; without it every start begins anew.
     pub state_dir: Option<PathBuf>,
+}
+
+impl Config {
+    /// Everything outside that is sent requests, besides upstreams.
+    pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
+        self.notify.iter().map(|target| &target.remote)
+    }
 }
 
 /// Where clients connect, and how.

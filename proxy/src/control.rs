@@ -2,7 +2,9 @@
 
 pub(crate) mod admin;
 pub(crate) mod driver;
+pub(crate) mod notify;
 mod reload;
+mod remote;
 pub(crate) mod state_file;
 mod surfaces;
 pub(crate) mod upstreams;
@@ -45,6 +47,7 @@ pub(crate) struct Bound {
 pub(crate) async fn run(bound: Bound) {
     let live = Arc::clone(&bound.live);
     let mut stop = bound.stop.clone();
+    notify::follow(&bound.config.notify, &live);
     // The admin and ops listeners are closed with it.
     let reloader = Reloader::start(bound);
     tokio::join!(

@@ -230,7 +230,7 @@ fn is_commented_out(line: &str) -> bool {
     COMMENTED.iter().any(|start| line.starts_with(start))
 }
 
-const COMMENTED: [&str; 15] = [
+const COMMENTED: [&str; 20] = [
     "hand_over =",
     "state_dir =",
     "token_file =",
@@ -246,6 +246,11 @@ const COMMENTED: [&str; 15] = [
     "advance = ",
     "of = ",
     "objective = ",
+    "[[notify]]",
+    "url",
+    "format = ",
+    "events = ",
+    "environment = ",
 ];
 
 /// The paths of all keys in a text, commented ones (`# key = …`) included.
@@ -302,7 +307,11 @@ fn reference_loads_with_everything_in_it() {
         let line = match line.split_once(" = \"/") {
             Some((key, path)) if !line.starts_with('#') && !line.starts_with("path") => {
                 let name = path.trim_end_matches('"').replace('/', "-");
-                format!("{key} = \"{}\"", files.add(&name))
+                let file = files.add(&name);
+                if key == "url_file" {
+                    std::fs::write(&file, "https://hooks.example.com/").unwrap();
+                }
+                format!("{key} = \"{file}\"")
             }
             _ if line.starts_with("listen = [") => {
                 "listen = { address = \":8443\", tls = \"name\" }".to_owned()
@@ -323,6 +332,7 @@ fn reference_loads_with_everything_in_it() {
     assert_eq!(config.routes[0].gates.len(), default_gates().len() + 5);
     let tls = config.listen[0].tls.as_ref().unwrap();
     assert!(tls.client_ca.is_some() && config.admin.token.is_some());
+    assert_eq!(config.notify.len(), 2);
     for role in Role::ALL {
         let tls = &config.routes[0].version(role).unwrap().tls;
         assert!(tls.ca.is_some() && tls.pair.is_some(), "{role:?}");

@@ -12,6 +12,7 @@ mod difference;
 mod examples;
 mod gates;
 mod hostile;
+mod notify;
 mod overrides;
 mod rules;
 mod rules_of_gates;

@@ -7,6 +7,7 @@ use haldane_decide::release::change::Amendment;
 use haldane_decide::rollout::NoticeKind;
 use tokio::time::MissedTickBehavior;
 
+use super::notify;
 use crate::live::Live;
 use crate::live::events::{Event, Happening, ProcessEvent, ProcessEventKind, ReleaseEvent};
 
@@ -45,6 +46,7 @@ pub(crate) async fn drive(live: Arc<Live>) {
             logged = event.seq;
             log(&event);
         }
+        notify::announce(&live);
     }
 }
 

@@ -196,6 +196,7 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
     let mut rest = new.clone();
     rest.weight = old.weight;
     rest.gates.clone_from(&old.gates);
+    rest.outside.clone_from(&old.outside);
     rest.promise = old.promise;
     if canary.is_some() {
         rest.canary.clone_from(&old.canary);
@@ -206,7 +207,7 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
     let parts = [
         canary,
         stable.then_some(Part::Stable),
-        (old.gates != new.gates).then_some(Part::Gates),
+        (old.gates != new.gates || old.outside != new.outside).then_some(Part::Gates),
         (old.promise != new.promise).then_some(Part::Promise),
         (old.weight != new.weight).then_some(Part::Weight),
         (rest != *old).then_some(Part::Other),

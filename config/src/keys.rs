@@ -61,7 +61,9 @@ tables! {
         ["false_rollback", "false_advance", "exposure"],
         reserved ["plan", "steps", "advance", "on_breach", "bake", "max_hold", "shield"];
     EXPOSURE = "route.rollout.exposure": ["failed_requests", "affected_users"], reserved [];
-    GATE = "route.gate": ["name", "metric", "rollback", "advance", "of", "objective"],
+    GATE = "route.gate":
+        ["name", "metric", "rollback", "advance", "of", "objective",
+         "url", "url_file", "query", "interval", "token_file", "ca"],
         reserved [];
 }
 

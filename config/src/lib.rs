@@ -56,7 +56,7 @@ pub use source::{SOURCE_BYTES_MAX, Source};
 pub use types::{
     AccessAlways, AccessFormat, AccessOutput, AccessSpec, Admin, AdminAddress, ClientTls, Config,
     Drain, Ejection, Force, GrpcStatuses, HealthCheck, KeySource, Limits, Listen, Log, LogFormat,
-    Networks, NotifyEvent, NotifyFormat, NotifyTarget, OnMissing, Pair, PathMatch, Remote,
-    RemoteUrl, RouteConfig, RouteMatch, SaltSource, Secret, ServerTls, Sticky, Timeouts, Unusable,
-    UpstreamAddress, UpstreamProtocol, Url, Version,
+    Networks, NotifyEvent, NotifyFormat, NotifyTarget, OnMissing, OutsideGate, Pair, PathMatch,
+    Question, Remote, RemoteUrl, RouteConfig, RouteMatch, SaltSource, Secret, ServerTls, Sticky,
+    Timeouts, Unusable, UpstreamAddress, UpstreamProtocol, Url, Version,
 };

@@ -14,9 +14,11 @@ use haldane_decide::weight::Weight;
 use ipnet::IpNet;
 
 mod notify;
+mod outside;
 mod remote;
 
 pub use notify::{NotifyEvent, NotifyFormat, NotifyTarget};
+pub use outside::{OutsideGate, Question};
 pub use remote::{Remote, RemoteUrl, Unusable, Url};
 pub(crate) use remote::{URL_BYTES_MAX, read_token, read_token_again, read_url};
 
@@ -54,7 +56,9 @@ pub struct Config {
 impl Config {
     /// Everything outside that is sent requests, besides upstreams.
     pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
-        self.notify.iter().map(|target| &target.remote)
+        let told = self.notify.iter().map(|target| &target.remote);
+        let asked = self.routes.iter().flat_map(|route| &route.outside);
+        told.chain(asked.map(|gate| &gate.remote))
     }
 }
 
@@ -267,6 +271,8 @@ pub struct RouteConfig {
     pub sticky: Sticky,
     /// What the canary must keep passing.
     pub gates: Vec<GateSpec>,
+    /// Whom those of the gates ask that do, and for what.
+    pub outside: Vec<OutsideGate>,
     /// What is promised about a rollout.
     pub promise: Promise,
     /// Whether clients are told the version in `x-haldane-version`.

@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod driver;
 pub(crate) mod notify;
+mod outside;
 mod reload;
 mod remote;
 pub(crate) mod state_file;
@@ -53,6 +54,7 @@ pub(crate) async fn run(bound: Bound) {
     tokio::join!(
         keep_driving(&live),
         keep_looking_after(&live),
+        keep_asking(&live),
         reloader.watch(),
         notify_socket::watchdog(),
         async {
@@ -80,6 +82,16 @@ async fn keep_looking_after(live: &Arc<Live>) {
     loop {
         if let Err(error) = tokio::spawn(upstreams::look_after(Arc::clone(live))).await {
             tracing::error!(%error, "what looks after upstreams broke and starts again");
+        }
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
+}
+
+/// The same for what asks for the answers that gates judge by.
+async fn keep_asking(live: &Arc<Live>) {
+    loop {
+        if let Err(error) = tokio::spawn(outside::keep_asking(Arc::clone(live))).await {
+            tracing::error!(%error, "what asks for answers broke and starts again");
         }
         tokio::time::sleep(RESTART_PAUSE).await;
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, Version};
-use haldane_decide::gate::FreshLatencies;
+use haldane_decide::gate::{Answer, FreshLatencies};
 use haldane_decide::outcome::Outcome;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
@@ -15,6 +15,7 @@ use haldane_decide::snapshot::Snapshot;
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
 use haldane_decide::tally::Tally;
+use haldane_decide::time::Timestamp;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
@@ -333,6 +334,11 @@ impl Route {
     /// this signal.
     pub(crate) fn report_signal(&self, signal: &str, role: Role, good: u64, bad: u64) -> bool {
         self.lock().release.report_signal(signal, role, good, bad)
+    }
+
+    /// What came of a question for the gate of this name, which was asked then.
+    pub(crate) fn tell_answer(&self, gate: &str, answer: Answer, asked: Timestamp) {
+        self.lock().release.tell_answer(gate, answer, asked);
     }
 
     /// A route like this one whose release stands elsewhere.

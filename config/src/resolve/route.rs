@@ -109,8 +109,9 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         compare_versions(stable, canary, &table, report);
     }
     if let (Some(weight), Some(gates)) = (weight, &gates) {
-        warn_without_stable(weight, gates, &table, report);
+        warn_without_stable(weight, &gates.specs, &table, report);
     }
+    let gates = gates?;
     Some(RouteConfig {
         name: name?,
         matches: matches?,
@@ -123,7 +124,8 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         health: health?,
         weight: weight?,
         sticky: sticky?,
-        gates: gates?,
+        gates: gates.specs,
+        outside: gates.outside,
         promise: promise?,
         expose_version: expose_version?,
     })
@@ -302,7 +304,8 @@ fn warn_without_stable(weight: Weight, gates: &[GateSpec], table: &Table<'_>, re
             limit: RunLimit::Count(_),
         }
         | GateRule::ErrorTrend
-        | GateRule::LatencySpike { .. } => false,
+        | GateRule::LatencySpike { .. }
+        | GateRule::Outside { .. } => false,
         // Absolute limits too: a rollback takes evidence that it is not stable's doing.
         GateRule::ConsecutiveFailures {
             limit: RunLimit::Calibrated,

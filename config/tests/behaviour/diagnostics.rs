@@ -134,6 +134,13 @@ fn every_known_key_is_read() {
                         "[[route.gate]]\nname = \"a\"\nmetric = \"latency_spike\"\n",
                         "of",
                     ),
+                    Some(below @ ("url" | "url_file" | "interval" | "token_file" | "ca")) => {
+                        ("[[route.gate]]\nname = \"a\"\nmetric = \"url\"\n", below)
+                    }
+                    Some("query") => (
+                        "[[route.gate]]\nname = \"a\"\nmetric = \"promql\"\n",
+                        "query",
+                    ),
                     Some("objective") => (
                         "[[route.gate]]\nname = \"a\"\nmetric = \"burn_rate\"\n",
                         "objective",

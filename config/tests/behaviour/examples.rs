@@ -230,7 +230,7 @@ fn is_commented_out(line: &str) -> bool {
     COMMENTED.iter().any(|start| line.starts_with(start))
 }
 
-const COMMENTED: [&str; 20] = [
+const COMMENTED: [&str; 22] = [
     "hand_over =",
     "state_dir =",
     "token_file =",
@@ -251,6 +251,8 @@ const COMMENTED: [&str; 20] = [
     "format = ",
     "events = ",
     "environment = ",
+    "query = ",
+    "interval = ",
 ];
 
 /// The paths of all keys in a text, commented ones (`# key = …`) included.
@@ -329,7 +331,7 @@ fn reference_loads_with_everything_in_it() {
         .unwrap_or_else(|diagnostics| panic!("{}", diagnostics.render(false)));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     let config = loaded.config;
-    assert_eq!(config.routes[0].gates.len(), default_gates().len() + 5);
+    assert_eq!(config.routes[0].gates.len(), default_gates().len() + 7);
     let tls = config.listen[0].tls.as_ref().unwrap();
     assert!(tls.client_ca.is_some() && config.admin.token.is_some());
     assert_eq!(config.notify.len(), 2);

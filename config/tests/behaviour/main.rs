@@ -13,6 +13,7 @@ mod examples;
 mod gates;
 mod hostile;
 mod notify;
+mod outside;
 mod overrides;
 mod rules;
 mod rules_of_gates;

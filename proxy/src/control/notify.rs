@@ -146,6 +146,7 @@ async fn attempt(notice: &Notice, outbox: &Outbox, live: &Live) -> (Reply, Strin
     let message = Message {
         body: Some(notice.body.clone()),
         id: HeaderValue::from_str(&notice.id).ok(),
+        below: None,
     };
     match exchange(&outbox.target().remote, message, TIMEOUT, live).await {
         Ok(answer) => {

@@ -38,6 +38,8 @@ pub(super) struct Message {
     pub(super) body: Option<Bytes>,
     /// Names the message, if it may come more than once.
     pub(super) id: Option<HeaderValue>,
+    /// What comes after the path of the URL, and takes the place of its query.
+    pub(super) below: Option<String>,
 }
 
 /// What came back.
@@ -45,7 +47,6 @@ pub(super) struct Message {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) fields: HeaderMap,
-    #[expect(dead_code, reason = "whoever is told something has nothing to say")]
     pub(super) body: Bytes,
 }
 
@@ -114,13 +115,20 @@ fn request(
     token: Option<Secret>,
     message: Message,
 ) -> Result<Request<Full<Bytes>>, Failure> {
+    let target = match &message.below {
+        Some(below) => {
+            let path = url.target.0.split('?').next().unwrap_or_default();
+            format!("{}{below}", path.trim_end_matches('/'))
+        }
+        None => url.target.0.to_string(),
+    };
     let mut request = Request::builder()
         .method(if message.body.is_some() {
             Method::POST
         } else {
             Method::GET
         })
-        .uri(&*url.target.0)
+        .uri(target)
         .header(header::HOST, url.authority())
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::ACCEPT, "application/json")

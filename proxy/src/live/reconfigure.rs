@@ -107,7 +107,9 @@ impl Route {
         let change = Change {
             canary: judge.canary_change(self, config),
             stable: !config.stable.is_same_as(&self.config.stable),
-            gates: config.gates != self.config.gates || config.promise != self.config.promise,
+            gates: config.gates != self.config.gates
+                || config.outside != self.config.outside
+                || config.promise != self.config.promise,
         };
         let trial = if change.restarts_evidence() || self.trial.is_over() {
             // Before the word is stored below; see `weight.rs`.

@@ -33,12 +33,25 @@ impl Panel {
         let stable = since_start.of(Role::Stable);
         let is_degraded = self.degradation.is_shared();
         let mut found = None;
+        let now = self.last.1;
         for (index, gate) in self.gates.iter_mut().enumerate() {
-            if let Check::ConsecutiveFailures(run) = &gate.check {
-                gate.breach = None;
-                if run.is_exceeded(stable) && !run.is_shared(tally) && !is_degraded {
-                    found = found.or_else(|| Some((index, run.compare(stable))));
+            let exceeded = match &gate.check {
+                Check::ConsecutiveFailures(run) => {
+                    let is_exceeded = run.is_exceeded(stable) && !run.is_shared(tally);
+                    is_exceeded.then(|| run.compare(stable))
                 }
+                Check::Outside(outside) => outside.is_exceeded(now).then(|| outside.compare(now)),
+                Check::BurnRate(_)
+                | Check::ErrorRate { .. }
+                | Check::ErrorTrend(_)
+                | Check::Latency(_)
+                | Check::LatencySpike(..)
+                | Check::NewErrors
+                | Check::Signal(_) => continue,
+            };
+            gate.breach = None;
+            if !is_degraded {
+                found = found.or_else(|| exceeded.map(|comparison| (index, comparison)));
             }
         }
         let affected = self.failures.affected();
@@ -67,7 +80,10 @@ impl Panel {
     pub(super) fn check(&mut self, tally: &Tally) -> Option<Breach> {
         self.awaits_stable = false;
         for gate in &mut self.gates {
-            if !matches!(gate.check, Check::ConsecutiveFailures(_)) {
+            if !matches!(
+                gate.check,
+                Check::ConsecutiveFailures(_) | Check::Outside(_)
+            ) {
                 gate.breach = None;
             }
         }
@@ -197,6 +213,7 @@ impl Panel {
             | Check::Latency(_)
             | Check::LatencySpike(..)
             | Check::NewErrors
+            | Check::Outside(_)
             | Check::Signal(_) => None,
         };
         let mut gates = self.gates.iter().enumerate();

@@ -49,6 +49,13 @@ pub(super) fn announce(live: &Live) {
     });
 }
 
+/// Leaves what happens from now on for another process to tell, which follows the same
+/// releases.
+pub(crate) fn retire(live: &Live) {
+    announce(live);
+    live.notices.retire();
+}
+
 /// Waits until everything has been told, for at most so long.
 pub(crate) async fn finish(live: &Live, limit: Duration) {
     announce(live);

@@ -113,6 +113,11 @@ impl Notices {
         *announced = announce(*announced);
     }
 
+    /// Announces nothing from here on: another process does. What waits is still told.
+    pub(crate) fn retire(&self) {
+        *lock(&self.announced) = u64::MAX;
+    }
+
     /// Tells these from now on. Who was told before keeps what waits, under the same URL
     /// and in the same form. The new ones, which nobody sends to yet.
     pub(crate) fn follow(&self, targets: &[NotifyTarget]) -> Vec<Arc<Outbox>> {

@@ -58,6 +58,8 @@ mod restart;
 mod retry;
 /// A canary that fails loses its traffic with the failure that decides, and gets none back.
 mod rollback;
+/// Rollouts that walk their plan by themselves, and people who steer them.
+mod rollout;
 /// Who gets which version: the same key the same one, until the weight says otherwise.
 mod split;
 /// Bodies on their way: at once, both ways at the same time, in bounded memory, whole.

@@ -58,8 +58,9 @@ tables! {
     STICKY = "route.sticky": ["key", "on_missing", "salt", "force"], reserved [];
     FORCE = "route.sticky.force": ["header", "from"], reserved [];
     ROLLOUT = "route.rollout":
-        ["false_rollback", "false_advance", "exposure"],
-        reserved ["plan", "steps", "advance", "on_breach", "bake", "max_hold", "shield"];
+        ["plan", "steps", "advance", "on_breach", "bake", "max_hold",
+         "false_rollback", "false_advance", "exposure"],
+        reserved ["shield"];
     EXPOSURE = "route.rollout.exposure": ["failed_requests", "affected_users"], reserved [];
     GATE = "route.gate":
         ["name", "metric", "rollback", "advance", "of", "objective",

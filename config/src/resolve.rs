@@ -23,6 +23,7 @@ mod listeners;
 mod log;
 mod names;
 mod notify;
+mod plan;
 mod protocol;
 pub(crate) mod remote;
 mod rollout;

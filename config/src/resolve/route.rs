@@ -103,7 +103,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         value.boolean(report)
     });
     let sticky = sticky::sticky(&table, report);
-    let promise = rollout::promise(&table, report);
+    let rollout = rollout::rollout(&table, report);
     let gates = gate::gates(&table, report);
     if let (Some(stable), Some(Some(canary))) = (&stable, &canary) {
         compare_versions(stable, canary, &table, report);
@@ -111,7 +111,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     if let (Some(weight), Some(gates)) = (weight, &gates) {
         warn_without_stable(weight, &gates.specs, &table, report);
     }
-    let gates = gates?;
+    let (gates, rollout) = (gates?, rollout?);
     Some(RouteConfig {
         name: name?,
         matches: matches?,
@@ -126,7 +126,8 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         sticky: sticky?,
         gates: gates.specs,
         outside: gates.outside,
-        promise: promise?,
+        plan: rollout.plan,
+        promise: rollout.promise,
         expose_version: expose_version?,
     })
 }

@@ -309,3 +309,54 @@ fn what_waits_at_the_end_is_tried_once_more() {
     // It has not waited for the dead one longer than the drain may take.
     assert!(since.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn a_rollout_is_told_from_its_start_to_its_end() {
+    let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
+    let (programs, tracker) = (receiver(&[]), receiver(&[]));
+    let targets = target(&programs.url(), "") + &target(&tracker.url(), "format = \"deployment\"");
+    let proxy = Setup::stable(&stable)
+        .route(&format!(
+            "canary = {{ version = \"v2\", upstream = \"{}\" }}",
+            canary.url()
+        ))
+        .table(&targets)
+        .section("[route.rollout]\nsteps = [\"5% for 1h\", \"100%\"]\nbake = \"1ms\"")
+        .meltdown(100)
+        .start();
+    let command = |verb: &str, body: &Value| {
+        let (status, answer) = proxy.admin("POST", &format!("/v1/routes/default/{verb}"), body);
+        assert_eq!(status, 200, "{answer}");
+    };
+    eventually("it starts", || told(&proxy, &programs, "delivered") == 1);
+    command("pause", &json!({ "actor": "ada", "reason": "lunch" }));
+    command("resume", &json!({}));
+    command("promote", &json!({ "full": true }));
+    eventually("it is complete", || {
+        told(&proxy, &programs, "delivered") == 5 && told(&proxy, &tracker, "delivered") == 5
+    });
+    assert_eq!(
+        events(&programs),
+        ["started", "paused", "progressed", "progressed", "completed"]
+    );
+    let arrivals = programs.log.arrivals();
+    assert_eq!(
+        body(&arrivals[1])["sentence"],
+        "default: v2 is paused in step 1 at 5% (command by ada: lunch)"
+    );
+    let statuses = tracker.log.arrivals();
+    let statuses: Vec<_> = statuses
+        .iter()
+        .map(|arrival| body(arrival)["status"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        statuses,
+        [
+            "in_progress",
+            "pending",
+            "in_progress",
+            "in_progress",
+            "success"
+        ]
+    );
+}

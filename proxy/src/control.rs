@@ -9,6 +9,7 @@ mod ask;
 pub(crate) mod driver;
 pub(crate) mod notify;
 mod outside;
+mod prepare;
 mod reload;
 mod remote;
 pub(crate) mod state_file;
@@ -60,6 +61,7 @@ pub(crate) async fn run(bound: Bound) {
         keep_driving(&live),
         keep_looking_after(&live),
         keep_asking(&live),
+        keep_preparing(&live),
         reloader.watch(),
         notify_socket::watchdog(),
         async {
@@ -97,6 +99,16 @@ async fn keep_asking(live: &Arc<Live>) {
     loop {
         if let Err(error) = tokio::spawn(outside::keep_asking(Arc::clone(live))).await {
             tracing::error!(%error, "what asks for answers broke and starts again");
+        }
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
+}
+
+/// The same for what comes before the first step of a rollout.
+async fn keep_preparing(live: &Arc<Live>) {
+    loop {
+        if let Err(error) = tokio::spawn(prepare::look_after(Arc::clone(live))).await {
+            tracing::error!(%error, "what prepares rollouts broke and starts again");
         }
         tokio::time::sleep(RESTART_PAUSE).await;
     }

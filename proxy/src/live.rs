@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, Version};
 use haldane_decide::gate::{Answer, FreshLatencies};
+use haldane_decide::generation::Generation;
 use haldane_decide::outcome::Outcome;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
-use haldane_decide::rollout::{Effect, NoticeKind, Order, PhaseName, Rejected};
+use haldane_decide::rollout::{Effect, NoticeKind, Order, PhaseName, Preconditions, Rejected};
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
 use haldane_decide::tally::Tally;
@@ -23,6 +24,7 @@ use crate::tls::{Tls, VersionTls};
 
 pub(crate) mod access;
 pub(crate) mod choice;
+pub(crate) mod drill;
 pub(crate) mod endpoints;
 pub mod events;
 pub(crate) mod evidence;
@@ -46,6 +48,7 @@ mod trial;
 pub mod weight;
 
 use access::Access;
+use drill::DrillReport;
 use endpoints::{Endpoints, RouteEndpoints};
 use events::{EventLog, Happening, ReleaseEvent};
 use freeze::Freeze;
@@ -195,6 +198,8 @@ struct Judge {
     stable: Arc<str>,
     rollback_times: Histogram<u64>,
     rollbacks_by_gate: Vec<(Arc<str>, u64)>,
+    /// How the gates were tried last.
+    drill: Option<DrillReport>,
 }
 
 impl Route {
@@ -228,6 +233,7 @@ impl Route {
                     stable: Arc::clone(&config.stable.name),
                     rollback_times: empty_histogram(),
                     rollbacks_by_gate: Vec::new(),
+                    drill: None,
                 }),
             }),
         }
@@ -330,6 +336,18 @@ impl Route {
         let changed = !effects.is_empty();
         self.carry_out(&mut judge, effects, None, live);
         Ok(changed)
+    }
+
+    /// The generation that has not begun because something must hold before.
+    pub(crate) fn awaits_preconditions(&self) -> Option<Generation> {
+        let judge = self.lock();
+        let awaits = self.config.canary.is_some() && judge.release.awaits_preconditions();
+        awaits.then(|| judge.release.generation())
+    }
+
+    /// Whether what must hold before the first step of this generation does.
+    pub(crate) fn tell_preconditions(&self, generation: Generation, told: Preconditions) {
+        self.lock().release.tell_preconditions(generation, told);
     }
 
     /// So many good and bad results of a version were reported. False if no gate is about
@@ -443,11 +461,11 @@ impl Route {
 }
 
 /// What a route is to be judged by.
-fn spec_of(config: &RouteConfig) -> ReleaseSpec {
+pub(crate) fn spec_of(config: &RouteConfig) -> ReleaseSpec {
     ReleaseSpec {
         weight: config.weight,
         plan: config.plan.clone(),
-        has_preconditions: false,
+        has_preconditions: !config.plan.is_fixed(),
         gates: config.gates.clone(),
         promise: config.promise,
     }

@@ -78,6 +78,8 @@ pub struct Release {
     observed: Option<(Timestamp, Breach)>,
     /// When the gates were asked last whether the rollout may advance.
     looked: Option<Timestamp>,
+    /// When it was looked at last whether the plan goes on.
+    walked: Option<Timestamp>,
 }
 
 impl Release {
@@ -108,6 +110,7 @@ impl Release {
             is_confirmed: false,
             observed: None,
             looked: None,
+            walked: None,
         };
         release.await_preconditions();
         release.publish_limits();
@@ -258,7 +261,13 @@ impl Release {
     /// When [`Release::absorb`] has something to do next.
     #[must_use]
     pub(crate) fn deadline(&self) -> Timestamp {
-        self.panel.deadline()
+        let gates = self.panel.deadline();
+        match self.walked {
+            _ if self.rollout.plan().is_fixed() => gates,
+            Some(walked) => gates.min(walked.after(act::LOOK)),
+            // It has not begun, and may as soon as it is asked.
+            None => Timestamp::from_micros(0),
+        }
     }
 
     /// Lets the gates take what stable has done before a rollout begins.

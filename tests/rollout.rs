@@ -14,6 +14,7 @@ use crate::support::upstream::{Behaviour, Upstream};
 mod dark;
 mod people;
 mod reloads;
+mod rings;
 mod waiting;
 
 /// A gate that some hundred requests are enough for.

@@ -28,6 +28,7 @@ mod protocol;
 pub(crate) mod remote;
 mod rollout;
 mod route;
+mod rule;
 mod socket_file;
 mod state;
 mod sticky;

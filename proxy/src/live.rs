@@ -7,7 +7,6 @@ use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, Version};
 use haldane_decide::gate::{Answer, FreshLatencies};
 use haldane_decide::generation::Generation;
-use haldane_decide::outcome::Outcome;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
@@ -28,6 +27,7 @@ pub(crate) mod drill;
 pub(crate) mod endpoints;
 pub mod events;
 pub(crate) mod evidence;
+mod exposed;
 pub(crate) mod freeze;
 pub(crate) mod health;
 pub(crate) mod histogram;
@@ -51,6 +51,7 @@ use access::Access;
 use drill::DrillReport;
 use endpoints::{Endpoints, RouteEndpoints};
 use events::{EventLog, Happening, ReleaseEvent};
+use exposed::Exposure;
 use freeze::Freeze;
 use histogram::empty_histogram;
 use keeping::{Found, Keeping, Start};
@@ -185,6 +186,8 @@ struct Lasting {
     rolled_back: AtomicU32,
     /// What the salts of generations are derived from.
     secret: Salt,
+    /// Who was on the canary.
+    exposure: Exposure,
     /// Taken for failures, for slow responses, by the driver and for commands; never across an await.
     judge: Mutex<Judge>,
 }
@@ -227,6 +230,7 @@ impl Route {
                 rolled_back: AtomicU32::new(rolled_back_of(&release)),
                 word: LiveWeight::new(setting),
                 secret,
+                exposure: Exposure::default(),
                 judge: Mutex::new(Judge {
                     release,
                     canary: config.canary.clone(),
@@ -294,16 +298,21 @@ impl Route {
         self.salt.of(generation)
     }
 
-    /// Lets the gates judge an outcome that the shards already contain. When this
+    /// Lets the gates be told of an outcome that the shards already contain. When this
     /// returns, a breach has made the weight zero. `seen` is when the outcome was known.
-    fn observe(&self, outcome: &Outcome, seen: Micros, live: &Live) {
+    fn observe(
+        &self,
+        seen: Micros,
+        live: &Live,
+        tell: impl FnOnce(&mut Release, &Tally, Timestamp) -> Vec<Effect>,
+    ) {
         let mut judge = self.lock();
         if self.trial.is_over() {
             return;
         }
         let tally = self.tally();
         judge.release.tell_stable(self.stable_reach());
-        let effects = judge.release.observe(outcome, &tally, live.clock.at(seen));
+        let effects = tell(&mut judge.release, &tally, live.clock.at(seen));
         self.trial.limits.publish(&judge.release, live.clock);
         self.carry_out(&mut judge, effects, Some(seen), live);
     }

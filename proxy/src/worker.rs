@@ -19,6 +19,7 @@ use crate::live::evidence::{Seen, Subject};
 use crate::live::settings::Settings;
 use crate::live::{Live, Route, Routes};
 use crate::request::route::Table;
+use crate::slate::Slate;
 use crate::telemetry::access::AccessLog;
 use crate::upstream::{Manner, Upstream};
 use crate::waiting::Waiting;
@@ -73,6 +74,8 @@ pub(crate) struct LocalRoute {
     upstreams: [Option<Rc<Upstream>>; 2],
     /// Requests that wait for a response head, also those by former routes of this name.
     pub(crate) waiting: Rc<Waiting<(Rc<Self>, Subject)>>,
+    /// Who was sent to the canary, also by former routes of this name.
+    pub(crate) slate: Rc<Slate>,
 }
 
 impl Worker {
@@ -204,6 +207,7 @@ impl Worker {
         self.deadlines.tick(now);
         for local in self.table().routes() {
             local.report_stalled(self, now);
+            local.slate.hand_in(|notes| local.route.take_notes(notes));
         }
         let second = self.clock.at(now).as_micros() / 1_000_000;
         if self.second.replace(second) == second {
@@ -244,6 +248,7 @@ impl LocalRoute {
             route: Arc::clone(route),
             upstreams,
             waiting: before.map_or_else(Rc::default, |before| Rc::clone(&before.waiting)),
+            slate: before.map_or_else(Rc::default, |before| Rc::clone(&before.slate)),
         }
     }
 
@@ -257,7 +262,7 @@ impl LocalRoute {
         };
         let before = now.saturating_sub(limit);
         while let Some(((local, subject), ticket)) = self.waiting.call(before) {
-            if local.route.bears_on(&subject) {
+            if local.route.hears_of(&subject) {
                 self.waiting.count(ticket);
                 let seen = Seen {
                     worker: worker.id,

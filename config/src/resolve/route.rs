@@ -9,7 +9,7 @@ use haldane_decide::weight::Weight;
 
 use super::names::{self, NAME};
 use super::version::{Named, version};
-use super::{duration_within, gate, health, protocol, read, rollout, sticky};
+use super::{duration_within, gate, health, protocol, read, rollout, rule, sticky};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
@@ -24,7 +24,7 @@ const HOST: Kind = Kind {
     example: "\"shop.example.com\" or \"*.example.com\"",
     units: &[],
 };
-const PATH: Kind = Kind {
+pub(super) const PATH: Kind = Kind {
     what: "a path",
     example: "\"/checkout\" or \"/checkout/*\"",
     units: &[],
@@ -103,6 +103,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         value.boolean(report)
     });
     let sticky = sticky::sticky(&table, report);
+    let rules = rule::rules(&table, report);
     let rollout = rollout::rollout(&table, report);
     let gates = gate::gates(&table, report);
     if let (Some(stable), Some(Some(canary))) = (&stable, &canary) {
@@ -112,6 +113,9 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         warn_without_stable(weight, &gates.specs, &table, report);
     }
     let (gates, rollout) = (gates?, rollout?);
+    if let Some(rules) = &rules {
+        rule::warn_unwatched(rules, (&gates.specs, &rollout.promise), &table, report);
+    }
     Some(RouteConfig {
         name: name?,
         matches: matches?,
@@ -124,10 +128,12 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         health: health?,
         weight: weight?,
         sticky: sticky?,
+        rules: rules?,
         gates: gates.specs,
         outside: gates.outside,
         plan: rollout.plan,
         promise: rollout.promise,
+        ledger: rollout.ledger,
         expose_version: expose_version?,
     })
 }
@@ -201,7 +207,7 @@ fn host(text: &str) -> Result<String, Misfit> {
     names::host(text)
 }
 
-fn path(text: &str) -> Result<PathMatch, Misfit> {
+pub(super) fn path(text: &str) -> Result<PathMatch, Misfit> {
     if !text.starts_with('/') {
         return Err(Misfit::new("it does not begin with \"/\""));
     }

@@ -10,6 +10,7 @@ pub mod feed;
 pub mod forecast;
 pub mod gate;
 pub mod generation;
+pub mod ledger;
 pub mod outcome;
 pub mod plan;
 pub mod refusal;

@@ -202,6 +202,27 @@ impl Release {
         self.act_on(breach, now)
     }
 
+    /// A failure of the canary with a request that a targeting rule has sent there, which
+    /// `tally` already counts as such. Constant time.
+    ///
+    /// It counts for failures in a row and for the budgets of harm, not as evidence.
+    #[must_use]
+    pub fn observe_ruled(
+        &mut self,
+        outcome: &Outcome,
+        tally: &Tally,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        if !self.is_judged() || outcome.role == Role::Stable {
+            return Vec::new();
+        }
+        let Evidence::Failure(_) = outcome.evidence else {
+            return Vec::new();
+        };
+        let breach = self.panel.observe_ruled(outcome, tally, now);
+        self.act_on(breach, now)
+    }
+
     /// Everything counted so far. To be called several times a second: it ends blocks, puts
     /// capital in, sets the latency limits, and judges.
     ///

@@ -6,11 +6,13 @@ use std::rc::Rc;
 use haldane_decide::outcome::{ErrorClass, FailureReason};
 use haldane_decide::role::Role;
 use haldane_decide::rollout::CanaryReach;
+use haldane_decide::split::SplitKey;
 
 use super::notes::Notes;
 use crate::clock::Micros;
 use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
+use crate::live::choice::Bearing;
 use crate::live::evidence::{Seen, Subject};
 use crate::live::limits::Times;
 use crate::live::shard::{FAILURE_STATUS, RoleShard};
@@ -101,6 +103,10 @@ impl Exchange {
             facts.started = started;
             facts.sent = Some((Rc::clone(local), subject.routed));
         });
+        if subject.routed.role == Role::Canary {
+            let key = subject.key.map(SplitKey::to_bits);
+            local.slate.sent(subject.routed.generation, key);
+        }
         Self {
             worker: Rc::clone(worker),
             local: Rc::clone(local),
@@ -123,7 +129,8 @@ impl Exchange {
 
     /// From now on it is the version's turn to say something.
     pub(crate) fn await_head(&self, now: Micros) {
-        let is_judged = self.subject.is_drawn && self.local.route.config.canary.is_some();
+        let route = &self.local.route;
+        let is_judged = self.subject.bearing != Bearing::None && route.config.canary.is_some();
         let is_new = self.waits.get().is_none() && !self.stalled.get();
         if is_judged && is_new {
             let who = (Rc::clone(&self.local), self.subject);
@@ -289,12 +296,23 @@ impl Exchange {
     }
 
     fn report_as(&mut self, class: ErrorClass, reason: FailureReason, now: Micros) {
+        self.client_sees_error();
         if self.is_reported() {
             return;
         }
         self.notes.note(|facts| facts.reason = Some(reason));
         let route = &self.local.route;
         route.failed(&self.subject, reason, class, self.seen(now));
+    }
+
+    /// The failure reaches the client, who is to be in the ledger. One that the client is
+    /// spared is a failure of the version all the same, and does not come by here.
+    fn client_sees_error(&self) {
+        if self.subject.routed.role == Role::Canary {
+            let key = self.subject.key.map(SplitKey::to_bits);
+            let generation = self.subject.routed.generation;
+            self.local.slate.saw_error(generation, key);
+        }
     }
 
     /// Whether the outcome was reported before. From now on it is.

@@ -21,7 +21,7 @@ use super::{eviction, grpc, reject, tunnel};
 use crate::h1::body::Framing;
 use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
-use crate::live::choice::Claim;
+use crate::live::choice::{Choice, Claim};
 use crate::live::evidence::Subject;
 use crate::peer::Peer;
 use crate::upstream::{Connection, Upstream};
@@ -45,18 +45,20 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
     let settings = worker.settings();
     let facts = RequestFacts {
         head,
+        path: inbound.path(),
         peer: session.origin.peer,
         trusted_proxies: &settings.trusted_proxies,
     };
-    let claim = Claim::read(&local.route.config.sticky, &facts, fastrand::u64(..));
-    let subject = pick(local, worker.id, &claim, head);
+    let choice = Choice::read(&local.route.config, &facts, fastrand::u64(..));
+    let subject = pick(local, worker.id, &choice, head);
     let mut exchange = Exchange::begin(&worker, local, subject, started, &session.notes);
     if inbound.framing == Framing::Empty {
         exchange.await_head(started);
     }
     session.notes.note(|facts| {
         let salt = local.route.salt(subject.routed.generation);
-        facts.key = claim.lasting_key(salt);
+        facts.key = choice.claim.lasting_key(salt);
+        facts.rule = choice.rule_name(subject.routed.weight);
     });
 
     let mut response = worker.take_head();
@@ -69,7 +71,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
     let sent = eviction::outlast(&exchange, inbound.is_call, pin!(sending)).await;
     let next = match sent.unwrap_or(Err(ProxyError::RolledBack)) {
         Ok(answer) => {
-            let issued = if let Claim::Issued(draw) = claim {
+            let issued = if let Claim::Issued(draw) = choice.claim {
                 Some(draw)
             } else {
                 None
@@ -99,10 +101,10 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
 }
 
 /// Picks a role for a request, and counts it as started.
-fn pick(local: &LocalRoute, worker: usize, claim: &Claim<'_>, head: &Head) -> Subject {
+fn pick(local: &LocalRoute, worker: usize, choice: &Choice<'_>, head: &Head) -> Subject {
     let key = Cell::new(None);
     let routed = local.route.pick(worker, |salt, setting| {
-        let (role, lasting) = claim.pick(salt, setting);
+        let (role, lasting) = choice.pick(salt, setting);
         key.set(lasting);
         role
     });
@@ -111,7 +113,7 @@ fn pick(local: &LocalRoute, worker: usize, claim: &Claim<'_>, head: &Head) -> Su
         routed,
         key: key.get(),
         request: is_canary.then(|| request_id(head)).flatten(),
-        is_drawn: claim.is_drawn(routed.weight),
+        bearing: choice.bearing(routed.weight),
     }
 }
 

@@ -36,10 +36,7 @@ impl Panel {
         let now = self.last.1;
         for (index, gate) in self.gates.iter_mut().enumerate() {
             let exceeded = match &gate.check {
-                Check::ConsecutiveFailures(run) => {
-                    let is_exceeded = run.is_exceeded(stable) && !run.is_shared(tally);
-                    is_exceeded.then(|| run.compare(stable))
-                }
+                Check::ConsecutiveFailures(run) => run.exceeded(stable, tally),
                 Check::Outside(outside) => outside.is_exceeded(now).then(|| outside.compare(now)),
                 Check::BurnRate(_)
                 | Check::ErrorRate { .. }

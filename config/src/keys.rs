@@ -61,8 +61,9 @@ tables! {
     RULE_MATCH = "route.rule.match": ["header", "cookie", "path", "client", "values"], reserved [];
     ROLLOUT = "route.rollout":
         ["plan", "steps", "advance", "on_breach", "bake", "max_hold",
-         "false_rollback", "false_advance", "exposure", "ledger"],
+         "false_rollback", "false_advance", "exposure", "ledger", "pre"],
         reserved ["shield"];
+    PRE = "route.rollout.pre": ["url", "url_file", "token_file", "ca", "timeout"], reserved [];
     EXPOSURE = "route.rollout.exposure": ["failed_requests", "affected_users"], reserved [];
     GATE = "route.gate":
         ["name", "metric", "rollback", "advance", "of", "objective",

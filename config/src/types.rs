@@ -63,7 +63,9 @@ impl Config {
     pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
         let told = self.notify.iter().map(|target| &target.remote);
         let asked = self.routes.iter().flat_map(|route| &route.outside);
+        let before = self.routes.iter().flat_map(|route| &route.pre);
         told.chain(asked.map(|gate| &gate.remote))
+            .chain(before.map(|hook| &hook.remote))
     }
 }
 
@@ -284,10 +286,21 @@ pub struct RouteConfig {
     pub outside: Vec<OutsideGate>,
     /// What is promised about a rollout.
     pub promise: Promise,
+    /// Who must agree before the first step of a plan.
+    pub pre: Vec<PreHook>,
     /// What is told of those who were on the canary.
     pub ledger: LedgerDetail,
     /// Whether clients are told the version in `x-haldane-version`.
     pub expose_version: bool,
+}
+
+/// Who is asked before the first step of a plan, and must answer 2xx.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PreHook {
+    /// Who.
+    pub remote: Remote,
+    /// How long the answer may take.
+    pub timeout: Duration,
 }
 
 /// Which requests a route takes; everything by default.

@@ -1,10 +1,6 @@
 //! What happens beside requests, on a thread of its own.
 
 pub(crate) mod admin;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "no rollout begins with a question yet")
-)]
 mod ask;
 pub(crate) mod driver;
 pub(crate) mod notify;

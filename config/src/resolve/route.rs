@@ -133,6 +133,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         outside: gates.outside,
         plan: rollout.plan,
         promise: rollout.promise,
+        pre: rollout.pre,
         ledger: rollout.ledger,
         expose_version: expose_version?,
     })

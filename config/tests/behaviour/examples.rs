@@ -262,7 +262,9 @@ fn is_commented_out(line: &str) -> bool {
     COMMENTED.iter().any(|start| line.starts_with(start))
 }
 
-const COMMENTED: [&str; 24] = [
+const COMMENTED: [&str; 26] = [
+    "[[route.rollout.pre]]",
+    "timeout = ",
     "hand_over =",
     "state_dir =",
     "token_file =",

@@ -233,7 +233,7 @@ fn limits_in_time_are_those_of_all_gates_and_follow_stable() {
         quantile: Quantile::from_ratio(ratio).unwrap(),
         bound,
     };
-    let slow = LatencyBound::Absolute(std::time::Duration::from_millis(1));
+    let slow = LatencyBound::Absolute(Duration::from_millis(1));
     let gate = |name: &str, metric, rollback| GateSpec {
         name: name.into(),
         rule: GateRule::Latency {

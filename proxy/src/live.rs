@@ -36,6 +36,7 @@ pub(crate) mod histogram;
 pub(crate) mod keeping;
 pub(crate) mod limits;
 mod outlive;
+pub(crate) mod recall;
 mod reconfigure;
 pub(crate) mod reloads;
 mod rollback;
@@ -371,15 +372,6 @@ impl Route {
             judge.rollback_times.clone(),
             judge.rollbacks_by_gate.clone(),
         )
-    }
-
-    /// The counts of all workers that gates judge by.
-    pub(crate) fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        for shard in &self.shards {
-            shard.read_evidence(&mut tally);
-        }
-        tally
     }
 
     /// The counts of all workers for one role, worker by worker.

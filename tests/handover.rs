@@ -23,6 +23,7 @@ struct Line {
     directory: Directory,
     upstreams: [Upstream; 2],
     linger: &'static str,
+    keeps_state: bool,
 }
 
 impl Line {
@@ -31,16 +32,22 @@ impl Line {
             directory: Directory::new(&format!("handover-{name}")),
             upstreams: [Upstream::named("stable"), Upstream::named("canary")],
             linger: "3s",
+            keeps_state: false,
         }
     }
 
     fn config(&self, workers: usize, more: &str) -> PathBuf {
         let path = self.directory.0.join("haldane.toml");
         let [stable, canary] = self.upstreams.each_ref().map(Upstream::url);
+        let state = if self.keeps_state {
+            format!("state_dir = \"{}\"", self.directory.path("state"))
+        } else {
+            String::new()
+        };
         let text = format!(
             "listen = \"127.0.0.1:0\"\nworkers = {workers}\nhand_over = \"{}\"\n\
              drain = {{ linger = \"{}\", timeout = \"8s\" }}\n\
-             admin = {{ listen = \"unix:{}\" }}\n{more}\n[[route]]\n\
+             admin = {{ listen = \"unix:{}\" }}\n{state}\n{more}\n[[route]]\n\
              stable = \"{stable}\"\ncanary = {{ version = \"v2\", upstream = \"{canary}\" }}\n\
              weight = \"50%\"\nsticky = {{ key = \"header:x-user\" }}\n\
              [[route.gate]]\nname = \"meltdown\"\nmetric = \"consecutive_failures\"\n\
@@ -256,6 +263,30 @@ fn what_was_seen_of_a_canary_goes_on() {
     }
     // The fifth in a row, of which this process has seen two.
     assert_eq!(line.route()["phase"], "rolled_back");
+    drop(next);
+}
+
+#[test]
+fn events_of_both_processes_are_kept_in_order() {
+    let mut line = Line::new("events");
+    line.keeps_state = true;
+    let running = line.start(1);
+    running.addresses();
+    line.ask(&["weight", "30%"]);
+    let next = line.take_over(&running, 1);
+    line.ask(&["weight", "40%"]);
+    let file = line.directory.path("state/events.jsonl");
+    // As soon as the process before has let go of the directory.
+    some("both", || {
+        let text = fs::read_to_string(&file).ok()?;
+        let events = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("is JSON"));
+        let events: Vec<Value> = events.collect();
+        let told = |event: &Value| (event["seq"].clone(), event["to"].clone());
+        let told: Vec<(Value, Value)> = events.iter().map(told).collect();
+        (told == [(1.into(), "30%".into()), (2.into(), "40%".into())]).then_some(())
+    });
     drop(next);
 }
 

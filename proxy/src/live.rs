@@ -35,6 +35,7 @@ pub(crate) mod keeping;
 pub(crate) mod limits;
 pub(crate) mod notices;
 mod outlive;
+pub(crate) mod recall;
 mod reconfigure;
 pub(crate) mod reloads;
 mod rollback;
@@ -103,16 +104,17 @@ pub struct Live {
 
 impl Live {
     /// The state of a process that starts with `config` and this many workers, after
-    /// one that has left what was `found`; `None` if nothing is kept.
+    /// one that has left what was `found`; `None` if nothing is kept. `events` are what has
+    /// happened until now.
     #[must_use]
     pub(crate) fn new(
         config: &Config,
         tls: Tls,
         (workers, clock): (usize, Clock),
         found: Option<Found>,
+        events: EventLog,
     ) -> Arc<Self> {
         let keeping = Keeping::new(found);
-        let events = EventLog::default();
         let begin = Beginning {
             keeping: &keeping,
             events: &events,
@@ -382,15 +384,6 @@ impl Route {
             judge.rollback_times.clone(),
             judge.rollbacks_by_gate.clone(),
         )
-    }
-
-    /// The counts of all workers that gates judge by.
-    pub(crate) fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        for shard in &self.shards {
-            shard.read_evidence(&mut tally);
-        }
-        tally
     }
 
     /// The counts of all workers for one role, worker by worker.

@@ -286,6 +286,7 @@ impl App {
         Ok(retired.map(|retired| {
             self.live.events.skip_to(retired.last_event);
             self.live.go_on_from(&retired.routes);
+            self.live.follow_freeze(retired.frozen);
             retired.link
         }))
     }

@@ -26,6 +26,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::live::Live;
+use crate::live::freeze::Frozen;
 use crate::live::standing::Standing;
 
 pub(crate) mod predecessor;
@@ -58,6 +59,9 @@ enum Message {
         /// The number of the newest event.
         #[serde(default)]
         last_event: u64,
+        /// Who has frozen rollouts, if somebody has.
+        #[serde(default)]
+        frozen: Option<Frozen>,
     },
     /// In place of step 4: it took too long.
     TooLate {},
@@ -101,7 +105,10 @@ async fn keep_in_step(stream: UnixStream, live: &Arc<Live>, told: u64) {
 async fn listen(mut reader: OwnedReadHalf, live: &Arc<Live>) -> io::Result<()> {
     loop {
         match wire::read(&mut reader).await? {
-            Message::Standing { routes, .. } => live.follow(&routes),
+            Message::Standing { routes, frozen, .. } => {
+                live.follow_freeze(frozen);
+                live.follow(&routes);
+            }
             other => return Err(unexpected(&other)),
         }
     }
@@ -120,6 +127,7 @@ async fn tell(mut writer: OwnedWriteHalf, live: &Arc<Live>, mut told: u64) -> io
         let standing = Message::Standing {
             routes: live.standing(),
             last_event: last,
+            frozen: live.freeze.get().map(|frozen| Frozen::clone(&frozen)),
         };
         wire::write(&mut writer, &standing).await?;
     }

@@ -126,6 +126,8 @@ impl Live {
             Arc::new(begin.route(route, reach))
         });
         let routes = routes.collect();
+        let freeze = Freeze::default();
+        freeze.restore(keeping.frozen().cloned());
         Arc::new(Self {
             clock,
             events,
@@ -142,7 +144,7 @@ impl Live {
             draining: AtomicBool::new(false),
             keeping,
             notices: Notices::default(),
-            freeze: Freeze::default(),
+            freeze,
         })
     }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::live::keeping::{Book, Found};
+use crate::live::keeping::{Found, Sheet};
 
 pub(crate) mod events;
 pub(crate) mod evidence;
@@ -53,7 +53,7 @@ pub(crate) fn read(directory: &Path) -> Found {
         }
     };
     match format::STATE.decode(&bytes) {
-        Ok(book) => Found::Whole(book),
+        Ok((book, frozen)) => Found::Whole(book, frozen.map(Box::new)),
         Err(reason) => Found::Damaged(format!("cannot use {}: {reason}", path.display()).into()),
     }
 }
@@ -103,8 +103,9 @@ impl Directory {
     }
 
     /// Makes this the state. When it returns, the state is safe.
-    fn write(&self, book: &Book) -> io::Result<()> {
-        self.replace(STATE, &format::STATE.encode(book)?)
+    fn write(&self, sheet: &Sheet) -> io::Result<()> {
+        let bytes = format::STATE.encode(&sheet.book, sheet.frozen.clone())?;
+        self.replace(STATE, &bytes)
     }
 
     /// Puts a file in the place of the one of this name. When it returns, that is safe.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::{Message, unexpected, wire};
 use crate::inherited::Inherited;
+use crate::live::freeze::Frozen;
 use crate::live::standing::Standing;
 use crate::unix_socket::Claim;
 
@@ -29,6 +30,8 @@ pub(crate) struct Retired {
     pub(crate) routes: Vec<Standing>,
     /// The number of its newest event.
     pub(crate) last_event: u64,
+    /// Who has frozen rollouts, if somebody has.
+    pub(crate) frozen: Option<Frozen>,
     /// The connection to it, for as long as it drains.
     pub(crate) link: Link,
 }
@@ -82,9 +85,14 @@ impl Predecessor {
         let answer = wire::write_blocking(&self.stream, &ready)
             .and_then(|()| wire::read_blocking(&self.stream));
         let retired = match answer {
-            Ok(Message::Standing { routes, last_event }) => Some(Retired {
+            Ok(Message::Standing {
                 routes,
                 last_event,
+                frozen,
+            }) => Some(Retired {
+                routes,
+                last_event,
+                frozen,
                 link: Link(self.stream),
             }),
             Ok(Message::TooLate {}) => {

@@ -83,6 +83,13 @@ impl Live {
         true
     }
 
+    /// Another process of the same releases has frozen them.
+    pub(crate) fn follow_freeze(&self, frozen: Option<Frozen>) {
+        if self.freeze.get().is_none() && frozen.is_some() {
+            self.freeze.restore(frozen);
+        }
+    }
+
     fn tell(&self, kind: ProcessEventKind) {
         let at = self.clock.now();
         self.events

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Live;
+use super::freeze::Frozen;
 
 /// How many routes are remembered that are not there any more.
 const ABSENT_MAX: usize = 256;
@@ -65,8 +66,8 @@ pub(crate) enum Found {
     Damaged(Arc<str>),
     /// There is nothing.
     Nothing,
-    /// This.
-    Whole(Book),
+    /// This; and who had frozen rollouts, if somebody had.
+    Whole(Book, Option<Box<Frozen>>),
 }
 
 /// What is to be kept, and how far that is.
@@ -74,6 +75,8 @@ pub(crate) struct Keeping {
     /// Nobody asked for it otherwise.
     wanted: bool,
     damage: Option<Arc<str>>,
+    /// Who had frozen rollouts in the process before.
+    frozen: Option<Frozen>,
     /// As it was found.
     found: Book,
     book: Mutex<Book>,
@@ -88,7 +91,7 @@ pub(crate) struct Keeping {
 struct Desk {
     latest: Option<Sheet>,
     /// What was handed in last, to see whether there is anything new.
-    last: Option<(Book, u64)>,
+    last: Option<(Book, Option<Frozen>, u64)>,
     tickets: u64,
     closed: bool,
 }
@@ -97,6 +100,7 @@ struct Desk {
 #[derive(Clone)]
 pub(crate) struct Sheet {
     pub(crate) book: Book,
+    pub(crate) frozen: Option<Frozen>,
     ticket: u64,
     /// Every event up to this number is in it.
     covers: u64,
@@ -117,14 +121,15 @@ impl Keeping {
     /// What begins with what was found; `None` if nothing is to be kept.
     pub(crate) fn new(found: Option<Found>) -> Self {
         let wanted = found.is_some();
-        let (damage, book) = match found {
-            Some(Found::Damaged(reason)) => (Some(reason), Book::new()),
-            Some(Found::Whole(book)) => (None, book),
-            Some(Found::Nothing) | None => (None, Book::new()),
+        let (damage, book, frozen) = match found {
+            Some(Found::Damaged(reason)) => (Some(reason), Book::new(), None),
+            Some(Found::Whole(book, frozen)) => (None, book, frozen),
+            Some(Found::Nothing) | None => (None, Book::new(), None),
         };
         Self {
             wanted,
             damage,
+            frozen: frozen.map(|frozen| *frozen),
             found: book.clone(),
             book: Mutex::new(book),
             desk: Mutex::default(),
@@ -142,6 +147,11 @@ impl Keeping {
     /// Why what an earlier process kept could not be used.
     pub(crate) const fn damage(&self) -> Option<&Arc<str>> {
         self.damage.as_ref()
+    }
+
+    /// Who had frozen rollouts in the process before.
+    pub(crate) const fn frozen(&self) -> Option<&Frozen> {
+        self.frozen.as_ref()
     }
 
     /// The generation that an earlier process has left of a route.
@@ -191,11 +201,13 @@ impl Keeping {
         // Before the releases: what happens in between is then in the state, and not claimed.
         let covers = live.events.last();
         let book = self.updated_book(live);
-        let new = (book, covers);
+        let frozen = live.freeze.get().map(|frozen| Frozen::clone(&frozen));
+        let new = (book, frozen, covers);
         if desk.last.as_ref() != Some(&new) {
             desk.tickets += 1;
             desk.latest = Some(Sheet {
                 book: new.0.clone(),
+                frozen: new.1.clone(),
                 ticket: desk.tickets,
                 covers,
             });

@@ -50,7 +50,7 @@ pub(crate) fn read(directory: &Path) -> FoundEvidence {
         }
     };
     match format::EVIDENCE.decode(&bytes) {
-        Ok(book) => FoundEvidence::Whole(book),
+        Ok((book, _)) => FoundEvidence::Whole(book),
         Err(reason) => {
             let reason = format!("cannot use {}: {reason}", path.display());
             FoundEvidence::Damaged(reason.into())
@@ -101,7 +101,7 @@ impl Evidence {
     pub(super) fn keep_now(&mut self, directory: &Directory, live: &Live) {
         let begun = live.clock.micros();
         let written = if self.look(live) {
-            let bytes = format::EVIDENCE.encode(&self.book);
+            let bytes = format::EVIDENCE.encode(&self.book, None);
             bytes.and_then(|bytes| directory.replace(EVIDENCE, &bytes))
         } else {
             Ok(())

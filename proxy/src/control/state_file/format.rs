@@ -12,6 +12,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::live::freeze::Frozen;
+
 /// The form of one file.
 pub(super) struct Form {
     start: &'static str,
@@ -41,6 +43,9 @@ const DIGITS: usize = 64;
 #[serde(deny_unknown_fields)]
 struct State<T> {
     routes: T,
+    /// Only of the state, and only while frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    frozen: Option<Frozen>,
 }
 
 /// What is asked of a file whose form is another.
@@ -51,8 +56,12 @@ struct Schema {
 
 impl Form {
     /// The bytes of a file.
-    pub(super) fn encode<T: Serialize>(&self, routes: &BTreeMap<String, T>) -> io::Result<Vec<u8>> {
-        let state = serde_json::to_string(&State { routes })?;
+    pub(super) fn encode<T: Serialize>(
+        &self,
+        routes: &BTreeMap<String, T>,
+        frozen: Option<Frozen>,
+    ) -> io::Result<Vec<u8>> {
+        let state = serde_json::to_string(&State { routes, frozen })?;
         let digits = checksum(state.as_bytes());
         Ok([self.start, &digits, MIDDLE, &state, END]
             .concat()
@@ -64,7 +73,7 @@ impl Form {
     pub(super) fn decode<T: DeserializeOwned>(
         &self,
         bytes: &[u8],
-    ) -> Result<BTreeMap<String, T>, String> {
+    ) -> Result<(BTreeMap<String, T>, Option<Frozen>), String> {
         let Some(rest) = bytes.strip_prefix(self.start.as_bytes()) else {
             return Err(match serde_json::from_slice::<Schema>(bytes) {
                 Ok(Schema { schema }) if format!("\"{schema}\"") != self.schema() => {
@@ -86,7 +95,7 @@ impl Form {
         }
         let state: State<BTreeMap<String, T>> =
             serde_json::from_slice(state).map_err(|error| format!("it is malformed: {error}"))?;
-        Ok(state.routes)
+        Ok((state.routes, state.frozen))
     }
 
     fn schema(&self) -> &'static str {
@@ -121,11 +130,11 @@ mod tests {
     const START: &str = STATE.start;
 
     fn encode(book: &Book) -> io::Result<Vec<u8>> {
-        STATE.encode(book)
+        STATE.encode(book, None)
     }
 
     fn decode(bytes: &[u8]) -> Result<Book, String> {
-        STATE.decode(bytes)
+        STATE.decode(bytes).map(|(book, _)| book)
     }
 
     fn book() -> Book {

@@ -145,7 +145,7 @@ impl Desk {
         };
         // First what happened, then where it has led: no number is ever given twice.
         self.events.keep(&self.live);
-        let result = directory.write(&sheet.book);
+        let result = directory.write(&sheet);
         self.directory = Some(directory);
         match result {
             Ok(()) => Ok(sheet),
@@ -164,7 +164,8 @@ impl Desk {
         self.live.events.go_on_after(events::read(&self.path));
         match read(&self.path) {
             Found::Nothing => {}
-            Found::Whole(book) => {
+            Found::Whole(book, frozen) => {
+                self.live.follow_freeze(frozen.map(|frozen| *frozen));
                 let news = self.live.keeping.news(book);
                 self.live.follow_kept(&news);
                 self.live.keeping.remember(news);

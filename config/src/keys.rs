@@ -28,7 +28,8 @@ tables! {
         reserved ["fleet", "notify"];
     DRAIN = "drain": ["linger", "timeout"], reserved [];
     LIMITS = "limits":
-        ["connections", "header_timeout", "idle_timeout", "header_bytes", "headers", "streams"],
+        ["connections", "header_timeout", "idle_timeout", "header_bytes", "headers", "streams",
+         "replay_bytes"],
         reserved [];
     ADMIN = "admin": ["listen", "token_file"], reserved ["tls"];
     OPS = "ops": ["listen"], reserved ["tls"];
@@ -55,8 +56,8 @@ tables! {
     STICKY = "route.sticky": ["key", "on_missing", "salt", "force"], reserved [];
     FORCE = "route.sticky.force": ["header", "from"], reserved [];
     ROLLOUT = "route.rollout":
-        ["false_rollback", "false_advance", "exposure"],
-        reserved ["plan", "steps", "advance", "on_breach", "bake", "max_hold", "shield"];
+        ["false_rollback", "false_advance", "exposure", "shield"],
+        reserved ["plan", "steps", "advance", "on_breach", "bake", "max_hold"];
     EXPOSURE = "route.rollout.exposure": ["failed_requests", "affected_users"], reserved [];
     GATE = "route.gate": ["name", "metric", "rollback", "advance", "of", "objective"],
         reserved [];

@@ -57,5 +57,5 @@ pub use types::{
     AccessAlways, AccessFormat, AccessOutput, AccessSpec, Admin, AdminAddress, ClientTls, Config,
     Drain, Ejection, Force, GrpcStatuses, HealthCheck, KeySource, Limits, Listen, Log, LogFormat,
     Networks, OnMissing, Pair, PathMatch, RouteConfig, RouteMatch, SaltSource, Secret, ServerTls,
-    Sticky, Timeouts, UpstreamAddress, UpstreamProtocol, Version,
+    Shield, Sticky, Timeouts, UpstreamAddress, UpstreamProtocol, Version,
 };

@@ -122,6 +122,9 @@ pub struct Limits {
     pub headers: usize,
     /// Requests under way on one HTTP/2 connection.
     pub streams: u32,
+    /// Bytes of the body of a request to a canary that are kept, so that stable can have
+    /// the request if the canary fails it.
+    pub replay_bytes: usize,
 }
 
 /// The admin listener.
@@ -253,8 +256,21 @@ pub struct RouteConfig {
     pub gates: Vec<GateSpec>,
     /// What is promised about a rollout.
     pub promise: Promise,
+    /// What becomes of a request that the canary has failed.
+    pub shield: Shield,
     /// Whether clients are told the version in `x-haldane-version`.
     pub expose_version: bool,
+}
+
+/// What becomes of a request that the canary has failed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Shield {
+    /// Stable answers it, if nothing of it can have been processed or its method is
+    /// idempotent (RFC 9110 §9.2.2).
+    #[default]
+    Idempotent,
+    /// Its client gets the failure.
+    Off,
 }
 
 /// Which requests a route takes; everything by default.

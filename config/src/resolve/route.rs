@@ -9,7 +9,7 @@ use haldane_decide::weight::Weight;
 
 use super::names::{self, NAME};
 use super::version::{Named, version};
-use super::{duration_within, gate, health, protocol, read, rollout, sticky};
+use super::{duration_within, gate, health, protocol, read, rollout, shield, sticky};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
@@ -104,6 +104,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     });
     let sticky = sticky::sticky(&table, report);
     let promise = rollout::promise(&table, report);
+    let shield = shield::shield(&table, report);
     let gates = gate::gates(&table, report);
     if let (Some(stable), Some(Some(canary))) = (&stable, &canary) {
         compare_versions(stable, canary, &table, report);
@@ -125,6 +126,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         sticky: sticky?,
         gates: gates?,
         promise: promise?,
+        shield: shield?,
         expose_version: expose_version?,
     })
 }

@@ -37,6 +37,8 @@ pub(crate) struct Watch {
     /// The connection is to hear of a drain: nothing is in progress, so that it may be
     /// closed, or it can tell its client without ending anything.
     idle: Cell<bool>,
+    /// It waits for a version that may be recalled.
+    alert: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     index: Cell<usize>,
 }
@@ -63,6 +65,7 @@ impl Deadlines {
             client: Cell::new(NEVER),
             upstream: Cell::new(NEVER),
             idle: Cell::new(false),
+            alert: Cell::new(false),
             waker: RefCell::new(None),
             index: Cell::new(watches.len()),
         });
@@ -91,12 +94,17 @@ impl Deadlines {
 
     /// Wakes every idle connection, so that it sees the drain.
     pub(crate) fn wake_idle(&self) {
-        for watch in self
-            .watches
-            .borrow()
-            .iter()
-            .filter(|watch| watch.idle.get())
-        {
+        self.wake(|watch| watch.idle.get());
+    }
+
+    /// Wakes every connection that waits for a version that may be recalled.
+    pub(crate) fn wake_alert(&self) {
+        self.wake(|watch| watch.alert.get());
+    }
+
+    fn wake(&self, is_meant: impl Fn(&Watch) -> bool) {
+        let watches = self.watches.borrow();
+        for watch in watches.iter().filter(|watch| is_meant(watch)) {
             watch.wake();
         }
     }
@@ -186,6 +194,11 @@ impl Guard {
     /// Says whether the connection may be closed at any time.
     pub(crate) fn set_idle(&self, idle: bool) {
         self.watch.idle.set(idle);
+    }
+
+    /// Says whether the connection waits for a version that may be recalled.
+    pub(crate) fn set_alert(&self, alert: bool) {
+        self.watch.alert.set(alert);
     }
 
     /// The task to wake at a deadline. To be called before waiting.

@@ -13,9 +13,10 @@ use super::forward::{Delivery, Envelope};
 use super::inbound::{Inbound, wants_keep_alive};
 use super::notes::Line;
 use super::pump::{Pump, Tail};
-use super::relay::{Ending, Relay};
-use super::send::{Answer, Outbound};
+use super::relay::{Ending, Relay, Upload};
+use super::send::{Answer, Outbound, Sent, Unanswered};
 use super::serve::{Next, Session};
+use super::shield::{self, Shield};
 use super::split_key::{RequestFacts, request_id};
 use super::{eviction, grpc, reject, tunnel};
 use crate::h1::body::Framing;
@@ -50,7 +51,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
     };
     let claim = Claim::read(&local.route.config.sticky, &facts, fastrand::u64(..));
     let subject = pick(local, worker.id, &claim, head);
-    let mut exchange = Exchange::begin(&worker, local, subject, started, &session.notes);
+    let exchange = Exchange::begin(&worker, local, subject, started, &session.notes);
     if inbound.framing == Framing::Empty {
         exchange.await_head(started);
     }
@@ -59,43 +60,29 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
         facts.key = claim.lasting_key(salt);
     });
 
-    let mut response = worker.take_head();
     let outbound = Outbound {
         inbound: &inbound,
         local,
         role: subject.routed.role,
     };
-    let sending = outbound.send(session, &mut response, &exchange);
-    let sent = eviction::outlast(&exchange, inbound.is_call, pin!(sending)).await;
-    let next = match sent.unwrap_or(Err(ProxyError::RolledBack)) {
-        Ok(answer) => {
-            let issued = if let Claim::Issued(draw) = claim {
-                Some(draw)
-            } else {
-                None
-            };
-            let delivery = Deliver {
-                outbound: &outbound,
-                exchange,
-                _line: line,
-                response: &response,
-                issued,
-            };
-            delivery.deliver(session, answer).await
-        }
-        Err(error) => {
-            if let Side::Upstream(reason) = error.side() {
-                exchange.fail(reason);
-            }
-            if let Some((status, _)) = error.answer() {
-                exchange.answered_for(status);
-            }
-            drop(exchange);
-            reject::respond(session, &error, Some(&inbound)).await
-        }
+    let mut attempt = Attempt {
+        upload: outbound.upload(&session.client),
+        outbound,
+        exchange,
+        response: worker.take_head(),
     };
-    worker.give_head(response);
-    next
+    let shield = attempt.shield(&claim, settings.limits.replay_bytes);
+    let mut sent = attempt.send(session, shield.as_ref()).await;
+    if let Some(shield) = shield.filter(|shield| attempt.is_covered(shield, &sent)) {
+        // Not every connection is to have room for what few will do.
+        sent = Box::pin(attempt.send_to_stable(session, shield, sent)).await;
+    }
+    let issued = if let Claim::Issued(draw) = claim {
+        Some(draw)
+    } else {
+        None
+    };
+    attempt.conclude(session, sent, (issued, line)).await
 }
 
 /// Picks a role for a request, and counts it as started.
@@ -115,8 +102,131 @@ fn pick(local: &LocalRoute, worker: usize, claim: &Claim<'_>, head: &Head) -> Su
     }
 }
 
-/// A response that is to be passed on. The outcome is reported, and judged, before
-/// the client sees what it is made of.
+/// A request on its way to a version.
+struct Attempt<'a> {
+    outbound: Outbound<'a>,
+    exchange: Exchange,
+    /// What goes up, and the head of what comes down.
+    upload: Upload,
+    response: Head,
+}
+
+impl Attempt<'_> {
+    fn shield(&mut self, claim: &Claim<'_>, most: usize) -> Option<Shield> {
+        Shield::raise(&self.outbound, claim, &mut self.upload, most)
+    }
+
+    /// Sends the request until it is answered, or will not be. The outcome is reported
+    /// then, and judged, if it is one already.
+    async fn send(&mut self, session: &mut Session, shield: Option<&Shield>) -> Sent {
+        let is_call = self.outbound.inbound.is_call;
+        let shield = shield.filter(|_| !is_call);
+        session.watch.set_alert(shield.is_some());
+        let sent = {
+            let (response, upload) = (&mut self.response, &mut self.upload);
+            let exchange = &self.exchange;
+            let sending = pin!(self.outbound.send(session, response, upload, exchange));
+            match shield {
+                Some(shield) => {
+                    let sent = shield.wait(exchange, sending).await;
+                    sent.unwrap_or_else(|recall| Err(recall.into()))
+                }
+                None => {
+                    let sent = eviction::outlast(exchange, is_call, sending).await;
+                    sent.unwrap_or_else(|| Err(ProxyError::RolledBack.into()))
+                }
+            }
+        };
+        session.watch.set_alert(false);
+        self.charge(&sent);
+        sent
+    }
+
+    /// Sends the request to stable in the place of the canary, which has failed it.
+    async fn send_to_stable(
+        &mut self,
+        session: &mut Session,
+        shield: Shield,
+        failed: Sent,
+    ) -> Sent {
+        session.watch.disarm_all();
+        match failed {
+            Ok(answer) => {
+                let sides = (&self.upload, &self.exchange);
+                shield::set_aside(session, answer, &self.response, sides);
+            }
+            Err(Unanswered { error, .. }) => {
+                if let (Side::Upstream(_), Some((status, _))) = (error.side(), error.answer()) {
+                    self.exchange.answered_for(status);
+                }
+            }
+        }
+        shield.lower(&mut self.upload);
+        self.exchange.give_to_stable();
+        self.outbound.role = Role::Stable;
+        self.send(session, None).await
+    }
+
+    /// Passes on what came of it.
+    async fn conclude(
+        self,
+        session: &mut Session,
+        sent: Sent,
+        (issued, line): (Option<u64>, Option<Line<'_>>),
+    ) -> Next {
+        let Attempt {
+            outbound,
+            exchange,
+            mut upload,
+            response,
+        } = self;
+        let next = match sent {
+            Ok(answer) => {
+                upload.pump.forget();
+                let delivery = Deliver {
+                    outbound: &outbound,
+                    exchange,
+                    _line: line,
+                    response: &response,
+                    issued,
+                };
+                delivery.deliver(session, (answer, upload)).await
+            }
+            Err(Unanswered { error, .. }) => {
+                if let Some((status, _)) = error.answer() {
+                    exchange.answered_for(status);
+                }
+                drop(exchange);
+                reject::respond(session, &error, Some(outbound.inbound)).await
+            }
+        };
+        session.worker.give_head(response);
+        next
+    }
+
+    fn is_covered(&self, shield: &Shield, sent: &Sent) -> bool {
+        let local = self.outbound.local;
+        shield.covers(sent, &self.response, (&self.upload, local))
+    }
+
+    /// Reports what is known of the outcome.
+    fn charge(&mut self, sent: &Sent) {
+        match sent {
+            Ok(answer) => {
+                let call = call(answer, &self.response, self.outbound.inbound);
+                self.exchange.head(&self.response, call);
+            }
+            Err(unanswered) => {
+                if let Side::Upstream(reason) = unanswered.error.side() {
+                    self.exchange.fail(reason);
+                }
+            }
+        }
+    }
+}
+
+/// A response that is to be passed on. What is known of the outcome was reported, and
+/// judged, before the client sees what it is made of.
 struct Deliver<'a> {
     outbound: &'a Outbound<'a>,
     exchange: Exchange,
@@ -128,19 +238,21 @@ struct Deliver<'a> {
 }
 
 impl Deliver<'_> {
-    async fn deliver(mut self, session: &mut Session, answer: Answer) -> Next {
-        let call = self.call(&answer);
-        self.exchange.head(self.response, call);
+    async fn deliver(
+        mut self,
+        session: &mut Session,
+        (answer, mut upload): (Answer, Upload),
+    ) -> Next {
+        let inbound = self.outbound.inbound;
+        let call = call(&answer, self.response, inbound);
         if answer.switched {
             return self.tunnel(session, answer).await;
         }
         let Answer {
             mut connection,
-            mut upload,
             framing,
             ..
         } = answer;
-        let inbound = self.outbound.inbound;
         let delivery = Delivery::of(framing, inbound.head.version);
         let keep_alive = inbound.keep_alive
             && delivery != Delivery::UntilClose
@@ -197,16 +309,6 @@ impl Deliver<'_> {
                 self.broken(session, (FailureReason::Timeout, connection), delivery)
                     .await
             }
-        }
-    }
-
-    fn call(&self, answer: &Answer) -> Call {
-        if answer.switched {
-            Call::Session
-        } else if self.response.status == 200 && self.outbound.inbound.is_call {
-            Call::Grpc
-        } else {
-            Call::Http
         }
     }
 
@@ -290,6 +392,17 @@ impl Deliver<'_> {
             let now = session.worker.deadlines.now();
             Upstream::give_back(connection, now, announced_idle_limit(self.response));
         }
+    }
+}
+
+/// What an answer is, as far as its outcome is concerned.
+fn call(answer: &Answer, response: &Head, inbound: &Inbound<'_>) -> Call {
+    if answer.switched {
+        Call::Session
+    } else if response.status == 200 && inbound.is_call {
+        Call::Grpc
+    } else {
+        Call::Http
     }
 }
 

@@ -31,13 +31,23 @@ pub(crate) struct Exchange {
     status: u16,
     /// A gRPC call has begun to answer and has no status yet.
     awaits_grpc: bool,
-    reported: bool,
+    stage: Stage,
     /// Its place among those who wait for a head.
     waits: Cell<Option<Ticket>>,
     /// It had waited for too long.
     stalled: Cell<bool>,
     /// Stable has the request because the canary has failed it.
     stands_in: bool,
+}
+
+/// How far an exchange has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Open,
+    /// Its outcome was reported.
+    Reported,
+    /// It is not under way any more.
+    Ended,
 }
 
 /// Statuses from here on are errors, whoever's doing they are.
@@ -120,7 +130,7 @@ impl Exchange {
             ttfb: 0,
             status: 0,
             awaits_grpc: false,
-            reported: false,
+            stage: Stage::Open,
             waits: Cell::new(None),
             stalled: Cell::new(false),
             stands_in: false,
@@ -146,7 +156,7 @@ impl Exchange {
             ttfb: 0,
             status: 0,
             awaits_grpc: false,
-            reported: false,
+            stage: Stage::Open,
             waits: Cell::new(None),
             stalled: Cell::new(false),
             stands_in: true,
@@ -314,6 +324,21 @@ impl Exchange {
         }
     }
 
+    /// Nothing more comes of it: it is not under way any more.
+    pub(crate) fn end(&mut self) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Ended);
+        if stage == Stage::Ended {
+            return;
+        }
+        self.end_wait();
+        if self.awaits_grpc {
+            let status = (stage == Stage::Open).then_some(GRPC_CANCELLED);
+            self.notes.note(|facts| facts.grpc_status = status);
+            self.shard().grpc_end(status);
+        }
+        self.shard().finish();
+    }
+
     /// Every byte of an answer has come that no client gets.
     pub(crate) fn set_aside(&self) {
         let duration = self.worker.clock.micros().saturating_sub(self.started);
@@ -359,7 +384,11 @@ impl Exchange {
     /// Whether the outcome was reported before. From now on it is.
     fn is_reported(&mut self) -> bool {
         self.end_wait();
-        std::mem::replace(&mut self.reported, true) || self.stalled.get()
+        let is_open = self.stage == Stage::Open;
+        if is_open {
+            self.stage = Stage::Reported;
+        }
+        !is_open || self.stalled.get()
     }
 
     fn seen(&self, at: Micros) -> Seen<'_> {
@@ -389,13 +418,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.end_wait();
-        if self.awaits_grpc {
-            let status = (!self.reported).then_some(GRPC_CANCELLED);
-            self.notes.note(|facts| facts.grpc_status = status);
-            self.shard().grpc_end(status);
-        }
-        self.shard().finish();
+        self.end();
     }
 }
 

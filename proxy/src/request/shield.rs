@@ -111,7 +111,7 @@ impl Shield {
     }
 
     /// The request is about to go to stable: nothing more is kept for another time.
-    pub(crate) fn lower(self, upload: &mut Upload) {
+    pub(crate) fn lower(&self, upload: &mut Upload) {
         if let Some(replay) = &self.replay {
             replay.close();
         }

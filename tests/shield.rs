@@ -181,6 +181,23 @@ fn what_cannot_have_been_processed_is_answered_from_stable_whatever_it_is() {
     }
 }
 
+/// Of a handshake that fails nobody has seen a request.
+#[test]
+fn a_canary_that_does_not_speak_tls_is_answered_for_by_stable() {
+    let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
+    let url = canary.url();
+    let proxy = setup(&stable, &canary)
+        .with(&url, &url.replace("http://", "https://"))
+        .start();
+    for (asked, method) in ["GET", "POST", "PATCH"].into_iter().enumerate() {
+        let answer = ask(&proxy, method, "/", "a body");
+        assert!(is_of_stable(&answer, method), "{method}: {answer:?}");
+        assert_eq!(stable.log.len(), asked + 1);
+    }
+    let [of_canary, _] = settled(&proxy, 3, 3);
+    assert_eq!(of_canary["failures"], 3);
+}
+
 /// The decision does not wait for stable.
 #[test]
 fn the_failure_is_judged_before_stable_is_asked() {

@@ -277,4 +277,23 @@ mod tests {
         assert!(!late.is_over(Party::Upstream));
         assert_eq!(deadlines.watches.borrow().len(), 1);
     }
+
+    #[test]
+    fn who_waits_for_what_may_be_recalled_is_woken_while_it_does() {
+        let deadlines = Rc::new(Deadlines::default());
+        let guards = [deadlines.register(), deadlines.register()];
+        let counts: [Arc<Count>; 2] = Default::default();
+        guards[1].set_alert(true);
+        for _ in 0..2 {
+            for (guard, count) in guards.iter().zip(&counts) {
+                guard.wait(&Context::from_waker(&Arc::clone(count).into()));
+            }
+            deadlines.wake_alert();
+            guards[1].set_alert(false);
+        }
+        let woken = counts
+            .each_ref()
+            .map(|count| count.0.load(Ordering::Relaxed));
+        assert_eq!(woken, [0, 1]);
+    }
 }

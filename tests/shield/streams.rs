@@ -80,6 +80,38 @@ fn each_kind_of_failure_and_method_over_streams() {
     }
 }
 
+/// More than any window holds at a time.
+#[test]
+fn a_body_that_takes_many_windows_is_repeated_whole() {
+    let body: Vec<u8> = (0..1_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let whole = body.clone();
+    let stable = H2Upstream::scripted(move |mut call: Call| {
+        let whole = whole.clone();
+        async move {
+            let (body, end) = read(&mut call.body).await;
+            let is_whole = end.is_ok() && body == whole;
+            call.reply(200, if is_whole { "whole" } else { "spoilt" });
+        }
+    });
+    let canary = H2Upstream::scripted(|mut call: Call| async move {
+        drop(read(&mut call.body).await);
+        call.reply(500, "canary");
+    });
+    let proxy = Setup::canary_at(&stable.url(), &canary.url(), "100%")
+        .by_user()
+        .shielded()
+        .table("[limits]\nreplay_bytes = \"1MiB\"")
+        .upstreams_in_h2()
+        .meltdown(1_000_000)
+        .start();
+    let client = H2Client::connect(proxy.address);
+    for _ in 0..3 {
+        let answer = client.ask(request("PUT", "/", &[("x-user", "a")]), &body);
+        assert_eq!((answer.status, answer.text().as_str()), (200, "whole"));
+    }
+    assert_eq!(shielded(&proxy), 3);
+}
+
 /// What the canary has not begun with may be any method (RFC 9113 §8.7).
 #[test]
 fn a_refused_stream_is_answered_from_stable_whatever_its_method() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ask, is_of_stable, settled, setup, shielded};
+use super::{ask, impatient, is_of_stable, settled, setup, shielded};
 use crate::support::client::request;
 use crate::support::eventually::{eventually, some};
 use crate::support::proxy::Setup;
@@ -33,7 +33,7 @@ fn if_stable_fails_too_the_client_gets_the_failure_of_stable() {
 fn without_an_address_of_stable_the_client_gets_the_failure_of_the_canary() {
     let (stable, canary) = (Upstream::refusing(), Upstream::named("canary"));
     canary.behave(Behaviour::Status(500));
-    let proxy = setup(&stable, &canary).start();
+    let proxy = impatient(&stable, &canary).start();
     // Until it is known, somebody has to try.
     eventually("stable is known to be dead", || {
         ask(&proxy, "GET", "/", "").text() == "canary"

@@ -74,7 +74,7 @@ fn no_client_sees_a_canary_that_fails_always() {
             .by_user()
             .shielded()
             .top("workers = 2")
-            .route("timeouts = { response = \"300ms\" }")
+            .route("timeouts = { response = \"2s\" }")
             .start();
         let event = load(&proxy);
         let canary_requests = event["canary_requests"].as_u64().expect("a count");

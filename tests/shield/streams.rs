@@ -15,7 +15,7 @@ fn start(stable: &H2Upstream, canary: &H2Upstream) -> Proxy {
         .by_user()
         .shielded()
         .upstreams_in_h2()
-        .route("timeouts = { response = \"300ms\" }")
+        .route("timeouts = { response = \"20s\" }")
         .meltdown(1_000_000)
         .start()
 }

@@ -102,3 +102,40 @@ fn no_client_sees_a_canary_that_cannot_be_reached() {
     proxy.settled("canary", canary_requests);
     assert_eq!(shielded(&proxy), canary_requests);
 }
+
+/// The decision falls with the same request as without a shield, and nobody sees any of it.
+#[test]
+fn the_rollback_is_no_later_in_any_generation() {
+    let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
+    let proxy = Setup::canary(&stable, &canary, "100%")
+        .by_user()
+        .shielded()
+        .top("workers = 2")
+        .meltdown(3)
+        .start();
+    let mut clients: Vec<_> = (0..4).map(|_| proxy.client()).collect();
+    let mut seen = 0;
+    for generation in 1..=100 {
+        canary.behave(Behaviour::Good);
+        let good = clients[generation % 4].get("/", &[("x-user", "a")]);
+        assert_eq!(good.text(), "canary", "{generation}");
+        canary.behave(Behaviour::Status(500));
+        for index in 0..6 {
+            let answer = clients[(generation + index) % 4].get("/", &[("x-user", "a")]);
+            assert!(is_of_stable(&answer, "GET"), "{generation}: {answer:?}");
+        }
+        let event = some("a rollback", || {
+            let mut events = proxy.events(seen).into_iter();
+            events.find(|event| event["kind"] == "rolled_back")
+        });
+        seen = event["seq"].as_u64().expect("a number");
+        assert_eq!(event["generation"], generation, "{event}");
+        assert_eq!(event["canary_in_flight"], 1, "{event}");
+        // One good and three failing requests in each, by both accounts.
+        assert_eq!(event["canary_requests"], 4 * generation, "{event}");
+        assert_eq!(canary.log.len(), 4 * generation);
+        assert_eq!(shielded(&proxy), 3 * generation as u64);
+        proxy.retry();
+    }
+    assert_eq!(stable.log.len(), 600);
+}

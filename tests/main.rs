@@ -56,6 +56,8 @@ mod restart;
 mod retry;
 /// A canary that fails loses its traffic with the failure that decides, and gets none back.
 mod rollback;
+/// Rollouts that walk their plan by themselves, and people who steer them.
+mod rollout;
 /// What a canary fails is answered from stable where that is safe.
 mod shield;
 /// Who gets which version: the same key the same one, until the weight says otherwise.

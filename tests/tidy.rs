@@ -375,7 +375,7 @@ fn the_readme_names_every_metric_and_no_other() {
 fn the_readme_names_every_endpoint_and_no_other() {
     let endpoints = |text: &str| {
         let mut found = BTreeSet::new();
-        for method in ["GET /", "POST /", "PUT /"] {
+        for method in ["DELETE /", "GET /", "POST /", "PUT /"] {
             for rest in text.split(method).skip(1) {
                 let path = rest
                     .split([',', '`', '\\', '?', ' ', '\n'])
@@ -392,7 +392,8 @@ fn the_readme_names_every_endpoint_and_no_other() {
         .nth(1)
         .and_then(|rest| rest.split("\n## ").next())
         .expect("a section");
-    let admin = fs::read_to_string(root().join("proxy/src/control/admin.rs")).expect("is readable");
+    let admin = fs::read_to_string(root().join("proxy/src/control/admin/resource.rs"))
+        .expect("is readable");
     let shown = admin
         .split("const ENDPOINTS")
         .nth(1)

@@ -65,6 +65,7 @@ impl Rollout {
             weight: Weight::ZERO,
             gates: default_gates(),
             promise: Promise::default(),
+            ..ReleaseSpec::default()
         };
         let (tally, now) = (Tally::default(), Timestamp::from_micros(START));
         let mut release = Release::new(spec, &tally, now);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use haldane_decide::gate::spec::Promise;
+
 use crate::types::{Config, RouteConfig, Version};
 
 /// What differs between a configuration and the one that takes its place.
@@ -41,6 +43,8 @@ pub enum Part {
     Gates,
     /// Anything else: matches, timeouts, stickiness, certificates.
     Other,
+    /// How the canary gets its traffic.
+    Plan,
     /// What is promised about a rollout.
     Promise,
     /// Another stable: another name, or other addresses.
@@ -153,6 +157,7 @@ impl Part {
             Self::CanaryRemoved => "canary removed",
             Self::Gates => "gates changed",
             Self::Other => "settings changed",
+            Self::Plan => "plan changed",
             Self::Promise => "promise changed",
             Self::Stable => "another stable",
             Self::Weight => "configured weight changed",
@@ -195,6 +200,7 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
     rest.weight = old.weight;
     rest.gates.clone_from(&old.gates);
     rest.promise = old.promise;
+    rest.plan.clone_from(&old.plan);
     if canary.is_some() {
         rest.canary.clone_from(&old.canary);
     }
@@ -205,9 +211,20 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
         canary,
         stable.then_some(Part::Stable),
         (old.gates != new.gates).then_some(Part::Gates),
-        (old.promise != new.promise).then_some(Part::Promise),
+        (old.plan != new.plan).then_some(Part::Plan),
+        (promised(old) != promised(new)).then_some(Part::Promise),
         (old.weight != new.weight).then_some(Part::Weight),
         (rest != *old).then_some(Part::Other),
     ];
     parts.into_iter().flatten().collect()
+}
+
+/// What is promised whatever the plan is.
+fn promised(route: &RouteConfig) -> Promise {
+    let Promise { horizon, steps, .. } = Promise::default();
+    Promise {
+        horizon,
+        steps,
+        ..route.promise
+    }
 }

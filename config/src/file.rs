@@ -48,6 +48,11 @@ impl<'a> Value<'a> {
         matches!(self.raw, DeValue::Table(_))
     }
 
+    /// Whether a table stands there that has this key.
+    pub(crate) fn has_key(&self, key: &str) -> bool {
+        matches!(self.raw, DeValue::Table(table) if table.contains_key(key))
+    }
+
     /// Whether a text stands there.
     pub(crate) const fn is_text(&self) -> bool {
         matches!(self.raw, DeValue::String(_))

@@ -56,8 +56,9 @@ tables! {
     STICKY = "route.sticky": ["key", "on_missing", "salt", "force"], reserved [];
     FORCE = "route.sticky.force": ["header", "from"], reserved [];
     ROLLOUT = "route.rollout":
-        ["false_rollback", "false_advance", "exposure", "shield"],
-        reserved ["plan", "steps", "advance", "on_breach", "bake", "max_hold"];
+        ["plan", "steps", "advance", "on_breach", "bake", "max_hold",
+         "false_rollback", "false_advance", "exposure", "shield"],
+        reserved [];
     EXPOSURE = "route.rollout.exposure": ["failed_requests", "affected_users"], reserved [];
     GATE = "route.gate": ["name", "metric", "rollback", "advance", "of", "objective"],
         reserved [];

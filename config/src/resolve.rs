@@ -23,6 +23,7 @@ mod health;
 mod listeners;
 mod log;
 mod names;
+mod plan;
 mod protocol;
 mod rollout;
 mod route;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use haldane_decide::gate::spec::{GateSpec, Promise};
+use haldane_decide::plan::Plan;
 use haldane_decide::role::Role;
 use haldane_decide::snapshot::CanaryIdentity;
 use haldane_decide::weight::Weight;
@@ -248,8 +249,10 @@ pub struct RouteConfig {
     pub ejection: Option<Ejection>,
     /// How addresses are asked whether they are well; `None` is not at all.
     pub health: Option<HealthCheck>,
-    /// The canary's share at the start of each generation.
+    /// The canary's share at the start of each generation, if there is no plan.
     pub weight: Weight,
+    /// How it gets its traffic otherwise.
+    pub plan: Plan,
     /// What keeps a client on its version.
     pub sticky: Sticky,
     /// What the canary must keep passing.

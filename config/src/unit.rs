@@ -5,11 +5,13 @@ use std::time::Duration;
 use haldane_decide::weight::Weight;
 
 mod limit;
+mod step;
 
 pub(crate) use limit::{
     LATENCY_LIMIT, LATENCY_MARGIN, RATE_LIMIT, RATE_MARGIN, SIGNAL_LIMIT, latency_bound,
     latency_margin, quantile, rate_limit, rate_margin, signal_limit,
 };
+pub(crate) use step::{STEP, step};
 
 /// What a value may be, for messages.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use hyper::Method;
 
 mod check;
 mod client;
@@ -102,10 +103,20 @@ enum Question {
     Status(status::Args),
     /// Set the canary's share
     Weight(command::WeightArgs),
+    /// Go to the next step, or to all traffic, whatever the gates say
+    Promote(command::PromoteArgs),
+    /// Stop the rollout where it is
+    Pause(command::PlainArgs),
+    /// Let a paused rollout go on
+    Resume(command::PlainArgs),
     /// Take all traffic from the canary
     Rollback(command::RollbackArgs),
     /// Start again after a rollback, as a new generation
-    Retry(command::RetryArgs),
+    Retry(command::PlainArgs),
+    /// Let no rollout start or advance, on any route
+    Freeze(command::FreezeArgs),
+    /// Let rollouts start and advance again
+    Unfreeze(command::FreezeArgs),
     /// Say which version a client gets, why, and from which weight on
     Explain(explain::Args),
 }
@@ -133,7 +144,13 @@ fn execute(args: &Args) -> Exit {
     let token_file = args.token_file.as_deref();
     match &args.verb {
         Verb::Ask(question) => run_async(ask(question, args)),
-        Verb::Check(args) => check::check(args, token_file),
+        Verb::Check(check) => match check::check(check, token_file) {
+            Exit::Done if check.asks_running() => run_async(async {
+                let client = Client::new(&args.admin, token_file)?;
+                check::against_running(check, &client).await
+            }),
+            exit => exit,
+        },
         Verb::Completions(args) => completions::completions(args),
         Verb::Demo(args) => run_async(async { Ok(demo::demo(args).await) }),
         Verb::Plan(args) => plan::plan(args),
@@ -162,9 +179,14 @@ async fn ask(question: &Question, args: &Args) -> Result<Exit, Failure> {
     let client = Client::new(&args.admin, args.token_file.as_deref())?;
     match question {
         Question::Explain(args) => explain::explain(args, &client).await,
-        Question::Retry(args) => command::retry(args, &client).await,
+        Question::Freeze(args) => command::freeze(Method::PUT, args, &client).await,
+        Question::Pause(args) => command::plain("pause", args, &client).await,
+        Question::Promote(args) => command::promote(args, &client).await,
+        Question::Resume(args) => command::plain("resume", args, &client).await,
+        Question::Retry(args) => command::plain("retry", args, &client).await,
         Question::Rollback(args) => command::rollback(args, &client).await,
         Question::Status(status) => status::status(status, &client, &args.admin_flags()).await,
+        Question::Unfreeze(args) => command::freeze(Method::DELETE, args, &client).await,
         Question::Weight(args) => command::weight(args, &client).await,
     }
 }

@@ -10,8 +10,7 @@ use haldane_decide::outcome::Outcome;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
-use haldane_decide::rollout::{Cause, Effect, Notice, NoticeKind, Order, Phase, Rejected};
-use haldane_decide::snapshot::Snapshot;
+use haldane_decide::rollout::{Cause, Effect, Notice, NoticeKind, Order, PhaseName, Rejected};
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
 use haldane_decide::tally::Tally;
@@ -26,6 +25,7 @@ pub(crate) mod choice;
 pub(crate) mod endpoints;
 pub mod events;
 pub(crate) mod evidence;
+pub(crate) mod freeze;
 pub(crate) mod health;
 pub(crate) mod histogram;
 pub(crate) mod keeping;
@@ -47,6 +47,7 @@ pub mod weight;
 use access::Access;
 use endpoints::{Endpoints, RouteEndpoints};
 use events::{EventLog, Happening, ReleaseEvent};
+use freeze::Freeze;
 use histogram::empty_histogram;
 use keeping::{Found, Keeping, Start};
 use outlive::Beginning;
@@ -55,7 +56,6 @@ use route_salt::{RouteSalt, new_secret};
 use series::Series;
 use settings::Settings;
 use shard::{RoleShard, Shard};
-use standing::Standing;
 use trial::Trial;
 use weight::{LiveWeight, Routed, Setting};
 
@@ -89,6 +89,8 @@ pub struct Live {
     pub(crate) draining: AtomicBool,
     /// What outlives the process.
     pub(crate) keeping: Keeping,
+    /// Whether rollouts may start and advance.
+    pub(crate) freeze: Freeze,
 }
 
 impl Live {
@@ -129,6 +131,7 @@ impl Live {
             access: Access::default(),
             draining: AtomicBool::new(false),
             keeping,
+            freeze: Freeze::default(),
         })
     }
 
@@ -197,10 +200,7 @@ impl Route {
         start: Start,
     ) -> Self {
         let (secret, release) = start.release(spec_of(config), clock.now());
-        let setting = Setting {
-            generation: release.generation().0,
-            weight: release.weight(),
-        };
+        let setting = setting_of(&release);
         let trial = Trial::new(&config.gates, workers);
         trial.limits.publish(&release, clock);
         let secret = secret.unwrap_or_else(new_secret);
@@ -305,6 +305,7 @@ impl Route {
         });
         let tally = self.tally();
         judge.release.tell_stable(self.stable_reach());
+        judge.release.tell_freeze(live.freeze.why());
         let effects = judge.release.absorb(&tally, fresh, live.clock.at(seen));
         self.trial.limits.publish(&judge.release, live.clock);
         self.carry_out(&mut judge, effects, Some(seen), live);
@@ -314,6 +315,7 @@ impl Route {
     pub(crate) fn command(&self, order: Order, live: &Live) -> Result<bool, Rejected> {
         let mut judge = self.lock();
         let tally = self.tally();
+        judge.release.tell_freeze(live.freeze.why());
         let effects = judge.release.command(order, &tally, live.clock.now())?;
         let changed = !effects.is_empty();
         self.carry_out(&mut judge, effects, None, live);
@@ -324,43 +326,6 @@ impl Route {
     /// this signal.
     pub(crate) fn report_signal(&self, signal: &str, role: Role, good: u64, bad: u64) -> bool {
         self.lock().release.report_signal(signal, role, good, bad)
-    }
-
-    /// A route like this one whose release stands elsewhere.
-    fn standing_at(&self, from: &Standing, clock: Clock) -> Self {
-        let reach = (self.tls.clone(), self.endpoints.clone());
-        let workers = (self.shards.len(), clock);
-        let mut fresh = Self::new(&self.config, reach, workers, Start::Fresh);
-        let release = from.resume(&self.config, spec_of(&self.config), clock.now());
-        let rolled_back = rolled_back_of(&release);
-        fresh
-            .lasting
-            .rolled_back
-            .store(rolled_back, Ordering::Relaxed);
-        fresh.lasting.word.store(Setting {
-            generation: release.generation().0,
-            weight: release.weight(),
-        });
-        fresh.trial.limits.publish(&release, clock);
-        fresh.lock().release = release;
-        if let (Some(secret), Some(lasting)) = (from.salt(), Arc::get_mut(&mut fresh.lasting)) {
-            lasting.secret = secret;
-            fresh.salt = RouteSalt::new(&self.config.sticky.salt, secret);
-        }
-        fresh
-    }
-
-    /// Goes where the same release has gone in another process.
-    fn follow(&self, other: Snapshot, live: &Live) {
-        let mut judge = self.lock();
-        let tally = self.tally();
-        let effects = judge.release.follow(other, &tally, live.clock.now());
-        self.carry_out(&mut judge, effects, None, live);
-    }
-
-    /// The route's own secret, and where the release stands.
-    fn to_hand_over(&self) -> (Salt, Snapshot) {
-        (self.lasting.secret, self.lock().release.snapshot())
     }
 
     /// Where the release stands.
@@ -413,10 +378,16 @@ impl Route {
         }
         // The weight first: it is what the next request on any thread reads.
         for effect in &effects {
-            if let Effect::Reweigh { generation, weight } = effect {
+            if let Effect::Reweigh {
+                generation,
+                weight,
+                reach,
+            } = effect
+            {
                 self.lasting.word.store(Setting {
                     generation: generation.0,
                     weight: *weight,
+                    reach: *reach,
                 });
             }
         }
@@ -458,16 +429,31 @@ impl Route {
 fn spec_of(config: &RouteConfig) -> ReleaseSpec {
     ReleaseSpec {
         weight: config.weight,
+        plan: config.plan.clone(),
+        has_preconditions: false,
         gates: config.gates.clone(),
         promise: config.promise,
     }
 }
 
+/// What requests are split by where a release stands.
+fn setting_of(release: &Release) -> Setting {
+    Setting {
+        generation: release.generation().0,
+        weight: release.weight(),
+        reach: release.reach(),
+    }
+}
+
 /// The generation of a release if it is rolled back, else 0.
 fn rolled_back_of(release: &Release) -> u32 {
-    match release.phase() {
-        Phase::Idle => 0,
-        Phase::RolledBack { .. } => release.generation().0,
+    match release.phase().name() {
+        PhaseName::RolledBack => release.generation().0,
+        PhaseName::Complete
+        | PhaseName::Idle
+        | PhaseName::Paused
+        | PhaseName::Progressing
+        | PhaseName::Promoted => 0,
     }
 }
 

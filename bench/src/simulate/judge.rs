@@ -152,6 +152,7 @@ impl Judge {
                 exposure: Exposure::default(),
                 ..Promise::default()
             },
+            ..ReleaseSpec::default()
         };
         let (mut tally, before) = (Tally::default(), Timestamp::from_micros(START - 1_000_000));
         let mut release = Release::new(spec, &tally, before);

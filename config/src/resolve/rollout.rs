@@ -1,8 +1,9 @@
-//! What is promised about a rollout.
+//! How a canary gets its traffic, and what is promised about that.
 
 use haldane_decide::gate::spec::{Exposure, Promise};
+use haldane_decide::plan::Plan;
 
-use super::read;
+use super::{plan, read};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::Report;
@@ -11,13 +12,34 @@ use crate::unit::{self, CHANCE};
 /// More of anything is never reached.
 const BUDGET_MAX: u64 = 1_000_000_000_000;
 
-/// `[route.rollout]`; the default promise without it.
-pub(super) fn promise(route: &Table<'_>, report: &mut Report) -> Option<Promise> {
+/// What `[route.rollout]` says: how the canary gets its traffic, and what is promised.
+pub(super) struct Rollout {
+    pub(super) plan: Plan,
+    pub(super) promise: Promise,
+}
+
+/// `[route.rollout]`; no plan and the default promise without it.
+pub(super) fn rollout(route: &Table<'_>, report: &mut Report) -> Option<Rollout> {
     let table = match route.get("rollout") {
         Some(value) => Some(value.table(report, &keys::ROLLOUT)?),
         None => None,
     };
     let table = table.as_ref();
+    let plan = plan::plan(route, table, report);
+    let promise = promise(table, report);
+    let (plan, promise) = (plan?, promise?);
+    if plan.is_fixed() {
+        return Some(Rollout { plan, promise });
+    }
+    let promise = Promise {
+        steps: plan.len().saturating_sub(1),
+        horizon: plan.horizon(),
+        ..promise
+    };
+    Some(Rollout { plan, promise })
+}
+
+fn promise(table: Option<&Table<'_>>, report: &mut Report) -> Option<Promise> {
     let default = Promise::default();
     let false_rollback = read(
         table,

@@ -103,7 +103,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         value.boolean(report)
     });
     let sticky = sticky::sticky(&table, report);
-    let promise = rollout::promise(&table, report);
+    let rollout = rollout::rollout(&table, report);
     let shield = shield::shield(&table, report);
     let gates = gate::gates(&table, report);
     if let (Some(stable), Some(Some(canary))) = (&stable, &canary) {
@@ -112,6 +112,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     if let (Some(weight), Some(gates)) = (weight, &gates) {
         warn_without_stable(weight, gates, &table, report);
     }
+    let rollout = rollout?;
     Some(RouteConfig {
         name: name?,
         matches: matches?,
@@ -125,7 +126,8 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         weight: weight?,
         sticky: sticky?,
         gates: gates?,
-        promise: promise?,
+        plan: rollout.plan,
+        promise: rollout.promise,
         shield: shield?,
         expose_version: expose_version?,
     })

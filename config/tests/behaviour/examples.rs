@@ -210,8 +210,11 @@ fn reference_shows_the_defaults() {
     assert_eq!(reference.dns_refresh, minimal.dns_refresh);
     assert_eq!(reference.routes[0].ejection, minimal.routes[0].ejection);
     assert_eq!(reference.routes[0].gates, minimal.routes[0].gates);
+    // How long the plan takes is part of the promise.
     let promise = Promise {
         exposure: minimal.routes[0].promise.exposure,
+        horizon: minimal.routes[0].promise.horizon,
+        steps: minimal.routes[0].promise.steps,
         ..reference.routes[0].promise
     };
     assert_eq!(promise, minimal.routes[0].promise);
@@ -224,16 +227,17 @@ fn reference_shows_the_defaults() {
         minimal.routes[0].expose_version
     );
     assert_eq!(reference.routes[0].shield, minimal.routes[0].shield);
-    assert!(reference.routes[0].weight.is_zero());
+    assert_eq!(reference.routes[0].plan.terms, minimal.routes[0].plan.terms);
+    assert_eq!(reference.routes[0].plan.len(), 5);
 }
 
 /// What needs files that are not there stands in comments, and so do gates that are no
-/// default.
+/// default, and what would stand beside another way to say it.
 fn is_commented_out(line: &str) -> bool {
     COMMENTED.iter().any(|start| line.starts_with(start))
 }
 
-const COMMENTED: [&str; 15] = [
+const COMMENTED: [&str; 17] = [
     "hand_over =",
     "state_dir =",
     "token_file =",
@@ -249,7 +253,12 @@ const COMMENTED: [&str; 15] = [
     "advance = ",
     "of = ",
     "objective = ",
+    "plan = ",
+    "weight = ",
 ];
+
+/// Commented keys that cannot stand beside what is not.
+const OTHERWISE: [&str; 2] = ["plan = ", "weight = "];
 
 /// The paths of all keys in a text, commented ones (`# key = …`) included.
 fn named_keys(text: &str) -> BTreeSet<String> {
@@ -299,6 +308,7 @@ fn reference_loads_with_everything_in_it() {
     let mut text = String::new();
     for line in shipped("haldane.toml").text.lines() {
         let line = match line.strip_prefix("# ") {
+            Some(rest) if OTHERWISE.iter().any(|start| rest.starts_with(start)) => line,
             Some(rest) if is_commented_out(rest) => rest,
             _ => line,
         };

@@ -220,6 +220,7 @@ fn judge(route: &RouteConfig) {
         weight,
         gates: route.gates.clone(),
         promise: route.promise,
+        ..ReleaseSpec::default()
     };
     let second = |second: u64| Timestamp::from_micros(second * 1_000_000);
     let mut feed = Feed::new(spec, second(200));

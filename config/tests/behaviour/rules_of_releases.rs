@@ -151,28 +151,42 @@ const ROLLOUTS: &[(&str, &str)] = &[
     ),
     ("false_rolback = 1", "did you mean `false_rollback`?"),
     (
-        r#"plan = "standard""#,
-        "this version does not have `plan` in `route.rollout` yet",
+        r#"plan = "fast""#,
+        r#"the text "fast" is not known here (expected one of "standard", "conservative", "#,
     ),
     (
-        "steps = []",
-        "this version does not have `steps` in `route.rollout` yet",
+        r#"steps = ["5%", "100%"]"#,
+        "route.rollout.steps[0]: the step has no hold",
     ),
+    (
+        r#"steps = ["5% for 1m", "1% for 1m", "100%"]"#,
+        "route.rollout.steps[1]: the step has no more weight than the one before",
+    ),
+    (
+        r#"steps = ["5% for 1m", "50% for 1m"]"#,
+        "route.rollout.steps: the last step is not 100%",
+    ),
+    (
+        r#"steps = ["5% for ever", "100%"]"#,
+        r#"the text "5% for ever" is not a step: it needs a number in front"#,
+    ),
+    ("steps = []", "route.rollout.steps: the list is empty"),
     (
         r#"advance = "auto""#,
-        "this version does not have `advance` in `route.rollout` yet",
-    ),
-    (
-        r#"on_breach = "pause""#,
-        "this version does not have `on_breach` in `route.rollout` yet",
-    ),
-    (
-        r#"bake = "24h""#,
-        "this version does not have `bake` in `route.rollout` yet",
+        "route.rollout.advance: `advance` is about steps, and there are none",
     ),
     (
         r#"max_hold = "4h""#,
-        "this version does not have `max_hold` in `route.rollout` yet",
+        "route.rollout.max_hold: `max_hold` is about steps, and there are none",
+    ),
+    (
+        r#"on_breach = "ignore""#,
+        r#"expected one of "rollback", "pause", "observe""#,
+    ),
+    (r#"bake = "1y""#, "\"y\" is no unit"),
+    (
+        r#"plan = "blue-green""#,
+        "nobody can reach the canary in the first step",
     ),
     (
         r#"shield = "on""#,
@@ -193,6 +207,24 @@ fn each_rule_of_rollouts() {
             "{line}: {found:#?}"
         );
         assert!(found[0].starts_with("haldane.toml:6:"), "{found:?}");
+    }
+    for (plan, expected) in [
+        (
+            "plan = \"standard\"\nsteps = [\"100%\"]",
+            "there are both `plan` and `steps`",
+        ),
+        ("weight = \"5%\"", "there are both a weight and a plan"),
+    ] {
+        let text = if plan.starts_with("weight") {
+            format!("{GOOD}{ROUTE}{plan}\n[route.rollout]\nplan = \"standard\"\n")
+        } else {
+            format!("{GOOD}{ROUTE}[route.rollout]\n{plan}\n")
+        };
+        let found = lines(&text);
+        assert!(
+            found.len() == 1 && found[0].contains(expected),
+            "{plan}: {found:#?}"
+        );
     }
     let found = lines(&format!("{GOOD}{ROUTE}rollout = []\n"));
     assert!(

@@ -36,16 +36,15 @@ fn a_key_of_a_later_version_says_so() {
     let text = r#"listen = ":8080"
 [[route]]
 stable = "http://127.0.0.1:3000"
-[route.rollout]
-plan = "standard"
+[fleet]
 "#;
-    let expected = r#"error: this version does not have `plan` in `route.rollout` yet
- --> haldane.toml:5:1
+    let expected = r#"error: this version does not have `fleet` at the top level yet
+ --> haldane.toml:4:2
   |
-5 | plan = "standard"
-  | ^^^^
+4 | [fleet]
+  |  ^^^^^
   |
-  = note: the key is `route.rollout.plan`
+  = note: the key is `fleet`
   = help: remove it, or use a version that has it"#;
     assert_eq!(rendered(text), expected);
 }

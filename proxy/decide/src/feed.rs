@@ -327,6 +327,7 @@ mod tests {
             weight: Weight::ZERO,
             gates: default_gates(),
             promise: Promise::default(),
+            ..ReleaseSpec::default()
         };
         let mut feed = Feed::new(spec, start);
         let (before, after) = ("1%".parse().unwrap(), "5%".parse().unwrap());

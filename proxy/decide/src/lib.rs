@@ -10,6 +10,7 @@ pub mod forecast;
 pub mod gate;
 pub mod generation;
 pub mod outcome;
+pub mod plan;
 pub mod refusal;
 pub mod release;
 pub mod role;

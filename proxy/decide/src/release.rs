@@ -1,31 +1,61 @@
 //! One route's gates and rollout behind one type.
 
+use std::sync::Arc;
+
 use crate::feed::EvidenceParts;
 use crate::gate::spec::{GateSpec, Promise};
-use crate::gate::{Breach, FreshLatencies, LatencyLimits, Manner, Panel, VerdictKind};
+use crate::gate::{Breach, FreshLatencies, LatencyLimits, Manner, Panel};
 use crate::generation::Generation;
 use crate::outcome::{Evidence, Outcome};
+use crate::plan::Plan;
 use crate::refusal::{Refusals, StableReach};
 use crate::role::Role;
-use crate::rollout::{Cause, Effect, Order, Phase, Rejected, Rollout};
-use crate::status::{OverallVerdict, Status};
+use crate::rollout::{CanaryReach, Effect, Phase, Preconditions, Rollout};
 use crate::tally::Tally;
 use crate::time::Timestamp;
 use crate::weight::Weight;
 
+mod act;
 pub mod change;
+mod foresee;
+mod picture;
 
 use change::Change;
 
 /// What a route is configured with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseSpec {
-    /// The canary's share when a generation begins.
+    /// The canary's share when a generation begins that has no plan.
     pub weight: Weight,
+    /// How it gets its traffic otherwise.
+    pub plan: Plan,
+    /// Whether something must hold before the first step, which
+    /// [`Release::tell_preconditions`] tells.
+    pub has_preconditions: bool,
     /// What the canary must keep passing.
     pub gates: Vec<GateSpec>,
     /// How sure the gates are to be, and what of the plan that depends on.
     pub promise: Promise,
+}
+
+impl Default for ReleaseSpec {
+    /// No traffic, no plan, no gates.
+    fn default() -> Self {
+        Self {
+            weight: Weight::ZERO,
+            plan: Plan::default(),
+            has_preconditions: false,
+            gates: Vec::new(),
+            promise: Promise::default(),
+        }
+    }
+}
+
+impl ReleaseSpec {
+    /// How the canary gets its traffic.
+    pub(crate) fn course(&self) -> (Weight, Plan) {
+        (self.weight, self.plan.clone())
+    }
 }
 
 /// One route's gates and rollout. The only type that the shell drives.
@@ -44,13 +74,17 @@ pub struct Release {
     is_shared: bool,
     /// The canary is worse by less than a rollback takes, and that was said.
     is_confirmed: bool,
+    /// A breach that is only told.
+    observed: Option<(Timestamp, Breach)>,
+    /// When the gates were asked last whether the rollout may advance.
+    looked: Option<Timestamp>,
 }
 
 impl Release {
     /// The first generation. What `tally` counts already is not evidence.
     #[must_use]
     pub fn new(spec: ReleaseSpec, tally: &Tally, now: Timestamp) -> Self {
-        let rollout = Rollout::new(spec.weight);
+        let rollout = Rollout::new(spec.weight, spec.plan.clone());
         Self::with_rollout(spec, rollout, tally, now)
     }
 
@@ -63,6 +97,7 @@ impl Release {
     ) -> Self {
         let mut panel = Panel::new(&spec.gates, &spec.promise, tally, now);
         panel.reweigh(rollout.weight(), tally, now);
+        panel.set_next_weight(rollout.next_weight(), tally);
         let mut release = Self {
             panel,
             rollout,
@@ -71,7 +106,10 @@ impl Release {
             refusals: Refusals::default(),
             is_shared: false,
             is_confirmed: false,
+            observed: None,
+            looked: None,
         };
+        release.await_preconditions();
         release.publish_limits();
         release
     }
@@ -100,10 +138,12 @@ impl Release {
         let mut panel = Panel::new(&self.spec.gates, &self.spec.promise, tally, now);
         panel.inherit(before);
         panel.reweigh(self.rollout.weight(), tally, now);
+        panel.set_next_weight(self.rollout.next_weight(), tally);
         self.panel = panel;
         self.refusals.settle();
         self.is_shared = false;
         self.is_confirmed = false;
+        self.observed = None;
         self.publish_limits();
     }
 
@@ -114,6 +154,36 @@ impl Release {
         self.refusals.tell(reach);
     }
 
+    /// Whether anything may start or advance; if not, why.
+    pub fn tell_freeze(&mut self, why: Option<Arc<str>>) {
+        self.rollout.freeze(why);
+    }
+
+    /// Whether what must hold before the first step of this generation does. To be told
+    /// again in every generation, if the spec says that there is something.
+    pub fn tell_preconditions(&mut self, generation: Generation, preconditions: Preconditions) {
+        if self.spec.has_preconditions && generation == self.generation() {
+            self.rollout.set_preconditions(preconditions);
+        }
+    }
+
+    /// Whether the generation has not begun, and something must hold before it does.
+    #[must_use]
+    pub fn awaits_preconditions(&self) -> bool {
+        self.spec.has_preconditions && self.rollout.awaits_preconditions()
+    }
+
+    fn await_preconditions(&mut self) {
+        self.rollout
+            .set_preconditions(if self.spec.has_preconditions {
+                Preconditions::Awaited(
+                    "what must hold before the first step was not asked yet".into(),
+                )
+            } else {
+                Preconditions::Met
+            });
+    }
+
     /// One outcome, which `tally` already counts. Constant time.
     ///
     /// Must be called for every failure and every error with a class, of either role; may
@@ -121,12 +191,12 @@ impl Release {
     /// an example to show.
     #[must_use]
     pub fn observe(&mut self, outcome: &Outcome, tally: &Tally, now: Timestamp) -> Vec<Effect> {
-        if self.is_rolled_back() || outcome.evidence == Evidence::Neither {
+        if !self.is_judged() || outcome.evidence == Evidence::Neither {
             return Vec::new();
         }
         let breach = self.panel.observe(outcome, tally, now);
         self.latency_limits.suspected_since = self.panel.suspected_since();
-        self.rolled_back_by(breach, now)
+        self.act_on(breach, now)
     }
 
     /// Everything counted so far. To be called several times a second: it ends blocks, puts
@@ -141,7 +211,7 @@ impl Release {
         fresh: &mut FreshLatencies<'_>,
         now: Timestamp,
     ) -> Vec<Effect> {
-        if self.is_rolled_back() {
+        if !self.is_judged() {
             return Vec::new();
         }
         self.panel.tick(fresh, tally, now);
@@ -150,7 +220,7 @@ impl Release {
 
     /// The first half of [`Release::absorb`], for a caller that counts in between.
     pub(crate) fn tick(&mut self, tally: &Tally, fresh: &mut FreshLatencies<'_>, now: Timestamp) {
-        if !self.is_rolled_back() {
+        if self.is_judged() {
             self.panel.tick(fresh, tally, now);
             self.publish_limits();
         }
@@ -158,15 +228,16 @@ impl Release {
 
     /// The second half of [`Release::absorb`].
     pub(crate) fn close(&mut self, tally: &Tally, now: Timestamp) -> Vec<Effect> {
-        if self.is_rolled_back() {
+        if !self.is_judged() {
             return Vec::new();
         }
         let breach = self.panel.close(tally, now);
         self.publish_limits();
         if breach.is_none() {
             self.refusals.all_pass(now);
+            self.settle_observed(now);
         }
-        let mut effects = self.rolled_back_by(breach, now);
+        let mut effects = self.act_on(breach, now);
         let was_shared = std::mem::replace(&mut self.is_shared, self.panel.is_shared());
         if self.is_shared && !was_shared && effects.is_empty() {
             effects.push(self.rollout.incident(now));
@@ -177,6 +248,9 @@ impl Release {
         {
             self.is_confirmed = true;
             effects.push(self.rollout.confirmed(gate, now));
+        }
+        if effects.is_empty() {
+            effects = self.walk(tally, now);
         }
         effects
     }
@@ -201,35 +275,6 @@ impl Release {
     /// The evidence by what it comes from.
     pub(crate) fn evidence(&self) -> EvidenceParts {
         self.panel.evidence_parts()
-    }
-
-    /// Carries out a command. Without effects if nothing had to change. A person may
-    /// roll back, or give the canary more, whether stable can be reached or not.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejected`] if the command is not legal in the current phase.
-    pub fn command(
-        &mut self,
-        order: Order,
-        tally: &Tally,
-        now: Timestamp,
-    ) -> Result<Vec<Effect>, Rejected> {
-        let generation = self.generation();
-        let effects = self.rollout.handle(order, now)?;
-        if !effects.is_empty() {
-            self.refusals.settle();
-        }
-        match self.rollout.phase() {
-            // The gates stay as they were, to be read.
-            Phase::RolledBack { .. } => {}
-            Phase::Idle if generation == self.generation() => {
-                self.panel.reweigh(self.rollout.weight(), tally, now);
-            }
-            Phase::Idle => self.judge_anew(tally, now),
-        }
-        self.publish_limits();
-        Ok(effects)
     }
 
     /// The weight of requests that are fed is now this one, whoever has set it.
@@ -257,61 +302,21 @@ impl Release {
         self.rollout.phase()
     }
 
+    /// Where it stands, for another process.
+    pub(crate) fn phase_to_keep(&self) -> Phase {
+        self.rollout.phase_to_keep()
+    }
+
+    /// Who gets the canary while its weight is zero.
+    #[must_use]
+    pub fn reach(&self) -> CanaryReach {
+        self.rollout.reach()
+    }
+
     /// What successes of the canary are to be compared with from now on.
     #[must_use]
     pub const fn latency_limits(&self) -> &LatencyLimits {
         &self.latency_limits
-    }
-
-    /// What the gates said last, together and each.
-    #[must_use]
-    pub fn verdict(&self) -> OverallVerdict {
-        let gates = self.panel.status();
-        let undecided = gates
-            .iter()
-            .any(|gate| gate.verdict == VerdictKind::Inconclusive);
-        let verdict = match self.phase() {
-            Phase::Idle if self.refusals.standing().is_some() => VerdictKind::Fail,
-            Phase::RolledBack {
-                by: Cause::Breach(_),
-                ..
-            } => VerdictKind::Fail,
-            Phase::Idle
-            | Phase::RolledBack {
-                by: Cause::Command { .. } | Cause::Configuration | Cause::StateDamaged { .. },
-                ..
-            } if undecided => VerdictKind::Inconclusive,
-            Phase::Idle
-            | Phase::RolledBack {
-                by: Cause::Command { .. } | Cause::Configuration | Cause::StateDamaged { .. },
-                ..
-            } => VerdictKind::Pass,
-        };
-        OverallVerdict { verdict, gates }
-    }
-
-    /// A picture of everything, for people and for the admin API.
-    #[must_use]
-    pub fn status(&self, now: Timestamp) -> Status {
-        let (rolled_back_at, by) = match self.phase() {
-            Phase::Idle => (None, None),
-            Phase::RolledBack { at, by } => (Some(*at), Some(by.clone())),
-        };
-        let refused = self.refusals.standing();
-        Status {
-            at: now,
-            phase: self.phase().name(),
-            rolled_back_at,
-            cause: by.as_ref().map(Cause::to_string),
-            by,
-            rollback_refused_at: refused.map(|refused| refused.at),
-            rollback_refused: refused.map(ToString::to_string),
-            generation: self.generation(),
-            weight: self.weight(),
-            configured_weight: self.rollout.configured(),
-            verdict: self.verdict(),
-            commands: self.phase().name().commands(),
-        }
     }
 
     /// Takes over what the configuration says now.
@@ -321,11 +326,14 @@ impl Release {
     ///
     /// | change | generation | phase | weight | evidence |
     /// | --- | --- | --- | --- | --- |
-    /// | another canary, or the first | next | idle | configured | anew |
-    /// | canary removed | same | same | 0 | – |
-    /// | the canary that was removed is back, and was not rolled back | next | idle | configured | anew |
+    /// | another canary, or the first | next | idle: its plan begins | configured, or 0 before the plan | anew |
+    /// | canary removed | same | idle; rolled back stays | 0 | – |
+    /// | the canary that was removed is back, and was not rolled back | next | idle: its plan begins | configured, or 0 before the plan | anew |
     /// | the canary that was removed is back, and was rolled back | same | rolled back | 0 | anew |
     /// | stable or gates, under the same canary | same | same | same | anew |
+    /// | steps, under the same canary | same | same; the step that the weight has reached begins anew | same | goes on |
+    /// | steps, where there was no plan | same | paused, until somebody resumes | same | goes on |
+    /// | no plan any more | same | idle | same | goes on |
     /// | configured weight only | same | same | same | goes on |
     ///
     /// `tally` counts for the versions that there are now. A change of the gates is
@@ -346,37 +354,26 @@ impl Release {
             ..change
         };
         self.spec = spec;
-        let effects = self.rollout.reconfigure(self.spec.weight, change, now);
-        if change.restarts_evidence() {
+        let (generation, was_judged) = (self.generation(), self.is_judged());
+        let effects = self.rollout.reconfigure(self.spec.course(), change, now);
+        if generation != self.generation() {
+            self.await_preconditions();
+        }
+        if change.restarts_evidence() || (!was_judged && self.is_judged()) {
             if change.stable {
                 self.panel = Panel::new(&self.spec.gates, &self.spec.promise, tally, now);
             }
             self.judge_anew(tally, now);
+        } else if self.is_judged() {
+            self.panel
+                .set_next_weight(self.rollout.next_weight(), tally);
         }
         self.publish_limits();
         effects
     }
 
-    fn is_rolled_back(&self) -> bool {
-        match self.phase() {
-            Phase::Idle => false,
-            Phase::RolledBack { .. } => true,
-        }
-    }
-
-    fn rolled_back_by(&mut self, breach: Option<Breach>, now: Timestamp) -> Vec<Effect> {
-        let Some(breach) = breach else {
-            return Vec::new();
-        };
-        if self.refusals.refuse() {
-            let first = self.refusals.note(&breach, now);
-            return first
-                .then(|| self.rollout.refuse(breach, now))
-                .into_iter()
-                .collect();
-        }
-        self.refusals.settle();
-        self.rollout.breach(breach, now)
+    fn is_judged(&self) -> bool {
+        self.phase().is_judged()
     }
 
     fn publish_limits(&mut self) {

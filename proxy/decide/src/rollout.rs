@@ -1,164 +1,97 @@
 //! Where a rollout stands and what may happen next: the state machine of a route.
 
-use std::fmt;
-
-use serde::Serialize;
+use std::sync::Arc;
 
 use crate::gate::{Breach, GateStatus};
 use crate::generation::Generation;
-use crate::release::change::{Amendment, CanaryChange, Change};
+use crate::plan::{OnBreach, Plan};
 use crate::time::Timestamp;
 use crate::weight::Weight;
 
 mod command;
 mod notice;
+mod obey;
+mod phase;
+mod reload;
+mod walk;
 
-pub use command::{Command, CommandName, Order, Rejected};
-pub use notice::{Cause, Effect, Notice, NoticeKind};
-
-/// Where a rollout stands. This is the whole state; there are no flags.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "phase", rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one in a rollout, and it is moved once"
-)]
-pub enum Phase {
-    /// The canary has the weight it was given, until somebody or a gate changes it.
-    Idle,
-    /// The canary's weight is zero, for this generation for good.
-    RolledBack {
-        /// Since when.
-        at: Timestamp,
-        /// Why.
-        by: Cause,
-    },
-}
-
-impl Phase {
-    /// The phase without its data.
-    #[must_use]
-    pub const fn name(&self) -> PhaseName {
-        match self {
-            Self::Idle => PhaseName::Idle,
-            Self::RolledBack { .. } => PhaseName::RolledBack,
-        }
-    }
-}
-
-/// A phase without its data.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PhaseName {
-    /// See [`Phase::Idle`].
-    Idle,
-    /// See [`Phase::RolledBack`].
-    RolledBack,
-}
-
-impl PhaseName {
-    /// The name on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::RolledBack => "rolled_back",
-        }
-    }
-
-    /// The commands that would change something in this phase.
-    #[must_use]
-    pub const fn commands(self) -> &'static [CommandName] {
-        match self {
-            Self::Idle => &[CommandName::Weight, CommandName::Rollback],
-            Self::RolledBack => &[CommandName::Retry],
-        }
-    }
-}
-
-impl fmt::Display for PhaseName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Idle => "idle",
-            Self::RolledBack => "rolled back",
-        })
-    }
-}
+pub use command::{Command, CommandName, Objection, Order, Promotion, Rejected};
+pub use notice::{CanaryReach, Cause, Effect, Notice, NoticeKind};
+pub use phase::{Phase, PhaseName, Position};
 
 /// One route's phase, generation and weight.
 #[derive(Clone, Debug)]
 pub(crate) struct Rollout {
+    /// The weight of a generation without a plan.
     configured: Weight,
+    plan: Plan,
     generation: Generation,
     phase: Phase,
     weight: Weight,
+    barriers: Barriers,
+    /// Up to when time, and how many requests of the canary, are counted in the position.
+    counted: Option<(Timestamp, u64)>,
+    /// The position as it is kept: it follows in strides.
+    kept: Position,
+}
+
+/// What stands against starting or advancing.
+#[derive(Clone, Debug, Default)]
+struct Barriers {
+    /// Nothing starts or advances; this is why.
+    frozen: Option<Arc<str>>,
+    preconditions: Preconditions,
+}
+
+/// What must hold before the first step.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Preconditions {
+    /// It is not known yet, or does not hold; this is why.
+    Awaited(Arc<str>),
+    /// It holds, or there is nothing.
+    #[default]
+    Met,
 }
 
 impl Rollout {
-    /// The first generation, with the configured weight.
-    pub(crate) const fn new(configured: Weight) -> Self {
-        Self {
-            configured,
-            generation: Generation::FIRST,
-            phase: Phase::Idle,
-            weight: configured,
-        }
+    /// The first generation, which begins with the configured weight, or with the plan.
+    pub(crate) fn new(configured: Weight, plan: Plan) -> Self {
+        let weight = if plan.is_fixed() {
+            configured
+        } else {
+            Weight::ZERO
+        };
+        Self::standing((configured, plan), (Generation::FIRST, Phase::Idle, weight))
     }
 
     /// A rollout that stands there. What is rolled back has no weight, whatever is said.
     pub(crate) fn standing(
-        configured: Weight,
+        (configured, plan): (Weight, Plan),
         (generation, phase, weight): (Generation, Phase, Weight),
     ) -> Self {
-        let weight = match phase {
-            Phase::Idle => weight,
-            Phase::RolledBack { .. } => Weight::ZERO,
-        };
-        Self {
+        let is_rolled_back = matches!(phase, Phase::RolledBack { .. });
+        let mut rollout = Self {
             configured,
+            plan,
             generation,
+            weight: if is_rolled_back { Weight::ZERO } else { weight },
+            kept: phase.position().copied().unwrap_or_default(),
             phase,
-            weight,
-        }
+            barriers: Barriers::default(),
+            counted: None,
+        };
+        rollout.fit_plan();
+        rollout
     }
 
-    /// Moves to where another rollout of the same canary stands, if that is a later
-    /// generation, or the same with less for the canary. Otherwise without effect.
-    pub(crate) fn follow(
-        &mut self,
-        (generation, phase, weight): (Generation, Phase, Weight),
-        now: Timestamp,
-    ) -> Vec<Effect> {
-        let (latched, later) = (
-            matches!(self.phase, Phase::RolledBack { .. }),
-            generation > self.generation,
-        );
-        let lower = generation == self.generation && !latched;
-        let from = self.weight;
-        match phase {
-            Phase::RolledBack { at, by } if later || lower => {
-                self.generation = generation;
-                self.weight = Weight::ZERO;
-                self.phase = Phase::RolledBack { at, by: by.clone() };
-                self.effects(NoticeKind::RolledBack { from, by }, now)
-            }
-            Phase::Idle if later || (lower && weight < from) => {
-                self.generation = generation;
-                self.weight = weight;
-                self.phase = Phase::Idle;
-                let by = Cause::Command {
-                    actor: Some("haldane".to_owned()),
-                    reason: Some("so left by the process before".to_owned()),
-                };
-                let to = weight;
-                self.effects(NoticeKind::Reweighed { from, to, by }, now)
-            }
-            Phase::Idle | Phase::RolledBack { .. } => Vec::new(),
-        }
+    /// The weight with which a generation begins.
+    pub(crate) fn configured(&self) -> Weight {
+        let first = self.plan.steps().first();
+        first.map_or(self.configured, |step| step.weight)
     }
 
-    pub(crate) const fn configured(&self) -> Weight {
-        self.configured
+    pub(crate) const fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     pub(crate) const fn generation(&self) -> Generation {
@@ -169,101 +102,71 @@ impl Rollout {
         &self.phase
     }
 
+    /// The phase as it is kept for another process: how far it has come follows in strides,
+    /// so that there is not something new all the time.
+    pub(crate) fn phase_to_keep(&self) -> Phase {
+        let mut phase = self.phase.clone();
+        if let Some(position) = phase.position_mut() {
+            *position = self.kept;
+        }
+        phase
+    }
+
     pub(crate) const fn weight(&self) -> Weight {
         self.weight
     }
 
-    /// Carries out a command.
-    ///
-    /// | phase | retry | rollback | weight 0 | weight above 0 |
-    /// | --- | --- | --- | --- | --- |
-    /// | idle | no effect | → rolled back | weight 0 | that weight |
-    /// | rolled back | → idle, next generation, configured weight | no effect | no effect | rejected |
-    ///
-    /// A weight that is in force already has no effect. What has no effect returns
-    /// an empty `Vec`, which does not allocate.
-    pub(crate) fn handle(&mut self, order: Order, now: Timestamp) -> Result<Vec<Effect>, Rejected> {
-        let rejected = Rejected {
-            command: order.command,
-            phase: self.phase.name(),
+    /// The weight of the next step; the present one if there is none.
+    pub(crate) fn next_weight(&self) -> Weight {
+        let step = match &self.phase {
+            Phase::Idle | Phase::RolledBack { .. } => 0,
+            Phase::Complete { .. } => return self.weight,
+            Phase::Paused { position, .. }
+            | Phase::Progressing { position }
+            | Phase::Promoted { position } => position.step,
         };
-        match (&self.phase, order.command) {
-            (Phase::Idle, Command::Retry) | (Phase::RolledBack { .. }, Command::Rollback) => {
-                Ok(Vec::new())
-            }
-            (Phase::Idle, Command::Rollback) => Ok(self.roll_back(order.into_cause(), now)),
-            (Phase::Idle, Command::SetWeight(to)) if to == self.weight => Ok(Vec::new()),
-            (Phase::Idle, Command::SetWeight(to)) => {
-                let from = self.weight;
-                self.weight = to;
-                let by = order.into_cause();
-                Ok(self.effects(NoticeKind::Reweighed { from, to, by }, now))
-            }
-            (Phase::RolledBack { .. }, Command::Retry) => {
-                self.phase = Phase::Idle;
-                self.generation = self.generation.next();
-                self.weight = self.configured;
-                let by = order.into_cause();
-                Ok(self.effects(
-                    NoticeKind::Retried {
-                        weight: self.weight,
-                        by,
-                    },
-                    now,
-                ))
-            }
-            (Phase::RolledBack { .. }, Command::SetWeight(Weight::ZERO)) => Ok(Vec::new()),
-            (Phase::RolledBack { .. }, Command::SetWeight(_)) => Err(rejected),
+        let next = self.plan.step(step.saturating_add(1));
+        next.map_or(self.weight, |next| next.weight.max(self.weight))
+    }
+
+    /// Who gets the canary while its weight is zero: at a step that has none, who asks for
+    /// it by name.
+    pub(crate) fn reach(&self) -> CanaryReach {
+        let step = self.phase.position().map_or(0, |position| position.step);
+        match self.plan.step(step) {
+            Some(step) if step.weight.is_zero() && self.phase.is_judged() => CanaryReach::Forced,
+            Some(_) | None => CanaryReach::Closed,
         }
     }
 
-    /// Takes the canary's traffic away because a gate failed. No effect if it is
-    /// rolled back already.
+    /// Nothing starts or advances as long as there is a reason.
+    pub(crate) fn freeze(&mut self, why: Option<Arc<str>>) {
+        self.barriers.frozen = why;
+    }
+
+    pub(crate) fn set_preconditions(&mut self, preconditions: Preconditions) {
+        self.barriers.preconditions = preconditions;
+    }
+
+    /// Acts on a failed gate as the plan says. No effect if it has acted already.
     pub(crate) fn breach(&mut self, breach: Breach, now: Timestamp) -> Vec<Effect> {
-        match self.phase {
-            Phase::Idle => self.roll_back(Cause::Breach(breach), now),
-            Phase::RolledBack { .. } => Vec::new(),
-        }
-    }
-
-    /// Takes over what the configuration says; see [`crate::release::Release::reconfigure`].
-    pub(crate) fn reconfigure(
-        &mut self,
-        configured: Weight,
-        change: Change,
-        now: Timestamp,
-    ) -> Vec<Effect> {
-        let amendment = Amendment {
-            stable: change.stable,
-            gates: change.gates,
-            weight: configured != self.configured,
-        };
-        self.configured = configured;
-        let is_rolled_back = matches!(self.phase, Phase::RolledBack { .. });
-        let by = Cause::Configuration;
-        match change.canary {
-            CanaryChange::Replaced => self.start(now),
-            CanaryChange::Returned if !is_rolled_back => self.start(now),
-            CanaryChange::Removed if !self.weight.is_zero() => {
-                let from = self.weight;
-                self.weight = Weight::ZERO;
-                let to = self.weight;
-                self.effects(NoticeKind::Reweighed { from, to, by }, now)
+        let by = Cause::Breach(breach);
+        match (&self.phase, self.plan.terms.on_breach) {
+            (Phase::Complete { .. } | Phase::RolledBack { .. }, _) => Vec::new(),
+            (
+                Phase::Paused {
+                    by: Cause::Breach(_),
+                    ..
+                },
+                OnBreach::Pause,
+            ) => Vec::new(),
+            (_, OnBreach::Pause) => self.pause(by, now),
+            (_, OnBreach::Observe) => {
+                let weight = self.weight;
+                vec![self.announce(NoticeKind::Breached { weight, by }, now)]
             }
-            CanaryChange::Same | CanaryChange::Returned if amendment.is_one() => {
-                vec![self.announce(NoticeKind::Reconfigured(amendment), now)]
-            }
-            CanaryChange::Removed | CanaryChange::Returned | CanaryChange::Same => Vec::new(),
+            (_, OnBreach::Rollback) => self.roll_back(by, now),
         }
-    }
-
-    /// A new generation, because there is another canary.
-    fn start(&mut self, now: Timestamp) -> Vec<Effect> {
-        self.phase = Phase::Idle;
-        self.generation = self.generation.next();
-        self.weight = self.configured;
-        let (weight, by) = (self.weight, Cause::Configuration);
-        self.effects(NoticeKind::Started { weight, by }, now)
     }
 
     /// Tells that both versions are degraded. Changes nothing.
@@ -296,20 +199,42 @@ impl Rollout {
     fn roll_back(&mut self, by: Cause, now: Timestamp) -> Vec<Effect> {
         let from = self.weight;
         self.weight = Weight::ZERO;
-        self.phase = Phase::RolledBack {
+        self.go(Phase::RolledBack {
             at: now,
             by: by.clone(),
-        };
+        });
         self.effects(NoticeKind::RolledBack { from, by }, now)
+    }
+
+    fn pause(&mut self, by: Cause, now: Timestamp) -> Vec<Effect> {
+        let position = self.phase.position().copied().unwrap_or_default();
+        self.go(Phase::Paused {
+            at: now,
+            position,
+            by: by.clone(),
+        });
+        let (step, weight) = (position.step, self.weight);
+        vec![self.announce(NoticeKind::Paused { step, weight, by }, now)]
+    }
+
+    /// Changes the phase. The time and the requests of a step count from the next look on.
+    fn go(&mut self, phase: Phase) {
+        self.kept = phase.position().copied().unwrap_or_default();
+        self.phase = phase;
+        self.counted = None;
     }
 
     /// The weight comes first: it is what protects users, the notice can wait.
     fn effects(&self, kind: NoticeKind, at: Timestamp) -> Vec<Effect> {
-        let (generation, weight) = (self.generation, self.weight);
-        vec![
-            Effect::Reweigh { generation, weight },
-            self.announce(kind, at),
-        ]
+        vec![self.reweigh(), self.announce(kind, at)]
+    }
+
+    fn reweigh(&self) -> Effect {
+        Effect::Reweigh {
+            generation: self.generation,
+            weight: self.weight,
+            reach: self.reach(),
+        }
     }
 
     const fn announce(&self, kind: NoticeKind, at: Timestamp) -> Effect {

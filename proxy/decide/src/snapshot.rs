@@ -41,7 +41,7 @@ impl Release {
         Snapshot {
             generation: self.generation(),
             weight: self.weight(),
-            phase: self.phase().clone(),
+            phase: self.phase_to_keep(),
         }
     }
 
@@ -49,15 +49,15 @@ impl Release {
     /// whatever the configured weight has become. Evidence begins anew.
     #[must_use]
     pub fn resume(spec: ReleaseSpec, from: Snapshot, tally: &Tally, now: Timestamp) -> Self {
-        let rollout = Rollout::standing(spec.weight, from.standing());
+        let rollout = Rollout::standing(spec.course(), from.standing());
         Self::with_rollout(spec, rollout, tally, now)
     }
 
     /// The generation after `last`, which was about another canary.
     #[must_use]
     pub fn succeed(spec: ReleaseSpec, last: Generation, tally: &Tally, now: Timestamp) -> Self {
-        let standing = (last.next(), Phase::Idle, spec.weight);
-        let rollout = Rollout::standing(spec.weight, standing);
+        let weight = Rollout::new(spec.weight, spec.plan.clone()).weight();
+        let rollout = Rollout::standing(spec.course(), (last.next(), Phase::Idle, weight));
         Self::with_rollout(spec, rollout, tally, now)
     }
 
@@ -67,7 +67,7 @@ impl Release {
     pub fn distrust(spec: ReleaseSpec, detail: String, tally: &Tally, now: Timestamp) -> Self {
         let by = Cause::StateDamaged { detail };
         let phase = Phase::RolledBack { at: now, by };
-        let rollout = Rollout::standing(spec.weight, (Generation::FIRST, phase, Weight::ZERO));
+        let rollout = Rollout::standing(spec.course(), (Generation::FIRST, phase, Weight::ZERO));
         Self::with_rollout(spec, rollout, tally, now)
     }
 

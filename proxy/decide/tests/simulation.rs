@@ -14,3 +14,6 @@ mod hostile;
 #[cfg(test)]
 #[path = "simulation/seen.rs"]
 mod seen;
+#[cfg(test)]
+#[path = "simulation/walk.rs"]
+mod walk;

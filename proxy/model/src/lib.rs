@@ -5,6 +5,7 @@
 //! library in haldane.
 
 use haldane_decide::role::Role;
+use haldane_decide::rollout::CanaryReach;
 use haldane_decide::tally::Tally;
 use haldane_decide::weight::Weight;
 use loom::sync::Arc;
@@ -33,15 +34,18 @@ use weight::{LiveWeight, Setting, Tenure};
 const BEFORE: Setting = Setting {
     generation: 1,
     weight: Weight::FULL,
+    reach: CanaryReach::Closed,
 };
 /// What a reload with another canary begins after [`AFTER`].
 const NEXT: Setting = Setting {
     generation: 2,
     weight: Weight::FULL,
+    reach: CanaryReach::Closed,
 };
 const AFTER: Setting = Setting {
     generation: 1,
     weight: Weight::ZERO,
+    reach: CanaryReach::Closed,
 };
 
 fn choose(setting: Setting) -> Role {

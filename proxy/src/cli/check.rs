@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use haldane_config::advice;
 use haldane_decide::forecast::Traffic;
 
+use hyper::Method;
+use serde::Deserialize;
+
 use super::Exit;
+use super::client::{Client, Failure};
 use super::output::{complain, say};
-use super::settings::{Flags, show};
+use super::settings::{DEFAULT_FILE, Flags, show};
 use super::traffic::{per_second, share};
 use crate::origin::Refusal;
 
@@ -22,6 +26,9 @@ pub(crate) struct Args {
     /// The share of stable's requests that fail
     #[arg(long, value_name = "SHARE", requires = "rps", value_parser = share)]
     error_rate: Option<f64>,
+    /// Also say what the file would do to the haldane that runs, and to its rollouts
+    #[arg(long)]
+    against_running: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -34,6 +41,47 @@ impl Args {
             failure_rate: self.error_rate.unwrap_or(default.failure_rate),
             ..default
         })
+    }
+}
+
+/// What a running haldane says about a file.
+#[derive(Deserialize)]
+struct Checked {
+    changes: Vec<String>,
+    needs_restart: Vec<String>,
+    rollouts: Vec<String>,
+}
+
+/// Asks the running haldane what the file would do to it.
+pub(crate) async fn against_running(args: &Args, client: &Client) -> Result<Exit, Failure> {
+    let file = args.file.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| Failure::Request(format!("cannot read {}: {error}", file.display())))?;
+    let body = serde_json::json!({ "config": text });
+    let reply = client.send(Method::POST, "/v1/config/check", &body).await?;
+    let checked: Checked = reply.read()?;
+    if checked.changes.is_empty() {
+        say("nothing differs from what runs");
+    }
+    for change in &checked.changes {
+        say(change);
+    }
+    for rollout in &checked.rollouts {
+        say(rollout);
+    }
+    if !checked.needs_restart.is_empty() {
+        say(format_args!(
+            "needs a restart: {}",
+            checked.needs_restart.join(", ")
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+impl Args {
+    /// Whether the running haldane is asked too.
+    pub(crate) const fn asks_running(&self) -> bool {
+        self.against_running
     }
 }
 

@@ -1,4 +1,4 @@
-//! `haldane weight`, `rollback` and `retry`: commands to a running haldane.
+//! Commands to a running haldane: `weight`, `promote`, `pause`, `rollback` and the others.
 
 use haldane_decide::weight::Weight;
 use hyper::Method;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Exit;
 use super::client::{Client, Failure, Reply};
 use super::output::{Form, say};
-use super::view::{RouteView, Routes, meant, path_of};
+use super::view::{FreezeView, RouteView, Routes, meant, path_of};
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(allow_missing_positional = true)]
@@ -33,10 +33,28 @@ pub(crate) struct RollbackArgs {
     why: Why,
 }
 
+/// A command that says nothing but who gives it and why.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct RetryArgs {
+pub(crate) struct PlainArgs {
     /// The route; may be left out if there is only one
     route: Option<String>,
+    #[command(flatten)]
+    why: Why,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PromoteArgs {
+    /// The route; may be left out if there is only one
+    route: Option<String>,
+    /// To all traffic at once, not only to the next step
+    #[arg(long)]
+    full: bool,
+    #[command(flatten)]
+    why: Why,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct FreezeArgs {
     #[command(flatten)]
     why: Why,
 }
@@ -95,11 +113,57 @@ pub(crate) async fn rollback(args: &RollbackArgs, client: &Client) -> Result<Exi
     show(&args.why, &reply)
 }
 
-pub(crate) async fn retry(args: &RetryArgs, client: &Client) -> Result<Exit, Failure> {
+/// `pause`, `resume` or `retry`, by its name in the API.
+pub(crate) async fn plain(
+    command: &str,
+    args: &PlainArgs,
+    client: &Client,
+) -> Result<Exit, Failure> {
     let route = meant(client, args.route.as_deref()).await?;
-    let path = path_of(&route, "/retry");
+    let path = path_of(&route, &format!("/{command}"));
     let reply = client.send(Method::POST, &path, &args.why.body()).await?;
     show(&args.why, &reply)
+}
+
+pub(crate) async fn promote(args: &PromoteArgs, client: &Client) -> Result<Exit, Failure> {
+    let route = meant(client, args.route.as_deref()).await?;
+    let mut body = args.why.body();
+    if args.full {
+        body["full"] = json!(true);
+    } else {
+        // Sent again after an answer that got lost, it goes no step further.
+        let now: RouteView = client.get(&path_of(&route, "")).await?.read()?;
+        body["step"] = json!(now.rollout.map_or(0, |rollout| rollout.step));
+    }
+    let path = path_of(&route, "/promote");
+    let reply = client.send(Method::POST, &path, &body).await?;
+    show(&args.why, &reply)
+}
+
+/// Freezes with `PUT`, unfreezes with `DELETE`.
+pub(crate) async fn freeze(
+    method: Method,
+    args: &FreezeArgs,
+    client: &Client,
+) -> Result<Exit, Failure> {
+    let reply = client.send(method, "/v1/freeze", &args.why.body()).await?;
+    if args.why.form.is_json() {
+        say(reply.text());
+        return Ok(Exit::Done);
+    }
+    let freeze: FreezeView = reply.read()?;
+    let unchanged = if freeze.changed {
+        ""
+    } else {
+        "nothing changed: "
+    };
+    let state = if freeze.frozen.is_some() {
+        "frozen: no rollout starts or advances"
+    } else {
+        "not frozen: rollouts start and advance"
+    };
+    say(format_args!("{unchanged}{state}"));
+    Ok(Exit::Done)
 }
 
 fn show(why: &Why, reply: &Reply) -> Result<Exit, Failure> {
@@ -119,8 +183,14 @@ fn show(why: &Why, reply: &Reply) -> Result<Exit, Failure> {
 
 fn sentence(route: &RouteView) -> String {
     let phase = route.phase.replace('_', " ");
+    let step = match &route.rollout {
+        Some(rollout) if rollout.step > 0 && route.phase != "rolled_back" => {
+            format!(" at step {} of {}", rollout.step, rollout.steps.len())
+        }
+        Some(_) | None => String::new(),
+    };
     format!(
-        "route {} is {phase}, generation {}, canary has {}",
+        "route {} is {phase}{step}, generation {}, canary has {}",
         route.route, route.generation, route.weight
     )
 }

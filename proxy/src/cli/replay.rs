@@ -100,6 +100,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         weight: Weight::ZERO,
         gates: gates.gates,
         promise,
+        ..ReleaseSpec::default()
     };
     let mut rows = Rows::open(open(&args.file)?, reading).map_err(bad)?;
     if args.aa {

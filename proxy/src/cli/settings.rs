@@ -9,7 +9,7 @@ use super::output::{Style, tell};
 use crate::origin::Origin;
 
 /// The file that is read when nothing else is said.
-const DEFAULT_FILE: &str = "haldane.toml";
+pub(crate) const DEFAULT_FILE: &str = "haldane.toml";
 
 /// Flags that replace what the file says. Without a file, `--listen` and `--stable` are enough.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -32,12 +32,24 @@ pub(crate) struct Args {
 /// What can be waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum State {
-    /// The canary has a weight of its own and is judged
+    /// The rollout is over: the version before is not needed any more
+    #[value(name = "complete")]
+    Complete,
+    /// There is no plan, or it has not begun
     #[value(name = "idle")]
     Idle,
     /// Every gate passes
     #[value(name = "pass")]
     Pass,
+    /// Nothing moves but by command
+    #[value(name = "paused")]
+    Paused,
+    /// The plan is walked
+    #[value(name = "progressing")]
+    Progressing,
+    /// The canary has all traffic
+    #[value(name = "promoted")]
+    Promoted,
     /// The canary has lost its traffic
     #[value(name = "rolled_back")]
     RolledBack,
@@ -45,9 +57,14 @@ enum State {
 
 impl State {
     fn is_reached(self, route: &RouteView) -> bool {
+        let phase = route.phase.as_str();
         match self {
-            Self::Idle => route.phase == "idle",
-            Self::Pass => route.phase == "idle" && route.verdict == "pass",
+            Self::Complete => phase == "complete",
+            Self::Idle => phase == "idle",
+            Self::Pass => route.verdict == "pass" && !is_rolled_back(route),
+            Self::Paused => phase == "paused",
+            Self::Progressing => phase == "progressing",
+            Self::Promoted => matches!(phase, "promoted" | "complete"),
             Self::RolledBack => is_rolled_back(route),
         }
     }
@@ -92,6 +109,8 @@ async fn wait(
             Some(Exit::Done)
         } else if is_rolled_back(&view) {
             Some(Exit::RolledBack)
+        } else if view.phase == "paused" {
+            Some(Exit::Paused)
         } else if Instant::now() >= deadline {
             complain(format_args!("timed out after {:?}", args.timeout));
             Some(Exit::TimedOut)
@@ -122,13 +141,15 @@ fn show(form: Form, reply: &Reply, routes: &[RouteView], admin: &str) {
 /// A route for people. `admin` is what commands must carry to reach the same haldane.
 pub(crate) fn screen(route: &RouteView, style: Style, admin: &str) -> String {
     let mut text = String::new();
-    let phase = if is_rolled_back(route) {
-        style.bad("rolled back")
-    } else {
-        style.strong(&route.phase)
+    let phase = match route.phase.as_str() {
+        "rolled_back" => style.bad("rolled back"),
+        "paused" => style.bad("paused"),
+        phase => style.strong(phase),
     };
     let share = if route.versions.canary.is_none() {
         "no canary".to_owned()
+    } else if let Some(step) = step(route) {
+        format!("canary has {}{step}", route.weight)
     } else if route.weight == route.configured_weight {
         format!("canary has {}", route.weight)
     } else {
@@ -145,22 +166,7 @@ pub(crate) fn screen(route: &RouteView, style: Style, admin: &str) -> String {
             route.generation
         ),
     );
-    if let Some(cause) = &route.cause {
-        let ago = route
-            .rolled_back_at
-            .map(|at| Duration::from_micros(route.at.saturating_sub(at)));
-        let ago = ago.map_or_else(String::new, |ago| format!(" {} ago", coarse(ago)));
-        push(
-            &mut text,
-            format_args!("rolled back{ago} by {}", style.bad(cause)),
-        );
-    }
-    if let Some(refused) = &route.rollback_refused {
-        push(
-            &mut text,
-            format_args!("not rolled back: {}", style.bad(refused)),
-        );
-    }
+    push_why(&mut text, route, style);
     push(&mut text, format_args!("\n{}", table(route)));
     for (role, version) in versions(route) {
         for unhealthy in version.addresses.iter().filter(|one| !one.healthy) {
@@ -179,7 +185,11 @@ pub(crate) fn screen(route: &RouteView, style: Style, admin: &str) -> String {
     if route.versions.canary.is_some() && !route.commands.is_empty() {
         push(&mut text, "\nlegal now:");
         for command in &route.commands {
-            let share = if command == "weight" { " SHARE" } else { "" };
+            let share = match command.as_str() {
+                "weight" => " SHARE",
+                "promote" if route.rollout.is_none() => " --full",
+                _ => "",
+            };
             push(
                 &mut text,
                 format_args!("  haldane{admin} {command} {}{share}", route.route),
@@ -188,6 +198,59 @@ pub(crate) fn screen(route: &RouteView, style: Style, admin: &str) -> String {
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// Which step it is at, if there is a plan.
+fn step(route: &RouteView) -> Option<String> {
+    let rollout = route.rollout.as_ref()?;
+    let steps = rollout.steps.iter().enumerate().map(|(index, step)| {
+        if u32::try_from(index + 1) == Ok(rollout.step) {
+            format!("[{}]", step.weight)
+        } else {
+            step.weight.clone()
+        }
+    });
+    let steps: Vec<String> = steps.collect();
+    Some(format!(", plan {}", steps.join(" ")))
+}
+
+/// Why it stands where it does, and what it waits for.
+fn push_why(text: &mut String, route: &RouteView, style: Style) {
+    let ago = |at: Option<u64>| {
+        let ago = at.map(|at| Duration::from_micros(route.at.saturating_sub(at)));
+        ago.map_or_else(String::new, |ago| format!(" {} ago", coarse(ago)))
+    };
+    if let Some(cause) = &route.cause {
+        let cause = style.bad(cause);
+        if route.paused_at.is_some() {
+            push(
+                text,
+                format_args!("paused{} by {cause}", ago(route.paused_at)),
+            );
+        } else {
+            let ago = ago(route.rolled_back_at);
+            push(text, format_args!("rolled back{ago} by {cause}"));
+        }
+    }
+    if route.completed_at.is_some() {
+        let ago = ago(route.completed_at);
+        push(
+            text,
+            format_args!("complete{ago}: the version before is not needed any more"),
+        );
+    }
+    if let Some(refused) = &route.rollback_refused {
+        push(
+            text,
+            format_args!("not rolled back: {}", style.bad(refused)),
+        );
+    }
+    if let Some(observed) = &route.observed {
+        push(text, format_args!("only told: {}", style.bad(observed)));
+    }
+    if let Some(waits_for) = &route.waits_for {
+        push(text, format_args!("waits for {waits_for}"));
+    }
 }
 
 fn push(text: &mut String, line: impl std::fmt::Display) {

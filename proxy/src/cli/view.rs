@@ -13,6 +13,13 @@ pub(crate) struct Routes {
     pub(crate) changed: bool,
 }
 
+/// Whether rollouts are frozen.
+#[derive(Debug, Deserialize)]
+pub(crate) struct FreezeView {
+    pub(crate) frozen: Option<serde_json::Value>,
+    pub(crate) changed: bool,
+}
+
 /// One route.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RouteView {
@@ -21,11 +28,24 @@ pub(crate) struct RouteView {
     pub(crate) at: u64,
     pub(crate) phase: String,
     pub(crate) rolled_back_at: Option<u64>,
-    /// Why it was rolled back.
+    #[serde(default)]
+    pub(crate) paused_at: Option<u64>,
+    #[serde(default)]
+    pub(crate) completed_at: Option<u64>,
+    /// Why it was rolled back or paused.
     pub(crate) cause: Option<String>,
     /// Why it was not, although a gate fails.
     #[serde(default)]
     pub(crate) rollback_refused: Option<String>,
+    /// Why it would have been, if breaches are only told.
+    #[serde(default)]
+    pub(crate) observed: Option<String>,
+    /// How far it has come, if there is a plan.
+    #[serde(default)]
+    pub(crate) rollout: Option<RolloutView>,
+    /// What it waits for before it goes on.
+    #[serde(default)]
+    pub(crate) waits_for: Option<String>,
     pub(crate) generation: u32,
     pub(crate) weight: String,
     pub(crate) configured_weight: String,
@@ -37,6 +57,20 @@ pub(crate) struct RouteView {
     /// Only in the reply to a command.
     #[serde(default)]
     pub(crate) changed: bool,
+}
+
+/// How far a rollout has come in its plan.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RolloutView {
+    /// Counted from 1; 0 before the first.
+    pub(crate) step: u32,
+    pub(crate) steps: Vec<StepView>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StepView {
+    pub(crate) weight: String,
 }
 
 /// What one gate says.

@@ -25,17 +25,22 @@ mod body;
 mod command;
 mod config;
 mod explain;
+mod freeze;
 mod health;
 pub(super) mod listen;
 mod problem;
 mod reply;
+mod resource;
 mod signal;
 pub(crate) mod socket;
+mod stream;
 mod view;
+mod wait;
 
 use access::Access;
 use problem::Problem;
 use reply::{Reply, json, text};
+use resource::{ENDPOINTS, Resource};
 
 /// What all listeners share.
 pub(super) struct Hub {
@@ -89,100 +94,6 @@ impl Plane {
     }
 }
 
-/// What is there, by path.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Resource<'a> {
-    ConfigCheck,
-    ConfigReload,
-    Events,
-    Explain,
-    Index,
-    Liveness,
-    Metrics,
-    Readiness,
-    Retry(&'a str),
-    Rollback(&'a str),
-    RollbackAll,
-    Route(&'a str),
-    Routes,
-    /// Of a route, by its name.
-    Signal(&'a str, &'a str),
-    Startup,
-    Verdict(&'a str),
-    Weight(&'a str),
-}
-
-/// What `GET /` says.
-const ENDPOINTS: &str = "\
-haldane admin API: \
-GET /v1/routes, \
-GET /v1/routes/{route}, \
-PUT /v1/routes/{route}/weight, \
-POST /v1/routes/{route}/rollback, \
-POST /v1/routes/{route}/retry, \
-GET /v1/routes/{route}/verdict, \
-POST /v1/routes/{route}/signals/{name}, \
-POST /v1/rollback, \
-POST /v1/explain, \
-POST /v1/config/check, \
-POST /v1/config/reload, \
-GET /v1/events, \
-GET /metrics, \
-GET /livez, \
-GET /readyz, \
-GET /startupz\n";
-
-impl<'a> Resource<'a> {
-    fn find(surface: Surface, path: &'a str) -> Option<Self> {
-        let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
-        let resource = match *segments.as_slice() {
-            ["livez"] => Self::Liveness,
-            ["metrics"] => Self::Metrics,
-            ["readyz"] => Self::Readiness,
-            ["startupz"] => Self::Startup,
-            _ if surface == Surface::Ops => return None,
-            [""] => Self::Index,
-            ["v1", "config", "check"] => Self::ConfigCheck,
-            ["v1", "config", "reload"] => Self::ConfigReload,
-            ["v1", "events"] => Self::Events,
-            ["v1", "explain"] => Self::Explain,
-            ["v1", "rollback"] => Self::RollbackAll,
-            ["v1", "routes"] => Self::Routes,
-            ["v1", "routes", route] => Self::Route(route),
-            ["v1", "routes", route, "retry"] => Self::Retry(route),
-            ["v1", "routes", route, "rollback"] => Self::Rollback(route),
-            ["v1", "routes", route, "signals", name] => Self::Signal(route, name),
-            ["v1", "routes", route, "verdict"] => Self::Verdict(route),
-            ["v1", "routes", route, "weight"] => Self::Weight(route),
-            _ => return None,
-        };
-        Some(resource)
-    }
-
-    /// The value of `Allow`; its first method is the one that does something.
-    const fn allow(self) -> &'static str {
-        match self {
-            Self::ConfigCheck
-            | Self::ConfigReload
-            | Self::Explain
-            | Self::Retry(_)
-            | Self::Rollback(_)
-            | Self::RollbackAll
-            | Self::Signal(..) => "POST",
-            Self::Weight(_) => "PUT",
-            Self::Events
-            | Self::Index
-            | Self::Liveness
-            | Self::Metrics
-            | Self::Readiness
-            | Self::Route(_)
-            | Self::Routes
-            | Self::Startup
-            | Self::Verdict(_) => "GET, HEAD",
-        }
-    }
-}
-
 /// Answers a request. Cannot fail: a problem is a response too.
 async fn answer(plane: &Plane, surface: Surface, request: Request<Incoming>) -> Reply {
     match handle(plane, surface, request).await {
@@ -210,7 +121,11 @@ async fn handle(
         return Err(Problem::wrong_method(&head.method, resource.allow()));
     }
     if matches!(head.method, Method::GET | Method::HEAD) {
-        return read(&plane.hub, resource, &head);
+        return match resource {
+            Resource::Route(_) | Resource::Routes => wait::read(&plane.hub, resource, &head).await,
+            Resource::Stream => stream::open(&plane.hub.live, &head),
+            _ => read(&plane.hub, resource, &head),
+        };
     }
     plane.access.check_token(&head)?;
     let is_check = resource == Resource::ConfigCheck;
@@ -253,27 +168,26 @@ fn read(hub: &Hub, resource: Resource<'_>, head: &Parts) -> Result<Reply, Proble
             let metrics = metrics.map_err(|_| Problem::internal())?;
             Ok(reply::metrics(format, metrics))
         }
-        Resource::Routes => {
-            no_query(head)?;
-            json(&view::routes(live))
-        }
-        Resource::Route(name) => {
-            no_query(head)?;
-            view::route(&*hub.route(name)?, live)
-        }
         Resource::Verdict(name) => {
             no_query(head)?;
             json(&view::verdict(&*hub.route(name)?, live))
         }
         Resource::Events => json(&view::events(since(head)?, live)),
-        // Not reached: these are not asked with GET.
+        // Not reached: these are not asked with GET, or wait.
         Resource::ConfigCheck
         | Resource::ConfigReload
         | Resource::Explain
+        | Resource::Freeze
+        | Resource::Pause(_)
+        | Resource::Promote(_)
+        | Resource::Resume(_)
         | Resource::Retry(_)
         | Resource::Rollback(_)
         | Resource::RollbackAll
+        | Resource::Route(_)
+        | Resource::Routes
         | Resource::Signal(..)
+        | Resource::Stream
         | Resource::Weight(_) => Err(Problem::wrong_method(&head.method, resource.allow())),
     }
 }
@@ -288,16 +202,16 @@ async fn act(
     let live = &*hub.live;
     match resource {
         Resource::Explain => explain::explain(hub, body),
-        Resource::Retry(name) => {
-            let who = body::parse_or_default(body)?;
+        Resource::Freeze => freeze::change(&head.method, body, live).await,
+        Resource::Pause(name) => command(hub, name, Command::Pause, (head, body)).await,
+        Resource::Promote(name) => {
+            let (promotion, who) = command::promotion(body)?;
             let route = hub.route(name)?;
-            command::give(&route, Command::Retry, who, head, live).await
+            command::give(&route, Command::Promote(promotion), who, head, live).await
         }
-        Resource::Rollback(name) => {
-            let who = body::parse_or_default(body)?;
-            let route = hub.route(name)?;
-            command::give(&route, Command::Rollback, who, head, live).await
-        }
+        Resource::Resume(name) => command(hub, name, Command::Resume, (head, body)).await,
+        Resource::Retry(name) => command(hub, name, Command::Retry, (head, body)).await,
+        Resource::Rollback(name) => command(hub, name, Command::Rollback, (head, body)).await,
         Resource::RollbackAll => command::rollback_all(&body::parse_or_default(body)?, live).await,
         Resource::Signal(name, signal) => signal::report(&*hub.route(name)?, signal, body),
         Resource::Weight(name) => {
@@ -316,8 +230,21 @@ async fn act(
         | Resource::Route(_)
         | Resource::Routes
         | Resource::Startup
+        | Resource::Stream
         | Resource::Verdict(_) => Err(Problem::wrong_method(&head.method, resource.allow())),
     }
+}
+
+/// Gives a command that says nothing but who gives it and why.
+async fn command(
+    hub: &Hub,
+    route: &str,
+    command: Command,
+    (head, body): (&Parts, &[u8]),
+) -> Result<Reply, Problem> {
+    let who = body::parse_or_default(body)?;
+    let route = hub.route(route)?;
+    command::give(&route, command, who, head, &hub.live).await
 }
 
 /// What is not understood is refused, in a query as in a body.

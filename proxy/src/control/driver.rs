@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use haldane_decide::release::change::Amendment;
-use haldane_decide::rollout::NoticeKind;
 use tokio::time::MissedTickBehavior;
 
 use crate::live::Live;
-use crate::live::events::{Event, Happening, ProcessEvent, ProcessEventKind, ReleaseEvent};
 
 mod gains;
+mod log;
 
 use gains::Gains;
 
@@ -43,71 +41,7 @@ pub(crate) async fn drive(live: Arc<Live>) {
         }
         for event in live.events.since(logged) {
             logged = event.seq;
-            log(&event);
-        }
-    }
-}
-
-fn log(event: &Event) {
-    match &event.what {
-        Happening::Process(event) => log_process(event),
-        Happening::Release(event) => log_release(event),
-    }
-}
-
-fn log_process(event: &ProcessEvent) {
-    match &event.kind {
-        ProcessEventKind::ReloadFailed { errors } => {
-            let errors = errors.join("; ");
-            tracing::error!(errors, "reload failed, the last good configuration stays");
-        }
-        ProcessEventKind::Reloaded { changes } => {
-            let changes = changes.join("; ");
-            tracing::info!(changes, "reloaded");
-        }
-    }
-}
-
-fn log_release(event: &ReleaseEvent) {
-    let route = &*event.route;
-    let generation = event.notice.generation.0;
-    match &event.notice.kind {
-        NoticeKind::Confirmed {
-            weight, sentence, ..
-        } => {
-            tracing::warn!(route, generation, %weight, "confirmed: {sentence}");
-        }
-        NoticeKind::Incident { weight } => {
-            tracing::warn!(route, generation, %weight, "incident: both versions are degraded, nothing is rolled back");
-        }
-        NoticeKind::Reconfigured(amendment) => {
-            let Amendment {
-                stable,
-                gates,
-                weight,
-            } = amendment;
-            tracing::info!(route, generation, stable, gates, weight, "reconfigured");
-        }
-        NoticeKind::RolledBack { from, by } => {
-            let (canary_requests, in_flight) = (event.canary_requests, event.canary_in_flight);
-            tracing::warn!(route, generation, %from, %by, canary_requests, in_flight, "rolled back");
-        }
-        NoticeKind::RollbackRefused { weight, by } => {
-            tracing::error!(route, generation, %weight, %by, "not rolled back: stable cannot be reached");
-        }
-        NoticeKind::Reweighed { from, to, by } => {
-            tracing::info!(route, generation, %from, %to, %by, "weight changed");
-        }
-        NoticeKind::StateDamaged { detail } => {
-            tracing::error!(
-                route,
-                generation,
-                detail,
-                "the canary begins without traffic"
-            );
-        }
-        NoticeKind::Retried { weight, by } | NoticeKind::Started { weight, by } => {
-            tracing::info!(route, generation, %weight, %by, "new generation");
+            log::log(&event);
         }
     }
 }

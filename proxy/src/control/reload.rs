@@ -64,6 +64,8 @@ pub(super) struct Report {
     pub(super) difference: Difference,
     /// What looks wrong all the same.
     pub(super) warnings: Vec<Diagnostic>,
+    /// What it does to rollouts that are under way, if it was asked before it is done.
+    pub(super) rollouts: Vec<String>,
 }
 
 /// Why there was no reload.
@@ -177,6 +179,7 @@ impl Reloader {
         Ok(Report {
             difference,
             warnings: loaded.warnings.0,
+            rollouts: Vec::new(),
         })
     }
 
@@ -200,6 +203,7 @@ impl Reloader {
         Ok(Report {
             difference: Difference::between(&running.config, &loaded.config),
             warnings: loaded.warnings.0,
+            rollouts: self.live.foresee(&loaded.config.routes),
         })
     }
 

@@ -4,8 +4,11 @@ use std::net::IpAddr;
 
 use haldane_config::{Force, KeySource, OnMissing, Sticky};
 use haldane_decide::role::Role;
+use haldane_decide::rollout::CanaryReach;
 use haldane_decide::split::{Salt, SplitKey};
 use haldane_decide::weight::Weight;
+
+use super::weight::Setting;
 
 /// The cookie that haldane issues under `on_missing = "cookie"`.
 pub(crate) const ISSUED_COOKIE: &str = "haldane-key";
@@ -84,6 +87,15 @@ impl<'a> Claim<'a> {
             Self::Issued(_) | Self::Key(..) | Self::Random(_) => self
                 .split_key(salt)
                 .map_or(Role::Stable, |key| key.role(weight)),
+        }
+    }
+
+    /// [`Claim::split`] under a setting, whose canary may be asked for by name although its
+    /// weight is zero.
+    pub(crate) fn pick(&self, salt: Salt, setting: Setting) -> (Role, Option<SplitKey>) {
+        match (self, setting.reach) {
+            (Self::Forced(role), CanaryReach::Forced) if setting.weight.is_zero() => (*role, None),
+            _ => self.split(salt, setting.weight),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use haldane_decide::rollout::Notice;
 use haldane_decide::time::Timestamp;
 use serde::Serialize;
+use tokio::sync::watch;
 
 /// How many events are kept. A rollout has tens; older ones are in the logs.
 const EVENTS_MAX: usize = 1024;
@@ -44,6 +45,13 @@ pub struct ProcessEvent {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ProcessEventKind {
+    /// No rollout starts or advances.
+    Frozen {
+        /// Who says so.
+        actor: Option<String>,
+        /// Why, in their words.
+        reason: Option<String>,
+    },
     /// A configuration cannot be used, and the last good one stays in force.
     ReloadFailed {
         /// What is wrong with it, one line each.
@@ -53,6 +61,13 @@ pub enum ProcessEventKind {
     Reloaded {
         /// What differs, one sentence each.
         changes: Vec<String>,
+    },
+    /// Rollouts start and advance again.
+    Unfrozen {
+        /// Who says so.
+        actor: Option<String>,
+        /// Why, in their words.
+        reason: Option<String>,
     },
 }
 
@@ -79,6 +94,8 @@ pub struct ReleaseEvent {
 #[derive(Debug, Default)]
 pub struct EventLog {
     inner: Mutex<Inner>,
+    /// The sequence number of the newest event, for those who wait.
+    newest: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +118,14 @@ impl EventLog {
             inner.events.pop_front();
         }
         inner.events.push_back(Event { seq, what });
+        drop(inner);
+        self.newest
+            .send_modify(|newest| *newest = (*newest).max(seq));
+    }
+
+    /// The sequence number of the newest event, to wait for the next one.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
     }
 
     /// The events after `seq`, oldest first.

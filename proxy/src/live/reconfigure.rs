@@ -74,6 +74,26 @@ impl Live {
     }
 }
 
+impl Live {
+    /// What these routes would do to the releases that there are, one sentence for each
+    /// that would notice.
+    pub(crate) fn foresee(&self, configs: &[RouteConfig]) -> Vec<String> {
+        let routes = self.routes();
+        let sentences = routes.iter().filter_map(|route| {
+            let name = &route.config.name;
+            let Some(config) = configs.iter().find(|config| config.name == *name) else {
+                return Some(format!("route {name}: it is gone"));
+            };
+            let judge = route.lock();
+            let change = judge.change(route, config);
+            let (tally, now) = (route.tally(), self.clock.now());
+            let foreseen = judge.release.foresee(spec_of(config), change, &tally, now);
+            foreseen.map(|sentence| format!("route {name}: {sentence}"))
+        });
+        sentences.collect()
+    }
+}
+
 impl Route {
     /// Whether the version of a role is the same in both, at the same addresses and dealt
     /// with in the same manner, so that connections to it are as good for the one as for
@@ -104,11 +124,7 @@ impl Route {
         live: &Live,
     ) -> Self {
         let mut judge = self.lock();
-        let change = Change {
-            canary: judge.canary_change(self, config),
-            stable: !config.stable.is_same_as(&self.config.stable),
-            gates: config.gates != self.config.gates || config.promise != self.config.promise,
-        };
+        let change = judge.change(self, config);
         let trial = if change.restarts_evidence() || self.trial.is_over() {
             // Before the word is stored below; see `weight.rs`.
             self.trial.end(judge.release.generation());
@@ -171,6 +187,15 @@ impl Route {
 }
 
 impl Judge {
+    /// What of `route` is different in `config`, as far as a release cares.
+    fn change(&self, route: &Route, config: &RouteConfig) -> Change {
+        Change {
+            canary: self.canary_change(route, config),
+            stable: !config.stable.is_same_as(&route.config.stable),
+            gates: config.gates != route.config.gates || config.promise != route.config.promise,
+        }
+    }
+
     /// What becomes of the canary of `route` under `config`.
     fn canary_change(&self, route: &Route, config: &RouteConfig) -> CanaryChange {
         let Some(canary) = &config.canary else {

@@ -1,6 +1,7 @@
 //! Where releases stand, for another process that serves the same routes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use haldane_config::{RouteConfig, Version};
 use haldane_decide::release::{Release, ReleaseSpec};
@@ -10,7 +11,9 @@ use haldane_decide::tally::Tally;
 use haldane_decide::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Live;
+use super::keeping::Start;
+use super::{Live, Route, RouteSalt, rolled_back_of, setting_of, spec_of};
+use crate::clock::Clock;
 
 /// Where the release of one route stands.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -47,6 +50,42 @@ impl Standing {
         u128::from_str_radix(&self.salt, 16)
             .ok()
             .map(Salt::from_bits)
+    }
+}
+
+impl Route {
+    /// A route like this one whose release stands elsewhere.
+    fn standing_at(&self, from: &Standing, clock: Clock) -> Self {
+        let reach = (self.tls.clone(), self.endpoints.clone());
+        let workers = (self.shards.len(), clock);
+        let mut fresh = Self::new(&self.config, reach, workers, Start::Fresh);
+        let release = from.resume(&self.config, spec_of(&self.config), clock.now());
+        let rolled_back = rolled_back_of(&release);
+        fresh
+            .lasting
+            .rolled_back
+            .store(rolled_back, Ordering::Relaxed);
+        fresh.lasting.word.store(setting_of(&release));
+        fresh.trial.limits.publish(&release, clock);
+        fresh.lock().release = release;
+        if let (Some(secret), Some(lasting)) = (from.salt(), Arc::get_mut(&mut fresh.lasting)) {
+            lasting.secret = secret;
+            fresh.salt = RouteSalt::new(&self.config.sticky.salt, secret);
+        }
+        fresh
+    }
+
+    /// Goes where the same release has gone in another process.
+    fn follow(&self, other: Snapshot, live: &Live) {
+        let mut judge = self.lock();
+        let tally = self.tally();
+        let effects = judge.release.follow(other, &tally, live.clock.now());
+        self.carry_out(&mut judge, effects, None, live);
+    }
+
+    /// The route's own secret, and where the release stands.
+    fn to_hand_over(&self) -> (Salt, Snapshot) {
+        (self.lasting.secret, self.lock().release.snapshot())
     }
 }
 

@@ -21,6 +21,7 @@
 //! the new generation sees that too.
 
 use haldane_decide::role::Role;
+use haldane_decide::rollout::CanaryReach;
 use haldane_decide::weight::Weight;
 
 use super::shard::Shard;
@@ -33,6 +34,8 @@ pub struct Setting {
     pub generation: u32,
     /// The canary's share.
     pub weight: Weight,
+    /// Who gets the canary at weight zero.
+    pub reach: CanaryReach,
 }
 
 /// The word that every request reads. Written only under the route's release lock.
@@ -130,8 +133,17 @@ pub(crate) struct Routed {
     pub(crate) weight: Weight,
 }
 
+/// Set in the word if the canary may be asked for by name at weight zero. A weight takes
+/// the lowest 20 bits.
+const FORCED: u64 = 1 << 31;
+
 fn pack(setting: Setting) -> u64 {
-    u64::from(setting.generation) << 32 | u64::from(setting.weight.parts_per_million())
+    let reach = match setting.reach {
+        CanaryReach::Closed => 0,
+        CanaryReach::Forced => FORCED,
+    };
+    let weight = u64::from(setting.weight.parts_per_million());
+    u64::from(setting.generation) << 32 | reach | weight
 }
 
 #[expect(
@@ -139,9 +151,15 @@ fn pack(setting: Setting) -> u64 {
     reason = "the two halves of the word"
 )]
 fn unpack(word: u64) -> Setting {
-    let weight = Weight::from_parts_per_million(word as u32).unwrap_or(Weight::ZERO);
+    let parts = (word & !FORCED) as u32;
+    let weight = Weight::from_parts_per_million(parts).unwrap_or(Weight::ZERO);
     Setting {
         generation: (word >> 32) as u32,
         weight,
+        reach: if word & FORCED == 0 {
+            CanaryReach::Closed
+        } else {
+            CanaryReach::Forced
+        },
     }
 }

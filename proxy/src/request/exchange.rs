@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use haldane_decide::outcome::{ErrorClass, FailureReason};
 use haldane_decide::role::Role;
+use haldane_decide::rollout::CanaryReach;
 
 use super::notes::Notes;
 use crate::clock::Micros;
@@ -317,7 +318,7 @@ impl Exchange {
             } else {
                 Standing::Past
             }
-        } else if setting.weight.is_zero() {
+        } else if setting.weight.is_zero() && setting.reach == CanaryReach::Closed {
             Standing::Unwanted
         } else {
             Standing::Wanted

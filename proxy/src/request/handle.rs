@@ -87,7 +87,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
 fn pick(local: &LocalRoute, worker: usize, claim: &Claim<'_>, head: &Head) -> Subject {
     let key = Cell::new(None);
     let routed = local.route.pick(worker, |salt, setting| {
-        let (role, lasting) = claim.split(salt, setting.weight);
+        let (role, lasting) = claim.pick(salt, setting);
         key.set(lasting);
         role
     });

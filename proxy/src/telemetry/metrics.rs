@@ -31,10 +31,10 @@ mod table;
 use buckets::{Buckets, ROLLBACK_BOUNDS, Scratch, Times};
 pub(crate) use exposition::Format;
 use table::{
-    ACCESS_DROPPED, BUILD, CONNECTIONS, DURATION, FAILURES, Family, FamilyUnit, GATE_EVIDENCE,
-    GATE_LIMIT, GATE_SAMPLES, GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY, IN_FLIGHT, PHASE,
-    RATIO, RELOAD_SUCCEEDED_AT, RELOAD_SUCCESSFUL, REQUESTS, ROLLBACK_TIME, ROLLBACKS, SHIELDED,
-    STATE_OK, STATE_WRITE_FAILURES, TTFB, WEIGHT,
+    ACCESS_DROPPED, BUILD, CONNECTIONS, DURATION, FAILURES, FROZEN, Family, FamilyUnit,
+    GATE_EVIDENCE, GATE_LIMIT, GATE_SAMPLES, GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY,
+    IN_FLIGHT, PHASE, RATIO, RELOAD_SUCCEEDED_AT, RELOAD_SUCCESSFUL, REQUESTS, ROLLBACK_TIME,
+    ROLLBACKS, SHIELDED, STATE_OK, STATE_WRITE_FAILURES, STEP, TTFB, WEIGHT,
 };
 
 /// All metrics of a process.
@@ -79,6 +79,9 @@ impl Collector for Scrape {
         if live.keeping.is_wanted() {
             state(&mut encoder, &routes, live)?;
         }
+        let mut metric = Metric::open(&mut encoder, &FROZEN)?;
+        let frozen = live.freeze.get().is_some();
+        metric.0.encode_gauge(&u64::from(frozen))?;
         let mut metric = Metric::open(&mut encoder, &CONNECTIONS)?;
         let open = live.connections.load(Ordering::Relaxed) as u64;
         metric.0.encode_gauge(&open)?;
@@ -204,9 +207,13 @@ fn releases(
         .map(|route| ReleaseNow::read(route, live))
         .collect();
     type OfRelease = fn(&Status) -> f64;
-    let by_route: [(&Family, OfRelease); 3] = [
+    let by_route: [(&Family, OfRelease); 4] = [
         (&WEIGHT, |status| status.weight.as_ratio()),
         (&PHASE, |status| phase_number(status.phase)),
+        (&STEP, |status| {
+            let rollout = status.rollout.as_ref();
+            f64::from(rollout.map_or(0, |rollout| rollout.step))
+        }),
         (&GENERATION, |status| f64::from(status.generation.0)),
     ];
     for (family, value) in by_route {
@@ -364,7 +371,11 @@ const fn verdict_number(verdict: VerdictKind) -> f64 {
 const fn phase_number(phase: PhaseName) -> f64 {
     match phase {
         PhaseName::Idle => 0.0,
+        PhaseName::Progressing => 1.0,
+        PhaseName::Paused => 2.0,
+        PhaseName::Promoted => 3.0,
         PhaseName::RolledBack => 4.0,
+        PhaseName::Complete => 5.0,
     }
 }
 

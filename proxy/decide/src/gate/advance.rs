@@ -23,6 +23,8 @@ const FOLLOWS: f64 = 0.1;
 #[derive(Clone, Debug)]
 pub(super) struct NoWorse {
     margin: RateMargin,
+    /// The weight that comes next, if it is known.
+    next: Weight,
     bet: Option<TwoSampleBet>,
     /// What was counted when it was asked last.
     fed: Tally,
@@ -37,6 +39,7 @@ impl NoWorse {
     pub(super) fn new(margin: RateMargin) -> Self {
         Self {
             margin,
+            next: Weight::ZERO,
             bet: None,
             fed: Tally::default(),
             share: 0.0,
@@ -49,8 +52,16 @@ impl NoWorse {
     pub(super) fn restart(&mut self, tally: &Tally) {
         *self = Self {
             fed: *tally,
+            next: self.next,
             ..Self::new(self.margin)
         };
+    }
+
+    /// What is to be shown is about this weight. Begins anew if it was about another.
+    pub(super) fn set_next_weight(&mut self, next: Weight, tally: &Tally) {
+        if std::mem::replace(&mut self.next, next) != next {
+            self.restart(tally);
+        }
     }
 
     /// What was counted until now in a rollout that began at `start`.
@@ -110,7 +121,7 @@ impl NoWorse {
     }
 
     fn margin_at(&self, weight: Weight) -> f64 {
-        self.margin.at(weight)
+        self.margin.at(weight.max(self.next))
     }
 
     /// The evidence that the canary is no worse.

@@ -239,6 +239,35 @@ impl Panel {
         }
     }
 
+    /// The weight that comes next is this one: what is to be shown before it is about the
+    /// harm that it could do.
+    pub(crate) fn set_next_weight(&mut self, next: Weight, tally: &Tally) {
+        for gate in &mut self.gates {
+            if let Check::ErrorRate {
+                no_worse: Some(no_worse),
+                ..
+            } = &mut gate.check
+            {
+                no_worse.set_next_weight(next, tally);
+            }
+        }
+    }
+
+    /// Whether the error budget of the service is used up too fast.
+    pub(crate) fn is_burning(&self) -> bool {
+        let is_burning = |gate: &Gate| match &gate.check {
+            Check::BurnRate(burn) => burn.judge().0,
+            Check::ConsecutiveFailures(_)
+            | Check::ErrorRate { .. }
+            | Check::ErrorTrend(_)
+            | Check::Latency(_)
+            | Check::LatencySpike(..)
+            | Check::NewErrors
+            | Check::Signal(_) => false,
+        };
+        self.gates.iter().any(is_burning)
+    }
+
     fn begin(&mut self, tally: &Tally, now: Timestamp) {
         self.settle();
         self.start = *tally;

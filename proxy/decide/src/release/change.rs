@@ -28,6 +28,10 @@ pub enum CanaryChange {
 
 /// What a new configuration changed of a generation that goes on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each of them is one thing that can differ"
+)]
 pub struct Amendment {
     /// What the canary is compared with.
     #[serde(rename = "stable_changed")]
@@ -38,6 +42,9 @@ pub struct Amendment {
     /// The weight that the next generation begins with.
     #[serde(rename = "configured_weight_changed")]
     pub weight: bool,
+    /// What the plan says: steps, holds, or what a breach does.
+    #[serde(rename = "plan_changed")]
+    pub plan: bool,
 }
 
 impl Change {
@@ -58,7 +65,7 @@ impl Change {
 impl Amendment {
     /// Whether anything changed.
     pub(crate) const fn is_one(self) -> bool {
-        self.stable || self.gates || self.weight
+        self.stable || self.gates || self.weight || self.plan
     }
 }
 

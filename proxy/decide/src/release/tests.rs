@@ -1,13 +1,14 @@
 //! A route from the outside: what the shell relies on.
 
 use super::*;
+use crate::gate::VerdictKind;
 use crate::gate::spec::{
     GateRule, LatencyBound, LatencyLimit, LatencyMetric, Quantile, RunLimit, default_gates,
 };
 use crate::gate::{Baseline, Waiting};
 use crate::outcome::FailureReason;
 use crate::role::Role;
-use crate::rollout::{Command, NoticeKind, PhaseName};
+use crate::rollout::{Cause, Command, NoticeKind, Order, PhaseName};
 
 const NOW: Timestamp = Timestamp::from_micros(1);
 const FAILURE: Outcome = Outcome {
@@ -39,6 +40,7 @@ fn meltdown(limit: u32) -> Release {
         weight: "5%".parse().unwrap(),
         gates,
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     };
     Release::new(spec, &Tally::default(), NOW)
 }
@@ -56,6 +58,7 @@ fn a_breach_takes_the_weight_in_the_same_call_and_only_once() {
     let zero = Effect::Reweigh {
         generation: Generation::FIRST,
         weight: Weight::ZERO,
+        reach: CanaryReach::Closed,
     };
     assert_eq!(effects.first(), Some(&zero));
     assert_eq!(release.weight(), Weight::ZERO);
@@ -127,6 +130,7 @@ fn no_evidence_is_no_pass() {
         weight: Weight::FULL,
         gates: default_gates(),
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     };
     let release = Release::new(spec, &Tally::default(), NOW);
     assert_eq!(release.verdict().verdict, VerdictKind::Inconclusive);
@@ -160,6 +164,7 @@ fn limits_in_time_are_those_of_all_gates_and_follow_stable() {
         weight: "5%".parse().unwrap(),
         gates,
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     };
     let (mut release, tally) = (Release::new(spec, &Tally::default(), NOW), Tally::default());
     let mut told = vec![
@@ -200,6 +205,7 @@ fn what_a_gate_waits_for_is_said() {
         weight: "5%".parse().unwrap(),
         gates: default_gates(),
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     };
     let mut release = Release::new(spec, &Tally::default(), NOW);
     let mut tally = Tally::default();
@@ -231,7 +237,8 @@ fn the_status_says_where_it_stands_and_what_can_be_done() {
     assert_eq!(idle["phase"], "idle");
     assert_eq!(idle["verdict"], "pass");
     assert_eq!(idle["cause"], serde_json::Value::Null);
-    assert_eq!(idle["commands"], serde_json::json!(["weight", "rollback"]));
+    let commands = serde_json::json!(["promote", "weight", "rollback"]);
+    assert_eq!(idle["commands"], commands);
     let _effects = fail(&mut release, &mut tally);
     let status = release.status(NOW);
     assert_eq!(status.phase, PhaseName::RolledBack);

@@ -26,6 +26,13 @@ pub enum Cause {
     },
     /// The configuration says so.
     Configuration,
+    /// A step has waited for evidence longer than it may.
+    Overdue {
+        /// What it waited for.
+        detail: String,
+    },
+    /// The plan says so: the hold is over and every gate passes.
+    Plan,
     /// What was kept of the release cannot be read, and so it may have been rolled back.
     StateDamaged {
         /// What is wrong with it.
@@ -48,6 +55,8 @@ impl fmt::Display for Cause {
                 Ok(())
             }
             Self::Configuration => f.write_str("the configuration"),
+            Self::Overdue { detail } => write!(f, "no verdict in time: {detail}"),
+            Self::Plan => f.write_str("the plan"),
             Self::StateDamaged { detail } => write!(f, "state damaged: {detail}"),
         }
     }
@@ -68,7 +77,18 @@ pub enum Effect {
         generation: Generation,
         /// The canary's share.
         weight: Weight,
+        /// Who gets the canary at weight zero.
+        reach: CanaryReach,
     },
+}
+
+/// Who gets the canary while its weight is zero.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CanaryReach {
+    /// Nobody.
+    Closed,
+    /// Who asks for it by name and may: the plan has a step for that.
+    Forced,
 }
 
 /// A message to the outside about a transition.
@@ -87,6 +107,18 @@ pub struct Notice {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum NoticeKind {
+    /// A gate failed, and the configuration says that this is only told.
+    Breached {
+        /// The weight that stays.
+        weight: Weight,
+        /// Why it would have been rolled back.
+        by: Cause,
+    },
+    /// The rollout is over: the version before is not needed any more.
+    Completed {
+        /// The weight that stays.
+        weight: Weight,
+    },
     /// A gate is sure that the canary is worse, by less than a rollback takes. Said once in
     /// a generation; nothing advances while it is so.
     Confirmed {
@@ -102,9 +134,58 @@ pub enum NoticeKind {
         /// The weight that stays.
         weight: Weight,
     },
+    /// Nothing moves any more but by command.
+    Paused {
+        /// The number of the step.
+        step: u32,
+        /// The weight that stays.
+        weight: Weight,
+        /// Why.
+        by: Cause,
+    },
+    /// There is another canary, which gets its first traffic as soon as nothing stands
+    /// against it.
+    Prepared {
+        /// Why.
+        by: Cause,
+    },
+    /// The next step began.
+    Progressed {
+        /// Its number, counted from 1.
+        step: u32,
+        /// The weight was this.
+        from: Weight,
+        /// It is this.
+        to: Weight,
+        /// Why.
+        by: Cause,
+    },
+    /// The canary has all traffic, and is still judged.
+    Promoted {
+        /// It had this weight.
+        from: Weight,
+        /// Why.
+        by: Cause,
+    },
+    /// The hold is over and every gate passes: the step waits for a person.
+    Ready {
+        /// The number of the step.
+        step: u32,
+        /// The weight that stays.
+        weight: Weight,
+    },
     /// The configuration has changed what the canary is compared with, what it is
     /// judged by, or what the next generation begins with. Generation and weight stay.
     Reconfigured(Amendment),
+    /// The plan goes on.
+    Resumed {
+        /// The number of the step.
+        step: u32,
+        /// The weight that stays.
+        weight: Weight,
+        /// Why.
+        by: Cause,
+    },
     /// A new generation began after a rollback.
     Retried {
         /// With this weight.
@@ -136,7 +217,7 @@ pub enum NoticeKind {
         /// Why.
         by: Cause,
     },
-    /// A new generation began because the configuration has another canary.
+    /// The canary of a generation got its first traffic, or may be asked for by name.
     Started {
         /// With this weight.
         weight: Weight,

@@ -11,14 +11,28 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::gate::spec::{GateName, LatencyBound, LatencyMetric, Quantile, RateBound};
 use crate::gate::{Breach, Estimate, Measure};
 use crate::outcome::{ErrorClass, RequestId};
-use crate::rollout::{Cause, Phase};
+use crate::rollout::{Cause, Phase, Position};
 use crate::time::Timestamp;
 
 #[derive(Deserialize, Serialize)]
 #[serde(remote = "Phase", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "as large as what it stands for")]
 pub(super) enum StoredPhase {
+    Complete {
+        at: Timestamp,
+    },
     Idle,
+    Paused {
+        at: Timestamp,
+        position: Position,
+        #[serde(with = "StoredCause")]
+        by: Cause,
+    },
+    Progressing {
+        position: Position,
+    },
+    Promoted {
+        position: Position,
+    },
     RolledBack {
         at: Timestamp,
         #[serde(with = "StoredCause")]
@@ -36,6 +50,10 @@ enum StoredCause {
         reason: Option<String>,
     },
     Configuration,
+    Overdue {
+        detail: String,
+    },
+    Plan,
     StateDamaged {
         detail: String,
     },

@@ -17,6 +17,7 @@ fn spec(parts: u32) -> ReleaseSpec {
         weight: Weight::from_parts_per_million(parts).unwrap(),
         gates: default_gates(),
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     }
 }
 

@@ -44,6 +44,7 @@ fn feed_of(traces: &Traces, trace: &Trace) -> Feed {
         weight: weight(first),
         gates: gates(),
         promise,
+        ..ReleaseSpec::default()
     };
     Feed::new(spec, at(traces, start_ms)).without_guard()
 }

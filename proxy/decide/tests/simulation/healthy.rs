@@ -124,6 +124,7 @@ fn rollout(service: &Service, latencies: &[u64], seed: u64) -> Option<String> {
         weight: Weight::ZERO,
         gates: default_gates(),
         promise,
+        ..ReleaseSpec::default()
     };
     let mut feed = Feed::new(spec, Timestamp::from_micros(PRELUDE));
     let prelude = PRELUDE * service.per_second / 1_000_000;
@@ -178,6 +179,7 @@ fn stable_users_of_whom_one_always_fails_are_no_evidence() {
         weight: Weight::ZERO,
         gates: vec![default_gates()[0].clone()],
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     };
     let mut feed = Feed::new(spec, Timestamp::from_micros(0));
     for request in 0..100_000_u64 {

@@ -154,6 +154,7 @@ impl Day {
             weight: configured,
             gates: gates(run_limit),
             promise: Promise::default(),
+            ..ReleaseSpec::default()
         };
         Self {
             seed,
@@ -462,7 +463,9 @@ impl Day {
         };
         assert_eq!(weight, expected, "{context}: the weight");
         let told = effects.iter().find_map(|effect| match effect {
-            Effect::Reweigh { generation, weight } => Some((*generation, *weight)),
+            Effect::Reweigh {
+                generation, weight, ..
+            } => Some((*generation, *weight)),
             Effect::Announce(_) => None,
         });
         if (generation, weight) != (was, from) {

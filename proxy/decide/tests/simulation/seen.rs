@@ -42,11 +42,23 @@ pub(crate) fn count(effects: &[Effect], seen: &mut Seen) {
                     ..
                 } => seen.by_command += 1,
                 NoticeKind::RolledBack {
-                    by: Cause::Breach(_) | Cause::StateDamaged { .. },
+                    by:
+                        Cause::Breach(_)
+                        | Cause::Overdue { .. }
+                        | Cause::Plan
+                        | Cause::StateDamaged { .. },
                     ..
                 }
+                | NoticeKind::Breached { .. }
+                | NoticeKind::Completed { .. }
                 | NoticeKind::Confirmed { .. }
                 | NoticeKind::Incident { .. }
+                | NoticeKind::Paused { .. }
+                | NoticeKind::Prepared { .. }
+                | NoticeKind::Progressed { .. }
+                | NoticeKind::Promoted { .. }
+                | NoticeKind::Ready { .. }
+                | NoticeKind::Resumed { .. }
                 | NoticeKind::Reconfigured(_)
                 | NoticeKind::StateDamaged { .. }
                 | NoticeKind::Reweighed { .. }

@@ -1,4 +1,4 @@
-//! Weight, rollback, retry: preconditions and replies.
+//! Commands to a rollout: preconditions and replies.
 //!
 //! What lowers the risk is unconditional. What raises it honours `If-Match`, so that
 //! nobody raises the weight of a release that is no longer what they have seen.
@@ -6,7 +6,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use haldane_decide::rollout::{Command, Order, PhaseName};
+use haldane_decide::rollout::{Command, Order, PhaseName, Promotion};
 use haldane_decide::weight::Weight;
 use hyper::StatusCode;
 use hyper::header::IF_MATCH;
@@ -50,6 +50,39 @@ pub(super) fn weight(body: &[u8]) -> Result<(Weight, Who), Problem> {
     Ok((weight, who))
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PromoteBody {
+    /// To all traffic, not only to the next step.
+    #[serde(default)]
+    full: bool,
+    /// The number of the step that is to be left: a repeated command goes no further.
+    step: Option<u32>,
+    actor: Option<String>,
+    reason: Option<String>,
+}
+
+/// How far a body asks to go.
+pub(super) fn promotion(body: &[u8]) -> Result<(Promotion, Who), Problem> {
+    let PromoteBody {
+        full,
+        step,
+        actor,
+        reason,
+    } = if body.is_empty() {
+        PromoteBody::default()
+    } else {
+        parse(body)?
+    };
+    let who = Who { actor, reason }.checked()?;
+    let promotion = if full {
+        Promotion::Full
+    } else {
+        Promotion::Next { from: step }
+    };
+    Ok((promotion, who))
+}
+
 /// Gives a command to one route.
 pub(super) async fn give(
     route: &Route,
@@ -75,11 +108,13 @@ fn carry_out(
 ) -> Result<bool, Problem> {
     if route.config.canary.is_none() {
         return match command {
-            Command::Rollback | Command::SetWeight(Weight::ZERO) => Ok(false),
-            Command::Retry | Command::SetWeight(_) => Err(Problem::conflict(
-                "the route has no canary",
-                "give the route a canary in the configuration",
-            )),
+            Command::Pause | Command::Rollback | Command::SetWeight(Weight::ZERO) => Ok(false),
+            Command::Promote(_) | Command::Resume | Command::Retry | Command::SetWeight(_) => {
+                Err(Problem::conflict(
+                    "the route has no canary",
+                    "give the route a canary in the configuration",
+                ))
+            }
         };
     }
     if raises(route, command, live) {
@@ -95,7 +130,7 @@ fn carry_out(
 
 /// Waits until the result of a command is on disk; whether it is. Where state is kept,
 /// one that may be lost is worth a line of its own.
-async fn make_safe(live: &Live) -> bool {
+pub(super) async fn make_safe(live: &Live) -> bool {
     let ticket = live.keeping.hand_in(live);
     let safe = live.keeping.is_safe(ticket, SAFE_TIMEOUT).await;
     if !safe && live.keeping.is_wanted() {
@@ -115,7 +150,8 @@ pub(super) async fn rollback_all(who: &Who, live: &Live) -> Result<Reply, Proble
 fn raises(route: &Route, command: Command, live: &Live) -> bool {
     match command {
         Command::Retry => route.status(live).phase == PhaseName::RolledBack,
-        Command::Rollback => false,
+        Command::Pause | Command::Rollback => false,
+        Command::Promote(_) | Command::Resume => true,
         Command::SetWeight(weight) => weight > route.setting().weight,
     }
 }

@@ -36,6 +36,8 @@ struct View {
     changes: Vec<String>,
     /// What differs and only a restart can change.
     needs_restart: Vec<&'static str>,
+    /// What it would do to rollouts, one sentence each.
+    rollouts: Vec<String>,
     warnings: Vec<DiagnosticView>,
 }
 
@@ -109,6 +111,7 @@ impl View {
             changed: report.is_change(),
             changes: report.difference.sentences(),
             needs_restart: report.difference.restart.clone(),
+            rollouts: report.rollouts.clone(),
             warnings: report.warnings.iter().map(DiagnosticView::of).collect(),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use haldane_config::{KeySource, RouteConfig};
 use haldane_decide::role::Role;
+use haldane_decide::rollout::CanaryReach;
 use haldane_decide::split::SplitKey;
 use haldane_decide::weight::Weight;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use super::body::parse;
 use super::problem::Problem;
 use super::reply::{Reply, json};
 use crate::live::choice::{Claim, Facts, ISSUED_COOKIE, KeyBytes, cookie_in};
+use crate::live::weight::Setting;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,13 +73,13 @@ pub(super) fn explain(hub: &Hub, body: &[u8]) -> Result<Reply, Problem> {
     };
     let by_chance = matches!(claim, Claim::Issued(_) | Claim::Random(_));
     let undecided = !setting.weight.is_zero() && setting.weight != Weight::FULL;
-    let role = (!by_chance || !undecided).then(|| claim.role(salt, setting.weight));
+    let role = (!by_chance || !undecided).then(|| claim.pick(salt, setting).0);
     let version = role.and_then(|role| config.version(role));
     json(&Explanation {
         route: Arc::clone(&config.name),
         role,
         version: version.map(|version| Arc::clone(&version.name)),
-        why: why(config, &claim, key, setting.weight),
+        why: why(config, &claim, key, setting),
         position_percent: key.map(|key| f64::from(key.position()) / 10_000.0),
         canary_from: key.map(SplitKey::first_canary_weight),
         weight: setting.weight,
@@ -171,7 +173,8 @@ fn given_key<'a>(key: &'a str, config: &RouteConfig) -> Result<Claim<'a>, Proble
 }
 
 /// One sentence, without the key: it may be personal.
-fn why(config: &RouteConfig, claim: &Claim<'_>, key: Option<SplitKey>, weight: Weight) -> String {
+fn why(config: &RouteConfig, claim: &Claim<'_>, key: Option<SplitKey>, setting: Setting) -> String {
+    let weight = setting.weight;
     if config.canary.is_none() {
         return "the route has no canary".to_owned();
     }
@@ -196,6 +199,7 @@ fn why(config: &RouteConfig, claim: &Claim<'_>, key: Option<SplitKey>, weight: W
     };
     let Some(key) = key else {
         return match claim {
+            Claim::Forced(_) if setting.reach == CanaryReach::Forced => told,
             _ if weight.is_zero() => format!("{told}, but the canary's weight is 0%"),
             Claim::Issued(_) | Claim::Random(_) => {
                 format!("{told}: {weight} of them go to the canary")

@@ -1,6 +1,9 @@
 //! The forms of a response.
 
-use http_body_util::Full;
+use std::convert::Infallible;
+
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -9,8 +12,8 @@ use serde::Serialize;
 use super::problem::Problem;
 use crate::telemetry::metrics::Format;
 
-/// Every response is whole when its head is sent.
-pub(super) type Reply = Response<Full<Bytes>>;
+/// Every response is whole when its head is sent, but streams.
+pub(super) type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// For people and probes.
 pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Reply {
@@ -38,7 +41,7 @@ pub(super) fn with(mut reply: Reply, name: HeaderName, value: &str) -> Reply {
 }
 
 pub(super) fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
-    let mut reply = Response::new(Full::new(body));
+    let mut reply = Response::new(Full::new(body).boxed_unsync());
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -14,6 +14,7 @@ use super::health::AddressView;
 use super::problem::Problem;
 use super::reply::{Reply, json, with};
 use crate::live::events::Event;
+use crate::live::freeze::Frozen;
 use crate::live::histogram::empty_histogram;
 use crate::live::shard::Responses;
 use crate::live::{Live, Route};
@@ -25,7 +26,11 @@ const SCHEMA: &str = "haldane.status/1";
 #[derive(Serialize)]
 pub(super) struct RoutesView {
     schema: &'static str,
+    /// The number of the newest event, to wait for the next one.
+    seq: u64,
     state: StateView,
+    /// Why nothing starts or advances, if that is so.
+    frozen: Option<Arc<Frozen>>,
     routes: Vec<RouteView>,
     /// After a command, whether it changed anything.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,6 +42,8 @@ pub(super) struct RoutesView {
 pub(super) struct OneRouteView {
     schema: &'static str,
     state: StateView,
+    /// Why nothing starts or advances, if that is so.
+    frozen: Option<Arc<Frozen>>,
     #[serde(flatten)]
     route: RouteView,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +66,8 @@ struct StateView {
 #[derive(Serialize)]
 struct RouteView {
     route: Arc<str>,
+    /// The number of its newest event, to wait for the next one.
+    seq: u64,
     #[serde(flatten)]
     status: Status,
     /// Whether every change is on disk.
@@ -117,6 +126,8 @@ pub(super) fn routes(live: &Live) -> RoutesView {
     let routes = routes.iter().map(|route| RouteView::of(route, live));
     RoutesView {
         schema: SCHEMA,
+        seq: live.events.last(),
+        frozen: live.freeze.get(),
         state: StateView::of(live),
         routes: routes.collect(),
         changed: None,
@@ -147,6 +158,7 @@ fn one_route(route: &Route, changed: Option<bool>, live: &Live) -> OneRouteView 
     let tag = entity_tag(route, live);
     OneRouteView {
         schema: SCHEMA,
+        frozen: live.freeze.get(),
         state: StateView::of(live),
         route: RouteView::of(route, live),
         changed,
@@ -251,6 +263,8 @@ impl RouteView {
     fn of(route: &Route, live: &Live) -> Self {
         Self {
             route: Arc::clone(&route.config.name),
+            // Before the status: who waits for what comes next is told of what is in between.
+            seq: live.events.last_of(&route.config.name),
             status: route.status(live),
             // After the status: what is safe then is what was read.
             persisted: live.keeping.has_route(&route.config.name, live),

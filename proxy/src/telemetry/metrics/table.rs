@@ -111,7 +111,19 @@ pub(super) const PHASE: Family = Family {
     name: "haldane_rollout_phase",
     kind: MetricType::Gauge,
     unit: FamilyUnit::None,
-    help: "Where the rollout stands: 0 idle, 1 progressing, 2 paused, 3 promoted, 4 rolled back.",
+    help: "Where the rollout stands: 0 idle, 1 progressing, 2 paused, 3 promoted, 4 rolled back, 5 complete.",
+};
+pub(super) const STEP: Family = Family {
+    name: "haldane_rollout_step",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "The step of the plan that the rollout is at, counted from 1; 0 before the first and without a plan.",
+};
+pub(super) const FROZEN: Family = Family {
+    name: "haldane_frozen",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Whether no rollout starts or advances: 1 while frozen.",
 };
 pub(super) const GENERATION: Family = Family {
     name: "haldane_rollout_generation",

@@ -22,6 +22,11 @@ impl Panel {
                 *tick = now.after(TICK);
                 let forgets = now.since(*since) >= LOOK_BACK;
                 self.degradation.learn(tally);
+                for gate in &mut self.gates {
+                    if let Check::BurnRate(burn) = &mut gate.check {
+                        burn.see(tally, now);
+                    }
+                }
                 self.take(fresh);
                 if forgets {
                     self.forget();

@@ -75,6 +75,7 @@ impl Course<'_> {
             weight: Weight::ZERO,
             gates: self.gates.clone(),
             promise: self.promise,
+            ..ReleaseSpec::default()
         };
         #[expect(clippy::cast_precision_loss, reason = "test times are small")]
         let prelude = PRELUDE as f64;
@@ -200,6 +201,7 @@ fn a_canary_that_gives_up_sooner_than_stable_is_not_blamed() {
         weight: Weight::ZERO,
         gates: vec![default_gates()[0].clone()],
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     };
     let mut feed = Feed::new(spec, at(0.0));
     let mut row = |seconds: f64, role, status, latency, key| {
@@ -543,6 +545,7 @@ fn whose_successes_there_are_changes_no_evidence_of_failures() {
         weight: Weight::ZERO,
         gates: vec![default_gates()[0].clone()],
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     };
     let mut feeds = [Feed::new(spec(), at(0.0)), Feed::new(spec(), at(0.0))];
     let mut random = Random(7);

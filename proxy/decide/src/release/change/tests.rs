@@ -30,6 +30,7 @@ fn spec(weight: Weight, failures: u32) -> ReleaseSpec {
             },
         }],
         promise: Promise::default(),
+        ..ReleaseSpec::default()
     }
 }
 
@@ -98,7 +99,10 @@ fn the_table() {
         assert_eq!(stands(&release), expected, "{context}");
         assert_eq!(carried_out.len(), effects, "{context}");
         for effect in carried_out {
-            if let Effect::Reweigh { generation, weight } = effect {
+            if let Effect::Reweigh {
+                generation, weight, ..
+            } = effect
+            {
                 assert_eq!((generation.0, weight), (expected.0, expected.2));
             }
         }
@@ -180,6 +184,7 @@ fn new_gates_take_the_place_of_the_old_ones_and_leave_the_latch() {
             weight,
             gates,
             promise: Promise::default(),
+            ..ReleaseSpec::default()
         },
         Change::NOTHING,
         &tally,

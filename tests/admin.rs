@@ -135,7 +135,8 @@ fn a_route_shows_where_it_stands_and_what_its_versions_have_done() {
         assert_eq!(route["weight"], "100%");
         assert_eq!(route["configured_weight"], "100%");
         assert_eq!(route["generation"], 1);
-        assert_eq!(route["commands"], json!(["weight", "rollback"]));
+        let commands = json!(["promote", "weight", "rollback"]);
+        assert_eq!(route["commands"], commands);
         assert_eq!(route["gates"][0]["name"], "meltdown");
         let (stable, canary) = (&route["versions"]["stable"], &route["versions"]["canary"]);
         assert_eq!(
@@ -242,7 +243,7 @@ fn unknown_paths_and_methods_say_what_there_is() {
     for path in [
         "/x",
         "/v1",
-        "/v1/routes/default/promote",
+        "/v1/routes/default/advance",
         "/v1/routes/default/weight/",
     ] {
         let response = send(admin, ("GET", path), &[], "");

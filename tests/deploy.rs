@@ -14,6 +14,8 @@ use crate::peers::Certificate;
 use crate::support::tls::Directory;
 use crate::support::tools::run;
 
+mod ci;
+
 /// What haldane needs to end after its drain, in seconds.
 const MARGIN_S: u64 = 5;
 

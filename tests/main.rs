@@ -34,6 +34,8 @@ mod headers;
 mod http2;
 /// IPv6 on every side, and IPv4 where both are listened on.
 mod ipv6;
+/// Who was on the canary, and who saw an error there.
+mod ledger;
 /// Memory depends on what is under way, not on sizes.
 mod memory;
 /// The metrics: their form, and that their numbers are those of what was sent.
@@ -58,6 +60,8 @@ mod retry;
 mod rollback;
 /// Rollouts that walk their plan by themselves, and people who steer them.
 mod rollout;
+/// Who is split otherwise: targeting rules, rings, and what is said of them.
+mod rules;
 /// What a canary fails is answered from stable where that is safe.
 mod shield;
 /// Who gets which version: the same key the same one, until the weight says otherwise.

@@ -12,6 +12,7 @@ use crate::support::eventually::{PATIENCE, eventually};
 use crate::support::proxy::Setup;
 use crate::support::upstream::{Behaviour, Upstream};
 
+mod ledger;
 mod process;
 
 use process::{Process, command, configure, directory, kill, meanwhile, metrics, spawn};

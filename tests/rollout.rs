@@ -14,10 +14,11 @@ use crate::support::upstream::{Behaviour, Upstream};
 mod dark;
 mod people;
 mod reloads;
+mod rings;
 mod waiting;
 
 /// A gate that some hundred requests are enough for.
-const GATE: &str = "[[route.gate]]\n\
+pub(crate) const GATE: &str = "[[route.gate]]\n\
     name = \"errors\"\n\
     metric = \"error_rate\"\n\
     rollback = \"stable + 20pp\"\n\
@@ -96,14 +97,14 @@ impl Walk {
 }
 
 /// Requests of one user after another, until it is dropped.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     failed: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Load {
-    fn on(proxy: &Proxy) -> Self {
+    pub(crate) fn on(proxy: &Proxy) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let failed = Arc::new(AtomicU64::new(0));
         let threads = (0..2).map(|thread| {
@@ -129,7 +130,7 @@ impl Load {
     }
 
     /// Stops, and says how many requests have failed.
-    fn end(mut self) -> u64 {
+    pub(crate) fn end(mut self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             thread.join().expect("every request is answered");

@@ -47,6 +47,8 @@ pub enum Part {
     Plan,
     /// What is promised about a rollout.
     Promise,
+    /// Who is split otherwise than by the weight.
+    Rules,
     /// Another stable: another name, or other addresses.
     Stable,
     /// The weight at the start of each generation.
@@ -159,6 +161,7 @@ impl Part {
             Self::Other => "settings changed",
             Self::Plan => "plan changed",
             Self::Promise => "promise changed",
+            Self::Rules => "rules changed",
             Self::Stable => "another stable",
             Self::Weight => "configured weight changed",
         }
@@ -201,6 +204,7 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
     rest.gates.clone_from(&old.gates);
     rest.promise = old.promise;
     rest.plan.clone_from(&old.plan);
+    rest.rules.clone_from(&old.rules);
     if canary.is_some() {
         rest.canary.clone_from(&old.canary);
     }
@@ -213,6 +217,7 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
         (old.gates != new.gates).then_some(Part::Gates),
         (old.plan != new.plan).then_some(Part::Plan),
         (promised(old) != promised(new)).then_some(Part::Promise),
+        (old.rules != new.rules).then_some(Part::Rules),
         (old.weight != new.weight).then_some(Part::Weight),
         (rest != *old).then_some(Part::Other),
     ];

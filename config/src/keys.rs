@@ -43,8 +43,8 @@ tables! {
     ROUTE = "route":
         ["name", "match", "stable", "canary", "upstream_protocol", "grpc_failures",
          "timeouts", "ejection", "health", "weight", "expose_version", "sticky", "rollout",
-         "gate"],
-        reserved ["rule"];
+         "gate", "rule"],
+        reserved [];
     MATCH = "route.match": ["host", "path"], reserved ["header"];
     STABLE = "route.stable": ["version", "upstream", "ca", "cert", "key"], reserved [];
     CANARY = "route.canary": ["version", "upstream", "ca", "cert", "key"], reserved [];
@@ -55,9 +55,11 @@ tables! {
         ["path", "interval", "timeout", "unhealthy_after", "healthy_after"], reserved [];
     STICKY = "route.sticky": ["key", "on_missing", "salt", "force"], reserved [];
     FORCE = "route.sticky.force": ["header", "from"], reserved [];
+    RULE = "route.rule": ["name", "match", "weight", "from_weight", "until_weight"], reserved [];
+    RULE_MATCH = "route.rule.match": ["header", "cookie", "path", "client", "values"], reserved [];
     ROLLOUT = "route.rollout":
         ["plan", "steps", "advance", "on_breach", "bake", "max_hold",
-         "false_rollback", "false_advance", "exposure", "shield"],
+         "false_rollback", "false_advance", "exposure", "shield", "ledger"],
         reserved [];
     EXPOSURE = "route.rollout.exposure": ["failed_requests", "affected_users"], reserved [];
     GATE = "route.gate": ["name", "metric", "rollback", "advance", "of", "objective"],

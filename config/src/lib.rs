@@ -55,7 +55,8 @@ pub use resolve::{Loaded, load};
 pub use source::{SOURCE_BYTES_MAX, Source};
 pub use types::{
     AccessAlways, AccessFormat, AccessOutput, AccessSpec, Admin, AdminAddress, ClientTls, Config,
-    Drain, Ejection, Force, GrpcStatuses, HealthCheck, KeySource, Limits, Listen, Log, LogFormat,
-    Networks, OnMissing, Pair, PathMatch, RouteConfig, RouteMatch, SaltSource, Secret, ServerTls,
-    Shield, Sticky, Timeouts, UpstreamAddress, UpstreamProtocol, Version,
+    Drain, Ejection, Force, GrpcStatuses, HealthCheck, KeySource, LedgerDetail, Limits, Listen,
+    Log, LogFormat, Networks, OnMissing, Pair, PathMatch, RouteConfig, RouteMatch, RuleMatch,
+    SaltSource, Secret, ServerTls, Shield, Sticky, TargetingRule, Timeouts, UpstreamAddress,
+    UpstreamProtocol, Version,
 };

@@ -27,6 +27,7 @@ mod plan;
 mod protocol;
 mod rollout;
 mod route;
+mod rule;
 mod shield;
 mod socket_file;
 mod state;

@@ -14,6 +14,12 @@ use haldane_decide::snapshot::CanaryIdentity;
 use haldane_decide::weight::Weight;
 use ipnet::IpNet;
 
+mod ledger;
+mod rule;
+
+pub use ledger::LedgerDetail;
+pub use rule::{RuleMatch, TargetingRule};
+
 /// Everything that a running haldane is told, checked and resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -255,12 +261,16 @@ pub struct RouteConfig {
     pub plan: Plan,
     /// What keeps a client on its version.
     pub sticky: Sticky,
+    /// Who is split otherwise than by the weight; the first that matches decides.
+    pub rules: Vec<TargetingRule>,
     /// What the canary must keep passing.
     pub gates: Vec<GateSpec>,
     /// What is promised about a rollout.
     pub promise: Promise,
     /// What becomes of a request that the canary has failed.
     pub shield: Shield,
+    /// What is told of those who were on the canary.
+    pub ledger: LedgerDetail,
     /// Whether clients are told the version in `x-haldane-version`.
     pub expose_version: bool,
 }
@@ -295,6 +305,20 @@ pub enum PathMatch {
     Exact(String),
     /// This path and all below it: written `/checkout/*`, held as `/checkout`.
     Prefix(String),
+}
+
+impl PathMatch {
+    /// Whether this path, without its query, is among them.
+    #[must_use]
+    pub fn takes(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => path == exact.as_bytes(),
+            Self::Prefix(prefix) => path
+                .strip_prefix(prefix.as_bytes())
+                .is_some_and(|rest| matches!(rest.first(), None | Some(b'/'))),
+        }
+    }
 }
 
 /// A named deployable and where it runs.

@@ -16,6 +16,7 @@ mod explain;
 mod gates;
 mod output;
 mod plan;
+mod preflight;
 mod replay;
 mod run;
 mod settings;
@@ -86,6 +87,8 @@ enum Verb {
     Check(check::Args),
     /// See a bad canary being rolled back: versions, load and proxy in one process
     Demo(demo::Args),
+    /// Say whether a rollout could begin: versions are there, and the gates trip
+    Preflight(preflight::Args),
     /// Say what the gates will be able to tell under a given traffic, and when
     Plan(plan::Args),
     /// Say what the gates would have decided about recorded requests
@@ -154,6 +157,7 @@ fn execute(args: &Args) -> Exit {
         Verb::Completions(args) => completions::completions(args),
         Verb::Demo(args) => run_async(async { Ok(demo::demo(args).await) }),
         Verb::Plan(args) => plan::plan(args),
+        Verb::Preflight(args) => run_async(preflight::preflight(args, token_file)),
         Verb::Replay(args) => replay::replay(args),
         Verb::Run(args) => run::run(args, token_file),
     }

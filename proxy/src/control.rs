@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod driver;
+mod prepare;
 mod reload;
 pub(crate) mod state_file;
 mod surfaces;
@@ -50,6 +51,7 @@ pub(crate) async fn run(bound: Bound) {
     tokio::join!(
         keep_driving(&live),
         keep_looking_after(&live),
+        keep_preparing(&live),
         reloader.watch(),
         notify_socket::watchdog(),
         async {
@@ -77,6 +79,16 @@ async fn keep_looking_after(live: &Arc<Live>) {
     loop {
         if let Err(error) = tokio::spawn(upstreams::look_after(Arc::clone(live))).await {
             tracing::error!(%error, "what looks after upstreams broke and starts again");
+        }
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
+}
+
+/// The same for what comes before the first step of a rollout.
+async fn keep_preparing(live: &Arc<Live>) {
+    loop {
+        if let Err(error) = tokio::spawn(prepare::look_after(Arc::clone(live))).await {
+            tracing::error!(%error, "what prepares rollouts broke and starts again");
         }
         tokio::time::sleep(RESTART_PAUSE).await;
     }

@@ -25,6 +25,7 @@ mod notify_socket;
 pub mod origin;
 mod peer;
 mod request;
+mod slate;
 mod sockets;
 mod sync;
 mod telemetry;

@@ -6,14 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, Version};
 use haldane_decide::gate::{Breach, FreshLatencies};
-use haldane_decide::outcome::Outcome;
+use haldane_decide::generation::Generation;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
-use haldane_decide::rollout::{Cause, Effect, Notice, NoticeKind, Order, PhaseName, Rejected};
+use haldane_decide::rollout::{
+    Cause, Effect, Notice, NoticeKind, Order, PhaseName, Preconditions, Rejected,
+};
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
 use haldane_decide::tally::Tally;
+use haldane_decide::time::Timestamp;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 
@@ -22,9 +25,11 @@ use crate::tls::{Tls, VersionTls};
 
 pub(crate) mod access;
 pub(crate) mod choice;
+pub(crate) mod drill;
 pub(crate) mod endpoints;
 pub mod events;
 pub(crate) mod evidence;
+mod exposed;
 pub(crate) mod freeze;
 pub(crate) mod health;
 pub(crate) mod histogram;
@@ -45,8 +50,10 @@ mod trial;
 pub mod weight;
 
 use access::Access;
+use drill::DrillReport;
 use endpoints::{Endpoints, RouteEndpoints};
 use events::{EventLog, Happening, ReleaseEvent};
+use exposed::Exposure;
 use freeze::Freeze;
 use histogram::empty_histogram;
 use keeping::{Found, Keeping, Start};
@@ -179,6 +186,8 @@ struct Lasting {
     shielded: AtomicU64,
     /// What the salts of generations are derived from.
     secret: Salt,
+    /// Who was on the canary.
+    exposure: Exposure,
     /// Taken for failures, for slow responses, by the driver and for commands; never across an await.
     judge: Mutex<Judge>,
 }
@@ -190,6 +199,8 @@ struct Judge {
     canary: Option<Version>,
     rollback_times: Histogram<u64>,
     rollbacks_by_gate: Vec<(Arc<str>, u64)>,
+    /// How the gates were tried last.
+    drill: Option<DrillReport>,
 }
 
 impl Route {
@@ -218,11 +229,13 @@ impl Route {
                 shielded: AtomicU64::new(0),
                 word: LiveWeight::new(setting),
                 secret,
+                exposure: Exposure::default(),
                 judge: Mutex::new(Judge {
                     release,
                     canary: config.canary.clone(),
                     rollback_times: empty_histogram(),
                     rollbacks_by_gate: Vec::new(),
+                    drill: None,
                 }),
             }),
         }
@@ -278,16 +291,21 @@ impl Route {
         self.salt.of(generation)
     }
 
-    /// Lets the gates judge an outcome that the shards already contain. When this
+    /// Lets the gates be told of an outcome that the shards already contain. When this
     /// returns, a breach has made the weight zero. `seen` is when the outcome was known.
-    fn observe(&self, outcome: &Outcome, seen: Micros, live: &Live) {
+    fn observe(
+        &self,
+        seen: Micros,
+        live: &Live,
+        tell: impl FnOnce(&mut Release, &Tally, Timestamp) -> Vec<Effect>,
+    ) {
         let mut judge = self.lock();
         if self.trial.is_over() {
             return;
         }
         let tally = self.tally();
         judge.release.tell_stable(self.stable_reach());
-        let effects = judge.release.observe(outcome, &tally, live.clock.at(seen));
+        let effects = tell(&mut judge.release, &tally, live.clock.at(seen));
         self.trial.limits.publish(&judge.release, live.clock);
         self.carry_out(&mut judge, effects, Some(seen), live);
     }
@@ -320,6 +338,18 @@ impl Route {
         let changed = !effects.is_empty();
         self.carry_out(&mut judge, effects, None, live);
         Ok(changed)
+    }
+
+    /// The generation that has not begun because something must hold before.
+    pub(crate) fn awaits_preconditions(&self) -> Option<Generation> {
+        let judge = self.lock();
+        let awaits = self.config.canary.is_some() && judge.release.awaits_preconditions();
+        awaits.then(|| judge.release.generation())
+    }
+
+    /// Whether what must hold before the first step of this generation does.
+    pub(crate) fn tell_preconditions(&self, generation: Generation, told: Preconditions) {
+        self.lock().release.tell_preconditions(generation, told);
     }
 
     /// So many good and bad results of a version were reported. False if no gate is about
@@ -426,11 +456,11 @@ impl Route {
 }
 
 /// What a route is to be judged by.
-fn spec_of(config: &RouteConfig) -> ReleaseSpec {
+pub(crate) fn spec_of(config: &RouteConfig) -> ReleaseSpec {
     ReleaseSpec {
         weight: config.weight,
         plan: config.plan.clone(),
-        has_preconditions: false,
+        has_preconditions: !config.plan.is_fixed(),
         gates: config.gates.clone(),
         promise: config.promise,
     }

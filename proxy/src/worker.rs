@@ -19,6 +19,7 @@ use crate::live::evidence::{Seen, Subject};
 use crate::live::settings::Settings;
 use crate::live::{Live, Route, Routes};
 use crate::request::route::Table;
+use crate::slate::Slate;
 use crate::telemetry::access::AccessLog;
 use crate::upstream::{Manner, Upstream};
 use crate::waiting::Waiting;
@@ -75,6 +76,8 @@ pub(crate) struct LocalRoute {
     pub(crate) waiting: Rc<Waiting<(Rc<Self>, Subject)>>,
     /// The last generation of which this worker has seen that it was rolled back.
     rolled_back: Cell<u32>,
+    /// Who was sent to the canary, also by former routes of this name.
+    pub(crate) slate: Rc<Slate>,
 }
 
 impl Worker {
@@ -208,6 +211,7 @@ impl Worker {
         for local in self.table().routes() {
             is_recalled |= local.report_stalled(self, now);
             is_recalled |= local.sees_rollback();
+            local.slate.hand_in(|notes| local.route.take_notes(notes));
         }
         if is_recalled {
             self.deadlines.wake_alert();
@@ -252,6 +256,7 @@ impl LocalRoute {
             upstreams,
             waiting: before.map_or_else(Rc::default, |before| Rc::clone(&before.waiting)),
             rolled_back: before.map_or_else(Cell::default, |before| before.rolled_back.clone()),
+            slate: before.map_or_else(Rc::default, |before| Rc::clone(&before.slate)),
         }
     }
 
@@ -265,7 +270,7 @@ impl LocalRoute {
         let mut was_called = false;
         let before = now.saturating_sub(limit);
         while let Some(((local, subject), ticket)) = self.waiting.call(before) {
-            if local.route.bears_on(&subject) {
+            if local.route.hears_of(&subject) {
                 was_called = true;
                 self.waiting.count(ticket);
                 let seen = Seen {

@@ -83,6 +83,39 @@ fn a_canary_that_is_not_shielded_shows_what_it_does() {
     assert_eq!(client.answer_to("GET").text(), "canary");
 }
 
+/// A failure that a user was spared is none that the user saw.
+#[test]
+fn only_what_reaches_a_user_is_in_the_ledger() {
+    let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
+    let proxy = setup(&stable, &canary).start();
+    let ask_as = |user: &str, method: &str| {
+        let mut client = proxy.client();
+        client.send(request(method, "/", &[("x-user", user)], ""));
+        client.answer_to(method)
+    };
+    let ledger = |users: u64, saw_error: u64| {
+        eventually("the ledger says so", || {
+            let path = "/v1/routes/default/exposure";
+            let (_, answer) = proxy.admin("GET", path, &Value::Null);
+            answer["users"]["count"] == users && answer["saw_error"]["count"] == saw_error
+        });
+    };
+    for behaviour in [Behaviour::Status(500), Behaviour::Reset] {
+        canary.behave(behaviour);
+        for user in 0..20 {
+            assert!(is_of_stable(&ask_as(&user.to_string(), "GET"), "GET"));
+        }
+    }
+    ledger(20, 0);
+    canary.behave(Behaviour::Status(500));
+    ask_as("1", "POST");
+    canary.behave(Behaviour::Reset);
+    ask_as("2", "POST");
+    canary.behave(Behaviour::Truncated);
+    ask_as("3", "GET");
+    ledger(20, 3);
+}
+
 /// Before a switch of protocols it is a request like any other.
 #[test]
 fn an_upgrade_that_the_canary_refuses_is_stable_s() {

@@ -7,15 +7,18 @@ use super::{plan, read};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::Report;
+use crate::types::LedgerDetail;
 use crate::unit::{self, CHANCE};
 
 /// More of anything is never reached.
 const BUDGET_MAX: u64 = 1_000_000_000_000;
 
-/// What `[route.rollout]` says: how the canary gets its traffic, and what is promised.
+/// What `[route.rollout]` says: how the canary gets its traffic, what is promised, and what
+/// is told of those who were on the canary.
 pub(super) struct Rollout {
     pub(super) plan: Plan,
     pub(super) promise: Promise,
+    pub(super) ledger: LedgerDetail,
 }
 
 /// `[route.rollout]`; no plan and the default promise without it.
@@ -27,16 +30,36 @@ pub(super) fn rollout(route: &Table<'_>, report: &mut Report) -> Option<Rollout>
     let table = table.as_ref();
     let plan = plan::plan(route, table, report);
     let promise = promise(table, report);
-    let (plan, promise) = (plan?, promise?);
+    let ledger = ledger(table, report);
+    let (plan, promise, ledger) = (plan?, promise?, ledger?);
     if plan.is_fixed() {
-        return Some(Rollout { plan, promise });
+        return Some(Rollout {
+            plan,
+            promise,
+            ledger,
+        });
     }
     let promise = Promise {
         steps: plan.len().saturating_sub(1),
         horizon: plan.horizon(),
         ..promise
     };
-    Some(Rollout { plan, promise })
+    Some(Rollout {
+        plan,
+        promise,
+        ledger,
+    })
+}
+
+fn ledger(table: Option<&Table<'_>>, report: &mut Report) -> Option<LedgerDetail> {
+    let choices = [
+        ("counts", LedgerDetail::Counts),
+        ("keys", LedgerDetail::Keys),
+    ];
+    let default = ("ledger", LedgerDetail::default());
+    read(table, report, default, |value, report| {
+        value.choice(report, &choices)
+    })
 }
 
 fn promise(table: Option<&Table<'_>>, report: &mut Report) -> Option<Promise> {

@@ -9,7 +9,7 @@ use haldane_decide::weight::Weight;
 
 use super::names::{self, NAME};
 use super::version::{Named, version};
-use super::{duration_within, gate, health, protocol, read, rollout, shield, sticky};
+use super::{duration_within, gate, health, protocol, read, rollout, rule, shield, sticky};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
@@ -24,7 +24,7 @@ const HOST: Kind = Kind {
     example: "\"shop.example.com\" or \"*.example.com\"",
     units: &[],
 };
-const PATH: Kind = Kind {
+pub(super) const PATH: Kind = Kind {
     what: "a path",
     example: "\"/checkout\" or \"/checkout/*\"",
     units: &[],
@@ -103,6 +103,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         value.boolean(report)
     });
     let sticky = sticky::sticky(&table, report);
+    let rules = rule::rules(&table, report);
     let rollout = rollout::rollout(&table, report);
     let shield = shield::shield(&table, report);
     let gates = gate::gates(&table, report);
@@ -113,6 +114,9 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         warn_without_stable(weight, gates, &table, report);
     }
     let rollout = rollout?;
+    if let (Some(rules), Some(gates)) = (&rules, &gates) {
+        rule::warn_unwatched(rules, (gates, &rollout.promise), &table, report);
+    }
     Some(RouteConfig {
         name: name?,
         matches: matches?,
@@ -125,10 +129,12 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         health: health?,
         weight: weight?,
         sticky: sticky?,
+        rules: rules?,
         gates: gates?,
         plan: rollout.plan,
         promise: rollout.promise,
         shield: shield?,
+        ledger: rollout.ledger,
         expose_version: expose_version?,
     })
 }
@@ -202,7 +208,7 @@ fn host(text: &str) -> Result<String, Misfit> {
     names::host(text)
 }
 
-fn path(text: &str) -> Result<PathMatch, Misfit> {
+pub(super) fn path(text: &str) -> Result<PathMatch, Misfit> {
     if !text.starts_with('/') {
         return Err(Misfit::new("it does not begin with \"/\""));
     }

@@ -135,7 +135,13 @@ fn every_known_key_is_read() {
                         "objective",
                     ),
                     Some(below) => ("[[route.gate]]\n", below),
-                    None => ("", below),
+                    None => match below.strip_prefix("rule.") {
+                        Some(below @ "match.values") => {
+                            ("[[route.rule]]\nmatch.header = \"x\"\n", below)
+                        }
+                        Some(below) => ("[[route.rule]]\n", below),
+                        None => ("", below),
+                    },
                 };
                 format!("{GOOD}[[route]]\n{stable}{gate}{below} = 1979-05-27\n")
             }

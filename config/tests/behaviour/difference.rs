@@ -88,6 +88,11 @@ fn each_change_is_named() {
         "weight = \"5%\"\nrollout = { exposure = { affected_users = 3 } }",
         &["route shop: promise changed"],
     );
+    differs(
+        "weight = \"5%\"",
+        "weight = \"5%\"\nrule = [{ match = { path = \"/a\" }, weight = \"1%\" }]",
+        &["route shop: rules changed"],
+    );
     differs("8080\"", "8081\"", &["listen changed"]);
     differs(
         "workers = 2",

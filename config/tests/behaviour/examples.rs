@@ -13,6 +13,7 @@ use haldane_decide::gate::spec::{
     default_gates,
 };
 use haldane_decide::role::Role;
+use haldane_decide::weight::Weight;
 
 use super::tls::Files;
 
@@ -105,6 +106,33 @@ fn canary_has_versions_and_limits_of_its_own() {
         affected_users: Some(10),
     };
     assert_eq!(route.promise.exposure, budget);
+}
+
+#[test]
+fn rings_open_as_their_table_says() {
+    let text = shipped("examples/rings.toml").text;
+    let route = &loaded("examples/rings.toml").routes[0];
+    let rows = text.lines().filter_map(|line| line.strip_prefix("# | "));
+    let mut seen = 0;
+    for row in rows.filter(|row| row.contains('%')) {
+        let cells = row.trim_end_matches([' ', '|']).split('|');
+        let shares: Vec<Weight> = cells.map(|cell| cell.trim().parse().unwrap()).collect();
+        let [weight, internal, early, others] = shares[..] else {
+            panic!("{row}")
+        };
+        let rings = [internal, early];
+        for (target, share) in route.rules.iter().zip(rings) {
+            assert_eq!(
+                target.rule.share_at(weight),
+                share,
+                "{row}: {}",
+                target.name
+            );
+        }
+        assert_eq!(others, weight, "{row}");
+        seen += 1;
+    }
+    assert_eq!((seen, route.rules.len()), (6, 2));
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod rules;
 mod rules_of_gates;
 mod rules_of_metrics;
 mod rules_of_releases;
+mod rules_of_targeting;
 mod snapshots;
 mod sockets;
 mod state;

@@ -154,10 +154,8 @@ const ROUTE_RULES: &[(&str, &str)] = &[
         r#"timeouts.idle_body = "25h""#,
         r#"the text "25h" is out of range (expected a duration from "1ms" to "1d")"#,
     ),
-    (
-        "rule = []",
-        "this version does not have `rule` in `route` yet",
-    ),
+    ("rule = []", "route.rule: the list is empty"),
+    ("rule = {}", "write `[[route.rule]]`, with two brackets"),
     (
         r#"sticky.key = "client_ip""#,
         r#"did you mean "client-ip"?"#,

@@ -44,7 +44,6 @@ stable = "http://127.0.0.1:3000"
 4 | [fleet]
   |  ^^^^^
   |
-  = note: the key is `fleet`
   = help: remove it, or use a version that has it"#;
     assert_eq!(rendered(text), expected);
 }

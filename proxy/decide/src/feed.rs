@@ -5,9 +5,10 @@
 
 use crate::gate::{Baseline, Breach, Manner};
 use crate::outcome::{ErrorClass, Evidence, FailureReason, Outcome};
+use crate::plan::Plan;
 use crate::release::{Release, ReleaseSpec};
 use crate::role::Role;
-use crate::rollout::{Cause, Effect, Notice, NoticeKind};
+use crate::rollout::{Cause, Effect, Notice, NoticeKind, PhaseName};
 use crate::split::SplitKey;
 use crate::status::Status;
 use crate::tally::Tally;
@@ -78,10 +79,20 @@ pub struct EvidenceParts {
     pub latency: f64,
 }
 
+/// Whence the weight comes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Weights {
+    /// The rows say it.
+    Told,
+    /// The release walks its plan.
+    Walked,
+}
+
 /// A release that is fed row by row.
 #[derive(Clone, Debug)]
 pub struct Feed {
     release: Release,
+    weights: Weights,
     start: Timestamp,
     has_begun: bool,
     manner: Manner,
@@ -99,17 +110,31 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A release whose rollout begins at `start`, whatever the weight of its plan. What ends
-    /// before is what is known of stable; what starts before and ends later is left out.
+    /// A release whose rollout begins at `start`, with the weights that the rows say. What
+    /// ends before is what is known of stable; what starts before and ends later is left out.
     #[must_use]
     pub fn new(spec: ReleaseSpec, start: Timestamp) -> Self {
-        let tally = Tally::default();
         let spec = ReleaseSpec {
             weight: Weight::ZERO,
+            plan: Plan::default(),
+            has_preconditions: false,
             ..spec
         };
+        Self::with_weights(Weights::Told, spec, start)
+    }
+
+    /// A release that walks its plan from `start` on: rows are to be split by
+    /// [`Feed::weight`].
+    #[must_use]
+    pub fn walking(spec: ReleaseSpec, start: Timestamp) -> Self {
+        Self::with_weights(Weights::Walked, spec, start)
+    }
+
+    fn with_weights(weights: Weights, spec: ReleaseSpec, start: Timestamp) -> Self {
+        let tally = Tally::default();
         Self {
             release: Release::new(spec, &tally, start),
+            weights,
             start,
             has_begun: false,
             manner: Manner::Guarded,
@@ -150,7 +175,8 @@ impl Feed {
             self.look_at_stable(row);
             return None;
         }
-        if row.started() < self.start || row.weight.is_zero() {
+        let is_told = self.weights == Weights::Told;
+        if row.started() < self.start || (is_told && row.weight.is_zero()) {
             return None;
         }
         self.begin(row);
@@ -174,6 +200,21 @@ impl Feed {
             effects.extend(self.release.close(&self.tally, row.at));
         }
         self.decide(&effects, row)
+    }
+
+    /// The weight that the next row is to be split by, if the release walks.
+    #[must_use]
+    pub const fn weight(&self) -> Weight {
+        self.release.weight()
+    }
+
+    /// Whether nothing will happen any more: it is complete, paused or rolled back.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(
+            self.release.phase().name(),
+            PhaseName::Complete | PhaseName::Paused | PhaseName::RolledBack
+        )
     }
 
     /// What was decided, if anything was.
@@ -224,7 +265,13 @@ impl Feed {
             let fresh = std::mem::take(&mut self.fresh);
             self.release
                 .take_baseline(&mut |_, baseline| baseline.merge(&fresh));
-            self.release.reweigh(row.weight, &self.tally, self.start);
+            if self.weights == Weights::Told {
+                self.release.reweigh(row.weight, &self.tally, self.start);
+            }
+        } else if self.weights == Weights::Walked {
+            if row.weight == self.weight {
+                return;
+            }
         } else if row.weight != self.weight
             && (self.manner == Manner::Reference || row.started() >= self.step_start)
         {

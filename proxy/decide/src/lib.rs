@@ -5,10 +5,12 @@
 //!
 //! [`release::Release`] is the only type that a proxy has to drive.
 
+pub mod drill;
 pub mod feed;
 pub mod forecast;
 pub mod gate;
 pub mod generation;
+pub mod ledger;
 pub mod outcome;
 pub mod plan;
 pub mod refusal;

@@ -78,6 +78,8 @@ pub struct Release {
     observed: Option<(Timestamp, Breach)>,
     /// When the gates were asked last whether the rollout may advance.
     looked: Option<Timestamp>,
+    /// When it was looked at last whether the plan goes on.
+    walked: Option<Timestamp>,
 }
 
 impl Release {
@@ -108,6 +110,7 @@ impl Release {
             is_confirmed: false,
             observed: None,
             looked: None,
+            walked: None,
         };
         release.await_preconditions();
         release.publish_limits();
@@ -199,6 +202,27 @@ impl Release {
         self.act_on(breach, now)
     }
 
+    /// A failure of the canary with a request that a targeting rule has sent there, which
+    /// `tally` already counts as such. Constant time.
+    ///
+    /// It counts for failures in a row and for the budgets of harm, not as evidence.
+    #[must_use]
+    pub fn observe_ruled(
+        &mut self,
+        outcome: &Outcome,
+        tally: &Tally,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        if !self.is_judged() || outcome.role == Role::Stable {
+            return Vec::new();
+        }
+        let Evidence::Failure(_) = outcome.evidence else {
+            return Vec::new();
+        };
+        let breach = self.panel.observe_ruled(outcome, tally, now);
+        self.act_on(breach, now)
+    }
+
     /// Everything counted so far. To be called several times a second: it ends blocks, puts
     /// capital in, sets the latency limits, and judges.
     ///
@@ -258,7 +282,13 @@ impl Release {
     /// When [`Release::absorb`] has something to do next.
     #[must_use]
     pub(crate) fn deadline(&self) -> Timestamp {
-        self.panel.deadline()
+        let gates = self.panel.deadline();
+        match self.walked {
+            _ if self.rollout.plan().is_fixed() => gates,
+            Some(walked) => gates.min(walked.after(act::LOOK)),
+            // It has not begun, and may as soon as it is asked.
+            None => Timestamp::from_micros(0),
+        }
     }
 
     /// Lets the gates take what stable has done before a rollout begins.

@@ -12,6 +12,8 @@ use siphasher::sip128::{Hasher128, SipHasher13 as SipHasher13x128};
 use crate::role::Role;
 use crate::weight::Weight;
 
+pub mod rule;
+
 /// What makes each rollout expose other keys: the secret key of the hash.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Salt(u128);

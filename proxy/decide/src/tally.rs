@@ -29,6 +29,11 @@ pub struct Counts {
     pub failures: u64,
     /// Exchanges that counted for the version.
     pub successes: u64,
+    /// The same of requests whose role a targeting rule decided. They are harm where they
+    /// fail, and no evidence about the difference of the versions.
+    pub ruled_failures: u64,
+    /// See [`Counts::ruled_failures`].
+    pub ruled_successes: u64,
     /// Successes of requests that began when the canary was under suspicion already
     /// (see `LatencyLimits::suspected_since`).
     pub after_suspicion: u64,
@@ -47,6 +52,18 @@ impl Counts {
     #[must_use]
     pub const fn requests(&self) -> u64 {
         self.failures.saturating_add(self.successes)
+    }
+
+    /// The same counts as if the role of every request had been drawn.
+    #[must_use]
+    pub const fn with_ruled(&self) -> Self {
+        Self {
+            failures: self.failures.saturating_add(self.ruled_failures),
+            successes: self.successes.saturating_add(self.ruled_successes),
+            ruled_failures: 0,
+            ruled_successes: 0,
+            ..*self
+        }
     }
 
     /// The share of failures; zero without requests.
@@ -70,6 +87,8 @@ impl Counts {
         Self {
             failures: combine(self.failures, other.failures),
             successes: combine(self.successes, other.successes),
+            ruled_failures: combine(self.ruled_failures, other.ruled_failures),
+            ruled_successes: combine(self.ruled_successes, other.ruled_successes),
             after_suspicion: combine(self.after_suspicion, other.after_suspicion),
             timed: combine(self.timed, other.timed),
             rungs: array::from_fn(|ladder| array::from_fn(|index| rung(ladder, index))),
@@ -121,13 +140,15 @@ mod tests {
     fn counts() -> impl Strategy<Value = Counts> {
         // Large values too, so that saturation is among the cases.
         let count = || prop_oneof![0..1000_u64, any::<u64>()];
-        let cells = 4 + LADDERS_MAX * RUNGS_MAX + LATENCY_LIMITS_MAX;
+        let cells = 6 + LADDERS_MAX * RUNGS_MAX + LATENCY_LIMITS_MAX;
         prop::collection::vec(count(), cells).prop_map(|cells| {
             let mut cells = cells.into_iter();
             let mut cell = || cells.next().unwrap();
             Counts {
                 failures: cell(),
                 successes: cell(),
+                ruled_failures: cell(),
+                ruled_successes: cell(),
                 after_suspicion: cell(),
                 timed: cell(),
                 rungs: array::from_fn(|_| array::from_fn(|_| cell())),

@@ -15,5 +15,8 @@ mod hostile;
 #[path = "simulation/seen.rs"]
 mod seen;
 #[cfg(test)]
+#[path = "simulation/standard.rs"]
+mod standard;
+#[cfg(test)]
 #[path = "simulation/walk.rs"]
 mod walk;

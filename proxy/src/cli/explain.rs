@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// The client's address
     #[arg(long, group = "who", value_name = "ADDRESS")]
     client: Option<IpAddr>,
+    /// The path, where a rule is about one
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
     /// The route; may be left out if there is only one
     #[arg(long)]
     route: Option<String>,
@@ -64,6 +67,9 @@ pub(crate) async fn explain(args: &Args, client: &Client) -> Result<Exit, Failur
     }
     if let Some(address) = args.client {
         body["client"] = json!(address);
+    }
+    if let Some(path) = &args.path {
+        body["path"] = json!(path);
     }
     let reply = client.send(Method::POST, "/v1/explain", &body).await?;
     if args.form.is_json() {

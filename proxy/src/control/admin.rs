@@ -25,6 +25,7 @@ mod body;
 mod command;
 mod config;
 mod explain;
+mod exposure;
 mod freeze;
 mod health;
 pub(super) mod listen;
@@ -173,6 +174,7 @@ fn read(hub: &Hub, resource: Resource<'_>, head: &Parts) -> Result<Reply, Proble
             json(&view::verdict(&*hub.route(name)?, live))
         }
         Resource::Events => json(&view::events(since(head)?, live)),
+        Resource::Exposure(name) => exposure::exposure(&*hub.route(name)?, head),
         // Not reached: these are not asked with GET, or wait.
         Resource::ConfigCheck
         | Resource::ConfigReload
@@ -223,6 +225,7 @@ async fn act(
         Resource::ConfigCheck
         | Resource::ConfigReload
         | Resource::Events
+        | Resource::Exposure(_)
         | Resource::Index
         | Resource::Liveness
         | Resource::Metrics

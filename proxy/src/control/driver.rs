@@ -34,6 +34,9 @@ pub(crate) async fn drive(live: Arc<Live>) {
                 }
                 absorptions = absorptions.wrapping_add(1);
                 gains.absorb(&live);
+                for route in live.routes().iter() {
+                    route.fill_ledger();
+                }
             }
             () = live.changed.notified() => {
                 live.keeping.hand_in(&live);

@@ -1,10 +1,14 @@
-//! Which role a request gets, and why: forced, by its split key, or for want of one.
+//! Which role a request gets, and why: forced, by its split key under the weight of the
+//! route or that of a rule, or for want of one.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use haldane_config::{Force, KeySource, OnMissing, Sticky};
+use haldane_config::{Force, KeySource, OnMissing, RouteConfig, RuleMatch, Sticky, TargetingRule};
 use haldane_decide::role::Role;
 use haldane_decide::rollout::CanaryReach;
+use haldane_decide::split::rule::Rule;
 use haldane_decide::split::{Salt, SplitKey};
 use haldane_decide::weight::Weight;
 
@@ -21,11 +25,117 @@ pub(crate) trait Facts {
     fn cookie(&self, name: &str) -> Option<&[u8]>;
     /// The client's address, as told by trusted proxies.
     fn client(&self) -> IpAddr;
+    /// The path without the query.
+    fn path(&self) -> &[u8];
     /// The address of the direct peer.
     fn peer(&self) -> IpAddr;
 }
 
 /// What of a request decides its role, before the weight is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice<'a> {
+    pub(crate) claim: Claim<'a>,
+    /// The first rule that matches, whether it is in force or not.
+    pub(crate) rule: Option<&'a TargetingRule>,
+}
+
+/// What gates may conclude from what becomes of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Bearing {
+    /// Its role was drawn under the weight of the route: it tells the versions apart.
+    Drawn,
+    /// Nothing: it asked for its version by name, or could not have got another.
+    None,
+    /// A rule decided. What goes wrong is harm, but cannot be compared: whom a rule matches
+    /// may fare otherwise than others, and may depend on what a version has done.
+    Ruled,
+}
+
+impl<'a> Choice<'a> {
+    /// Reads from `facts` what a route asks for. `draw` is 64 random bits.
+    pub(crate) fn read<F: Facts>(config: &'a RouteConfig, facts: &'a F, draw: u64) -> Self {
+        Self {
+            claim: Claim::read(&config.sticky, facts, draw),
+            rule: rule_for(&config.rules, facts),
+        }
+    }
+
+    /// The role under this salt and setting, and the salted key if the client keeps it. The
+    /// canary may be one that can be asked for by name although its weight is zero.
+    pub(crate) fn pick(&self, salt: Salt, setting: Setting) -> (Role, Option<SplitKey>) {
+        let share = self.share(setting.weight);
+        match (self.claim, setting.reach) {
+            (Claim::Forced(role), CanaryReach::Forced) if setting.weight.is_zero() => (role, None),
+            (Claim::Issued(_) | Claim::Key(..), _) => {
+                let key = self.claim.split_key(salt);
+                (key.map_or(Role::Stable, |key| key.role(share)), key)
+            }
+            (Claim::Forced(_) | Claim::Random(_) | Claim::Unkeyed, _) => {
+                (self.claim.role(salt, share), None)
+            }
+        }
+    }
+
+    /// The canary's share of requests like this one, under this weight of the route.
+    pub(crate) fn share(&self, weight: Weight) -> Weight {
+        match self.claim {
+            // A share of nothing would beat the name.
+            Claim::Forced(_) => weight,
+            Claim::Issued(_) | Claim::Key(..) | Claim::Random(_) | Claim::Unkeyed => self
+                .rule
+                .map_or(weight, |target| target.rule.share_at(weight)),
+        }
+    }
+
+    /// The rule that decides under this weight of the route, if one does.
+    pub(crate) fn rule_in_force(&self, weight: Weight) -> Option<&'a TargetingRule> {
+        match self.claim {
+            Claim::Forced(_) => None,
+            Claim::Issued(_) | Claim::Key(..) | Claim::Random(_) | Claim::Unkeyed => self
+                .rule
+                .filter(|target: &&TargetingRule| Rule::is_in_force(&target.rule, weight)),
+        }
+    }
+
+    /// The name of that rule.
+    pub(crate) fn rule_name(&self, weight: Weight) -> Option<Arc<str>> {
+        self.rule_in_force(weight)
+            .map(|target| Arc::clone(&target.name))
+    }
+
+    /// What may be concluded from it, if it was split under this weight of the route.
+    pub(crate) fn bearing(&self, weight: Weight) -> Bearing {
+        match self.claim {
+            Claim::Forced(_) => Bearing::None,
+            _ if self.rule_in_force(weight).is_some() => Bearing::Ruled,
+            Claim::Issued(_) | Claim::Key(..) | Claim::Random(_) => Bearing::Drawn,
+            Claim::Unkeyed if weight == Weight::FULL => Bearing::Drawn,
+            Claim::Unkeyed => Bearing::None,
+        }
+    }
+}
+
+/// The first rule that matches.
+pub(crate) fn rule_for<'a, F: Facts>(
+    rules: &'a [TargetingRule],
+    facts: &F,
+) -> Option<&'a TargetingRule> {
+    // What proxies tell is read once, however many rules ask for it.
+    let client = OnceCell::new();
+    let has = |found: Option<&[u8]>, values: &[String]| {
+        found.is_some_and(|found| {
+            values.is_empty() || values.iter().any(|value| value.as_bytes() == found)
+        })
+    };
+    rules.iter().find(|target| match &target.matches {
+        RuleMatch::Client(networks) => networks.contains(*client.get_or_init(|| facts.client())),
+        RuleMatch::Cookie { name, values } => has(facts.cookie(name), values),
+        RuleMatch::Header { name, values } => has(facts.header(name), values),
+        RuleMatch::Path(pattern) => pattern.takes(facts.path()),
+    })
+}
+
+/// How a request can be split.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Claim<'a> {
     /// A trusted peer named the role.
@@ -75,8 +185,8 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// The role under this salt and weight. A forced canary never beats weight zero.
-    pub(crate) fn role(&self, salt: Salt, weight: Weight) -> Role {
+    /// The role under this salt and share. A forced canary never beats a share of zero.
+    fn role(&self, salt: Salt, weight: Weight) -> Role {
         if weight.is_zero() {
             return Role::Stable;
         }
@@ -87,37 +197,6 @@ impl<'a> Claim<'a> {
             Self::Issued(_) | Self::Key(..) | Self::Random(_) => self
                 .split_key(salt)
                 .map_or(Role::Stable, |key| key.role(weight)),
-        }
-    }
-
-    /// [`Claim::split`] under a setting, whose canary may be asked for by name although its
-    /// weight is zero.
-    pub(crate) fn pick(&self, salt: Salt, setting: Setting) -> (Role, Option<SplitKey>) {
-        match (self, setting.reach) {
-            (Self::Forced(role), CanaryReach::Forced) if setting.weight.is_zero() => (*role, None),
-            _ => self.split(salt, setting.weight),
-        }
-    }
-
-    /// The role under this salt and weight, and the salted key if the client keeps it.
-    pub(crate) fn split(&self, salt: Salt, weight: Weight) -> (Role, Option<SplitKey>) {
-        match self {
-            Self::Forced(_) | Self::Random(_) | Self::Unkeyed => (self.role(salt, weight), None),
-            Self::Issued(_) | Self::Key(..) => {
-                let key = self.split_key(salt);
-                let role = key.map_or(Role::Stable, |key| key.role(weight));
-                (role, key)
-            }
-        }
-    }
-
-    /// Whether the role was drawn under this weight: who asks for one by name, or could
-    /// not have got another, is not like the others.
-    pub(crate) fn is_drawn(&self, weight: Weight) -> bool {
-        match self {
-            Self::Forced(_) => false,
-            Self::Issued(_) | Self::Key(..) | Self::Random(_) => true,
-            Self::Unkeyed => weight == Weight::FULL,
         }
     }
 

@@ -1,8 +1,12 @@
 //! What became of a request, counted, and judged where that must not wait.
 
 use haldane_decide::outcome::{ErrorClass, Evidence, FailureReason, Outcome, RequestId};
+use haldane_decide::release::Release;
+use haldane_decide::role::Role;
 use haldane_decide::split::SplitKey;
+use haldane_decide::tally::Tally;
 
+use super::choice::Bearing;
 use super::limits::Times;
 use super::shard::RoleShard;
 use super::weight::Routed;
@@ -18,9 +22,8 @@ pub(crate) struct Subject {
     pub(crate) key: Option<SplitKey>,
     /// What it is called, if it is the canary's.
     pub(crate) request: Option<RequestId>,
-    /// Whether its role was drawn. One that was asked for by name, or that could not have
-    /// got another, says nothing about the difference between versions.
-    pub(crate) is_drawn: bool,
+    /// What may be concluded from what becomes of it.
+    pub(crate) bearing: Bearing,
 }
 
 /// On which worker something was seen, and when.
@@ -40,10 +43,13 @@ impl Route {
         class: Option<ErrorClass>,
         seen: Seen<'_>,
     ) {
+        let shard = self.shard_of(subject, seen.worker);
         if !self.bears_on(subject) {
+            if self.hears_of(subject) {
+                shard.ruled_success();
+            }
             return;
         }
-        let shard = self.shard_of(subject, seen.worker);
         shard.success();
         let is_timed = subject.routed.weight == self.setting().weight;
         let role = subject.routed.role;
@@ -64,8 +70,16 @@ impl Route {
     ) {
         let shard = self.shard_of(subject, seen.worker);
         shard.failed_by(reason);
-        if self.bears_on(subject) {
+        if !self.hears_of(subject) {
+            return;
+        }
+        let is_ruled = subject.bearing == Bearing::Ruled;
+        if is_ruled {
+            shard.ruled_failure();
+        } else {
             shard.failure();
+        }
+        if !is_ruled || subject.routed.role == Role::Canary {
             let class = class.with_reason(Some(reason));
             self.judge(subject, Evidence::Failure(reason), Some(class), seen);
         }
@@ -96,11 +110,16 @@ impl Route {
         self.config.canary.is_some() && !self.was_rolled_back(self.setting().generation)
     }
 
-    /// Whether what becomes of a request is evidence. What an earlier generation left
-    /// behind is none about the current one, nor what was sent to a version that has been
+    /// Whether what becomes of a request is evidence about the versions.
+    fn bears_on(&self, subject: &Subject) -> bool {
+        subject.bearing == Bearing::Drawn && self.hears_of(subject)
+    }
+
+    /// Whether gates hear what becomes of a request. What an earlier generation left
+    /// behind says nothing about the current one, nor what was sent to a version that has been
     /// replaced since, or judged by other gates.
-    pub(crate) fn bears_on(&self, subject: &Subject) -> bool {
-        subject.is_drawn
+    pub(crate) fn hears_of(&self, subject: &Subject) -> bool {
+        subject.bearing != Bearing::None
             && !self.trial.is_over()
             && self.setting().generation == subject.routed.generation
     }
@@ -123,7 +142,12 @@ impl Route {
             class,
             request: subject.request,
         };
-        self.observe(&outcome, seen.at, seen.live);
+        let tell = |release: &mut Release, tally: &Tally, now| match subject.bearing {
+            Bearing::Drawn => release.observe(&outcome, tally, now),
+            Bearing::None => Vec::new(),
+            Bearing::Ruled => release.observe_ruled(&outcome, tally, now),
+        };
+        self.observe(seen.at, seen.live, tell);
     }
 
     fn shard_of(&self, subject: &Subject, worker: usize) -> &RoleShard {

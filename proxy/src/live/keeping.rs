@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use haldane_config::{RouteConfig, Version};
 use haldane_decide::generation::Generation;
+use haldane_decide::ledger::Exposed;
 use haldane_decide::snapshot::{CanaryIdentity, Snapshot};
 use haldane_decide::split::Salt;
 use haldane_decide::time::Timestamp;
@@ -35,6 +36,9 @@ pub(crate) struct Entry {
     pub(crate) canary: CanaryIdentity,
     /// Where its release stands.
     pub(crate) release: Snapshot,
+    /// How many were on the canary in this generation.
+    #[serde(default)]
+    pub(crate) exposed: Exposed,
     /// When the last process began that had the route.
     pub(crate) seen: Timestamp,
 }
@@ -160,6 +164,13 @@ impl Keeping {
         }
     }
 
+    /// How many were on the canary of a route, and in which generation, when the last
+    /// process kept it.
+    pub(crate) fn exposed(&self, route: &str) -> Option<(Generation, Exposed)> {
+        let entry = self.found.get(route)?;
+        Some((entry.release.generation, entry.exposed))
+    }
+
     /// Hands the state of all releases in to be written. Returns a ticket to wait with;
     /// `None` if nothing is kept, or by another process now.
     pub(crate) fn hand_in(&self, live: &Live) -> Option<u64> {
@@ -280,7 +291,21 @@ impl Keeping {
     /// What of this another process has written since this one has read. The rest is
     /// where this one began: what it has done since is later.
     pub(crate) fn news(&self, mut now: Book) -> Book {
-        now.retain(|name, entry| self.found.get(name) != Some(entry));
+        // Whom the canary has had is no step of its release.
+        let is_known = |found: &Entry, entry: &Entry| {
+            let exposed = entry.exposed;
+            *entry
+                == Entry {
+                    exposed,
+                    ..found.clone()
+                }
+        };
+        now.retain(|name, entry| {
+            !self
+                .found
+                .get(name)
+                .is_some_and(|found| is_known(found, entry))
+        });
         now
     }
 
@@ -352,6 +377,7 @@ mod tests {
                 weight: Weight::ZERO,
                 phase: Phase::Idle,
             },
+            exposed: Exposed::default(),
             seen: Timestamp::from_micros(seen),
         }
     }

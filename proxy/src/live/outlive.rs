@@ -38,6 +38,9 @@ impl Beginning<'_> {
             | Start::WithoutCanary { .. } => None,
         };
         let route = Route::new(config, reach, (self.workers, self.clock), start);
+        if let Some((generation, exposed)) = self.keeping.exposed(&config.name) {
+            route.go_on_after(generation, exposed);
+        }
         if let Some(detail) = damage {
             self.events.push(Happening::Release(Box::new(ReleaseEvent {
                 route: Arc::clone(&config.name),
@@ -85,11 +88,16 @@ impl Route {
     /// What is kept of the route, if it has or had a canary. `seen` is when the process
     /// began.
     pub(super) fn to_keep(&self, seen: Timestamp) -> Option<Entry> {
-        let judge = self.lock();
+        let (canary, release) = {
+            let judge = self.lock();
+            let canary = judge.canary.as_ref()?.canary_identity();
+            (canary, judge.release.snapshot())
+        };
         Some(Entry {
             salt: self.lasting.secret.to_bits(),
-            canary: judge.canary.as_ref()?.canary_identity(),
-            release: judge.release.snapshot(),
+            canary,
+            exposed: self.exposed(release.generation),
+            release,
             seen,
         })
     }

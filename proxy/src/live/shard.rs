@@ -38,6 +38,9 @@ pub(crate) struct RoleShard {
     /// Evidence for the current generation; see [`RoleShard::read_evidence`].
     successes: AtomicU64,
     failures: AtomicU64,
+    /// The same of requests that a rule decided.
+    ruled_successes: AtomicU64,
+    ruled_failures: AtomicU64,
     after_suspicion: AtomicU64,
     timed: AtomicU64,
     by_reason: [AtomicU64; FailureReason::ALL.len()],
@@ -197,6 +200,16 @@ impl RoleShard {
         bump(&self.failures, 1);
     }
 
+    /// The version has answered a request that a rule has sent there.
+    pub(crate) fn ruled_success(&self) {
+        bump(&self.ruled_successes, 1);
+    }
+
+    /// The version has failed a request that a rule has sent there.
+    pub(crate) fn ruled_failure(&self) {
+        bump(&self.ruled_failures, 1);
+    }
+
     /// A failure, whichever generation it belongs to.
     pub(crate) fn failed_by(&self, reason: FailureReason) {
         bump(&self.by_reason[reason.index()], 1);
@@ -207,12 +220,14 @@ impl RoleShard {
         // Failures first: a failure that is seen has the successes before it. Parts before
         // what they are a part of, which is written first.
         counts.failures += self.failures.load(Ordering::Acquire);
+        counts.ruled_failures += self.ruled_failures.load(Ordering::Acquire);
         if let Some(detail) = self.detail.get() {
             detail.read_evidence(counts);
         }
         counts.after_suspicion += self.after_suspicion.load(Ordering::Acquire);
         counts.timed += self.timed.load(Ordering::Acquire);
         counts.successes += self.successes.load(Ordering::Acquire);
+        counts.ruled_successes += self.ruled_successes.load(Ordering::Acquire);
     }
 
     /// Requests routed to this role so far.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use haldane_decide::role::Role;
 
 use super::Route;
+use super::choice::Bearing;
 use super::evidence::Subject;
 use super::weight::Routed;
 
@@ -20,7 +21,7 @@ impl Route {
             },
             key: None,
             request: None,
-            is_drawn: false,
+            bearing: Bearing::None,
         }
     }
 

@@ -12,7 +12,8 @@ use haldane_decide::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::keeping::Start;
-use super::{Live, Route, RouteSalt, rolled_back_of, setting_of, spec_of};
+use super::route_salt::RouteSalt;
+use super::{Live, Route, rolled_back_of, setting_of, spec_of};
 use crate::clock::Clock;
 
 /// Where the release of one route stands.
@@ -68,6 +69,7 @@ impl Route {
         fresh.lasting.word.store(setting_of(&release));
         fresh.trial.limits.publish(&release, clock);
         fresh.lock().release = release;
+        fresh.ledger().clone_from(&self.ledger());
         if let (Some(secret), Some(lasting)) = (from.salt(), Arc::get_mut(&mut fresh.lasting)) {
             lasting.secret = secret;
             fresh.salt = RouteSalt::new(&self.config.sticky.salt, secret);

@@ -6,11 +6,13 @@ use std::rc::Rc;
 use haldane_decide::outcome::{ErrorClass, FailureReason};
 use haldane_decide::role::Role;
 use haldane_decide::rollout::CanaryReach;
+use haldane_decide::split::SplitKey;
 
 use super::notes::Notes;
 use crate::clock::Micros;
 use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
+use crate::live::choice::Bearing;
 use crate::live::evidence::{Seen, Subject};
 use crate::live::limits::Times;
 use crate::live::shard::{FAILURE_STATUS, Responses, RoleShard};
@@ -122,6 +124,10 @@ impl Exchange {
             facts.started = started;
             facts.sent = Some((Rc::clone(local), subject.routed));
         });
+        if subject.routed.role == Role::Canary {
+            let key = subject.key.map(SplitKey::to_bits);
+            local.slate.sent(subject.routed.generation, key);
+        }
         Self {
             worker: Rc::clone(worker),
             local: Rc::clone(local),
@@ -171,7 +177,8 @@ impl Exchange {
 
     /// From now on it is the version's turn to say something.
     pub(crate) fn await_head(&self, now: Micros) {
-        let is_judged = self.subject.is_drawn && self.local.route.config.canary.is_some();
+        let route = &self.local.route;
+        let is_judged = self.subject.bearing != Bearing::None && route.config.canary.is_some();
         let is_new = self.waits.get().is_none() && !self.stalled.get();
         if is_judged && is_new {
             let who = (Rc::clone(&self.local), self.subject);
@@ -275,6 +282,7 @@ impl Exchange {
         let failures = self.local.route.config.grpc_failures;
         let class = ErrorClass::of_status(self.status).with_grpc(status);
         if failures.contains(status.unwrap_or(u32::MAX)) {
+            self.client_sees_error();
             self.report_as(class, FailureReason::Grpc, now);
         } else {
             let is_error = status != Some(GRPC_OK);
@@ -380,6 +388,16 @@ impl Exchange {
         }
         let route = &self.local.route;
         route.failed(&self.subject, reason, class, self.seen(now));
+    }
+
+    /// The failure reaches the client, who is to be in the ledger. One that the client is
+    /// spared is a failure of the version all the same, and does not come by here.
+    pub(crate) fn client_sees_error(&self) {
+        if self.subject.routed.role == Role::Canary {
+            let key = self.subject.key.map(SplitKey::to_bits);
+            let generation = self.subject.routed.generation;
+            self.local.slate.saw_error(generation, key);
+        }
     }
 
     /// Whether the outcome was reported before. From now on it is.

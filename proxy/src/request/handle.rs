@@ -23,8 +23,9 @@ use super::{eviction, grpc, reject, tunnel};
 use crate::h1::body::Framing;
 use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
-use crate::live::choice::Claim;
+use crate::live::choice::{Choice, Claim};
 use crate::live::evidence::Subject;
+use crate::live::shard::FAILURE_STATUS;
 use crate::peer::Peer;
 use crate::upstream::Upstream;
 use crate::worker::LocalRoute;
@@ -47,18 +48,20 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
     let settings = worker.settings();
     let facts = RequestFacts {
         head,
+        path: inbound.path(),
         peer: session.origin.peer,
         trusted_proxies: &settings.trusted_proxies,
     };
-    let claim = Claim::read(&local.route.config.sticky, &facts, fastrand::u64(..));
-    let subject = pick(local, worker.id, &claim, head);
+    let choice = Choice::read(&local.route.config, &facts, fastrand::u64(..));
+    let subject = pick(local, worker.id, &choice, head);
     let exchange = Exchange::begin(&worker, local, subject, started, &session.notes);
     if inbound.framing == Framing::Empty {
         exchange.await_head(started);
     }
     session.notes.note(|facts| {
         let salt = local.route.salt(subject.routed.generation);
-        facts.key = claim.lasting_key(salt);
+        facts.key = choice.claim.lasting_key(salt);
+        facts.rule = choice.rule_name(subject.routed.weight);
     });
 
     let outbound = Outbound {
@@ -72,22 +75,22 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
         exchange,
         line,
         response: worker.take_head(),
-        issued: match claim {
+        issued: match choice.claim {
             Claim::Issued(draw) => Some(draw),
             _ => None,
         },
     };
-    let shield = attempt.shield(&claim, settings.limits.replay_bytes);
+    let shield = attempt.shield(&choice.claim, settings.limits.replay_bytes);
     let next = attempt.run(session, shield.as_ref()).await;
     worker.give_head(attempt.response);
     next
 }
 
 /// Picks a role for a request, and counts it as started.
-fn pick(local: &LocalRoute, worker: usize, claim: &Claim<'_>, head: &Head) -> Subject {
+fn pick(local: &LocalRoute, worker: usize, choice: &Choice<'_>, head: &Head) -> Subject {
     let key = Cell::new(None);
     let routed = local.route.pick(worker, |salt, setting| {
-        let (role, lasting) = claim.pick(salt, setting);
+        let (role, lasting) = choice.pick(salt, setting);
         key.set(lasting);
         role
     });
@@ -96,7 +99,7 @@ fn pick(local: &LocalRoute, worker: usize, claim: &Claim<'_>, head: &Head) -> Su
         routed,
         key: key.get(),
         request: is_canary.then(|| request_id(head)).flatten(),
-        is_drawn: claim.is_drawn(routed.weight),
+        bearing: choice.bearing(routed.weight),
     }
 }
 
@@ -133,6 +136,9 @@ impl Attempt<'_> {
                 Err(Unanswered { error, .. }) => return self.reject(session, &error).await,
             }
         };
+        if self.response.status >= FAILURE_STATUS {
+            self.exchange.client_sees_error();
+        }
         self.upload.pump.forget();
         self.deliver(session, &mut answer).await
     }
@@ -214,6 +220,9 @@ impl Attempt<'_> {
     async fn reject(&mut self, session: &mut Session, error: &ProxyError) -> Next {
         if let Some((status, _)) = error.answer() {
             self.exchange.answered_for(status);
+        }
+        if let Side::Upstream(_) = error.side() {
+            self.exchange.client_sees_error();
         }
         self.exchange.end();
         reject::respond(session, error, Some(self.outbound.inbound)).await
@@ -316,6 +325,7 @@ impl Attempt<'_> {
         delivery: Delivery,
     ) -> Next {
         self.exchange.fail(reason);
+        self.exchange.client_sees_error();
         self.end();
         let told = answer.as_ref();
         let told = told.and_then(|answer| answer.connection.peer.reason());

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use haldane_decide::outcome::FailureReason;
 
@@ -27,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) sent: Option<(Rc<LocalRoute>, Routed)>,
     /// The salted hash of what it was split by.
     pub(crate) key: Option<u64>,
+    /// The rule that decided, by name.
+    pub(crate) rule: Option<Arc<str>>,
     pub(crate) status: Option<u16>,
     pub(crate) grpc_status: Option<u32>,
     pub(crate) reason: Option<FailureReason>,
@@ -122,6 +125,7 @@ impl Drop for Line<'_> {
                     generation: routed.generation,
                     weight: routed.weight,
                     key: facts.key,
+                    rule: facts.rule.as_deref(),
                 }
             }),
             status: facts.status,

@@ -111,18 +111,8 @@ impl<R> Table<R> {
 fn first<'a, R>(entries: &'a [Entry<R>], path: &[u8]) -> Option<&'a Rc<R>> {
     entries
         .iter()
-        .find(|entry| takes(&entry.path, path))
+        .find(|entry| entry.path.takes(path))
         .map(|entry| &entry.route)
-}
-
-fn takes(pattern: &PathMatch, path: &[u8]) -> bool {
-    match pattern {
-        PathMatch::Any => true,
-        PathMatch::Exact(exact) => path == exact.as_bytes(),
-        PathMatch::Prefix(prefix) => path
-            .strip_prefix(prefix.as_bytes())
-            .is_some_and(|rest| matches!(rest.first(), None | Some(b'/'))),
-    }
 }
 
 /// Exact before prefix, longer before shorter, anything last.

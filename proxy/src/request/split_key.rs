@@ -10,9 +10,11 @@ use crate::h1::field::{Kind, members};
 use crate::h1::head::Head;
 use crate::live::choice::{Facts, cookie_in};
 
-/// A request as [`crate::live::choice::Claim`] looks at it.
+/// A request as [`crate::live::choice::Choice`] looks at it.
 pub(crate) struct RequestFacts<'a> {
     pub(crate) head: &'a Head,
+    /// Without the query.
+    pub(crate) path: &'a [u8],
     pub(crate) peer: IpAddr,
     pub(crate) trusted_proxies: &'a Networks,
 }
@@ -30,6 +32,10 @@ impl Facts for RequestFacts<'_> {
 
     fn client(&self) -> IpAddr {
         client_address(self.head, self.peer, self.trusted_proxies)
+    }
+
+    fn path(&self) -> &[u8] {
+        self.path
     }
 
     fn peer(&self) -> IpAddr {

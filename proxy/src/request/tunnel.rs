@@ -85,7 +85,10 @@ impl Tunnel<'_> {
         };
         match end {
             End::Complete | End::Idle => self.exchange.session_succeeded(),
-            End::Broken => self.exchange.fail(FailureReason::Truncated),
+            End::Broken => {
+                self.exchange.fail(FailureReason::Truncated);
+                self.exchange.client_sees_error();
+            }
             End::Abandoned | End::Evicted => {}
         }
         session.notes.bytes(flow.up.moved, flow.down.moved);

@@ -82,6 +82,8 @@ pub(crate) struct Destination<'a> {
     pub(crate) weight: Weight,
     /// The salted hash of what it was split by, unless that was chance.
     pub(crate) key: Option<u64>,
+    /// The rule that decided in the place of the weight, if one did.
+    pub(crate) rule: Option<&'a str>,
 }
 
 impl Entry<'_> {

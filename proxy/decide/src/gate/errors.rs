@@ -23,6 +23,10 @@ use crate::weight::Weight;
 /// The kind that failures of whatever kind are noted with; no class has this code.
 const ANY_KIND: u64 = u64::MAX;
 
+/// The same for failures of requests that a rule has sent to the canary: they are counted
+/// apart, so that none of them makes a user one who has failed already where it is bet.
+const RULED_KIND: u64 = u64::MAX - 1;
+
 /// Evidence that has fallen below this part of the capital is over: what comes next is
 /// another episode.
 pub(super) const EPISODE_ENDS_BELOW: f64 = 0.01;
@@ -146,6 +150,13 @@ impl Failures {
         if self.bet.evidence() < EPISODE_ENDS_BELOW * released {
             self.episode_start = *tally;
         }
+    }
+
+    /// A user whom a rule has sent to the canary has failed there.
+    pub(super) fn harm(&mut self, key: Option<SplitKey>) {
+        let key = key.map(SplitKey::to_bits);
+        let is_first = key.is_none_or(|key| self.seen.is_first(key, RULED_KIND));
+        self.affected += u64::from(is_first);
     }
 
     /// The canary has shown an error. Suspicion begins with the first.

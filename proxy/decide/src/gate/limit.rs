@@ -10,17 +10,27 @@ use crate::tally::{Counts, Tally};
 
 /// How often the canary has failed since it last succeeded.
 ///
+/// Counted apart for requests whose role was drawn and for those that a rule decided: where
+/// all of a ring fails, the successes of others must not hide it.
+#[derive(Clone, Debug)]
+pub(super) struct ConsecutiveFailures {
+    limit: RunLimit,
+    drawn: Run,
+    ruled: Run,
+}
+
+/// Failures in a row.
+///
 /// Successes are not reported one by one. One that lies between two failures is
 /// seen all the same: the tally that comes with the second failure counts more
 /// successes than the one that came with the first. So is one after a run that is
 /// over, with the tally of whatever comes next.
 #[derive(Clone, Debug)]
-pub(super) struct ConsecutiveFailures {
-    limit: RunLimit,
-    run: u32,
+struct Run {
+    length: u32,
     successes: u64,
-    /// What was counted when the run began.
-    run_start: Tally,
+    /// Failures and successes of stable when it began.
+    stable: (u64, u64),
 }
 
 /// How sure it is that stable fails no more often than is taken.
@@ -28,11 +38,11 @@ const RATE_ERROR: f64 = 0.001;
 
 impl ConsecutiveFailures {
     pub(super) fn new(limit: RunLimit, tally: &Tally) -> Self {
+        let canary = tally.of(Role::Canary);
         Self {
             limit,
-            run: 0,
-            successes: tally.of(Role::Canary).successes,
-            run_start: *tally,
+            drawn: Run::new(canary.successes),
+            ruled: Run::new(canary.ruled_successes),
         }
     }
 
@@ -45,32 +55,31 @@ impl ConsecutiveFailures {
     pub(super) fn observe(&mut self, outcome: &Outcome, tally: &Tally) {
         self.see_successes(tally);
         if let (Role::Canary, Evidence::Failure(_)) = (outcome.role, outcome.evidence) {
-            if self.run == 0 {
-                self.run_start = *tally;
-            }
-            self.run = self.run.saturating_add(1);
+            self.drawn.lengthen(tally);
         }
+    }
+
+    /// A failure of the canary with a request that a rule has sent there, which `tally`
+    /// already counts.
+    pub(super) fn observe_ruled(&mut self, tally: &Tally) {
+        self.see_successes(tally);
+        self.ruled.lengthen(tally);
     }
 
     /// Only a run that did not lead to a rollback can be ended here.
     pub(super) fn see_successes(&mut self, tally: &Tally) {
-        let successes = tally.of(Role::Canary).successes;
-        if successes > self.successes {
-            self.run = 0;
-        }
-        self.successes = successes;
+        let canary = tally.of(Role::Canary);
+        self.drawn.see(canary.successes);
+        self.ruled.see(canary.ruled_successes);
     }
 
-    /// Whether the run is too long. `stable` is what stable has done since the rollout
-    /// began.
-    pub(super) fn is_exceeded(&self, stable: &Counts) -> bool {
-        u64::from(self.run) >= u64::from(self.limit(stable))
-    }
-
-    /// Whether stable has mostly failed too since the run began.
-    pub(super) fn is_shared(&self, tally: &Tally) -> bool {
-        let stable = *tally.since(&self.run_start).of(Role::Stable);
-        stable.failures > 0 && stable.failures >= stable.successes
+    /// The run that is too long, unless stable has mostly failed too since it began. `stable`
+    /// is what stable has done since the rollout began.
+    pub(super) fn exceeded(&self, stable: &Counts, tally: &Tally) -> Option<Comparison> {
+        let limit = self.limit(stable);
+        let is_exceeded = |run: &&Run| run.length >= limit && !run.is_shared(tally);
+        let run = [&self.drawn, &self.ruled].into_iter().find(is_exceeded)?;
+        Some(run.compare(limit))
     }
 
     fn limit(&self, stable: &Counts) -> u32 {
@@ -84,11 +93,54 @@ impl ConsecutiveFailures {
         }
     }
 
+    /// The longest run and the limit.
     pub(super) fn compare(&self, stable: &Counts) -> Comparison {
-        let run = u64::from(self.run);
+        let longest = if self.ruled.length > self.drawn.length {
+            &self.ruled
+        } else {
+            &self.drawn
+        };
+        longest.compare(self.limit(stable))
+    }
+}
+
+impl Run {
+    const fn new(successes: u64) -> Self {
+        Self {
+            length: 0,
+            successes,
+            stable: (0, 0),
+        }
+    }
+
+    fn lengthen(&mut self, tally: &Tally) {
+        if self.length == 0 {
+            let stable = tally.of(Role::Stable).with_ruled();
+            self.stable = (stable.failures, stable.successes);
+        }
+        self.length = self.length.saturating_add(1);
+    }
+
+    const fn see(&mut self, successes: u64) {
+        if successes > self.successes {
+            self.length = 0;
+        }
+        self.successes = successes;
+    }
+
+    /// Whether stable has mostly failed too since the run began.
+    fn is_shared(&self, tally: &Tally) -> bool {
+        let stable = tally.of(Role::Stable).with_ruled();
+        let (failures, successes) = self.stable;
+        let failures = stable.failures.saturating_sub(failures);
+        failures > 0 && failures >= stable.successes.saturating_sub(successes)
+    }
+
+    fn compare(&self, limit: u32) -> Comparison {
+        let run = u64::from(self.length);
         Comparison {
-            value: f64::from(self.run),
-            limit: f64::from(self.limit(stable)),
+            value: f64::from(self.length),
+            limit: f64::from(limit),
             canary: Estimate::count(run, run),
             stable: Estimate::default(),
             measure: Measure::ConsecutiveFailures,
@@ -100,7 +152,9 @@ impl Exposure {
     /// The budget that is used up, if one is. `since_start` is what was counted in this
     /// rollout, `affected` how many users of the canary had a failure.
     pub(super) fn exceeded(&self, since_start: &Tally, affected: u64) -> Option<Comparison> {
-        let (canary, stable) = (since_start.of(Role::Canary), since_start.of(Role::Stable));
+        // Harm is harm, whoever has decided that it be done to whom.
+        let [stable, canary] =
+            [Role::Stable, Role::Canary].map(|role| since_start.of(role).with_ruled());
         let explained = float(canary.requests()) * stable.failure_rate();
         let budgets = [
             (self.failed_requests, canary.failures, false),

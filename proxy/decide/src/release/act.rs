@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 const TOLD_FOR: Duration = Duration::from_secs(10);
 
 /// How often gates are asked whether the rollout may advance.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 impl Release {
     /// Carries out a command. Without effects if nothing had to change. A person may
@@ -53,6 +53,7 @@ impl Release {
 
     /// Goes on in the plan, if it is time and nothing stands against it.
     pub(super) fn walk(&mut self, tally: &Tally, now: Timestamp) -> Vec<Effect> {
+        self.walked = Some(now);
         self.rollout.count(tally.of(Role::Canary).requests(), now);
         let effects = if self.rollout.may_begin() {
             if self.panel.is_burning() {

@@ -3,12 +3,14 @@
 use super::*;
 use crate::gate::VerdictKind;
 use crate::gate::spec::{
-    GateRule, LatencyBound, LatencyLimit, LatencyMetric, Quantile, RunLimit, default_gates,
+    Exposure, GateRule, LatencyBound, LatencyLimit, LatencyMetric, Quantile, RunLimit,
+    default_gates,
 };
 use crate::gate::{Baseline, Waiting};
 use crate::outcome::FailureReason;
 use crate::role::Role;
 use crate::rollout::{Cause, Command, NoticeKind, Order, PhaseName};
+use crate::split::SplitKey;
 
 const NOW: Timestamp = Timestamp::from_micros(1);
 const FAILURE: Outcome = Outcome {
@@ -100,6 +102,92 @@ fn at_weight_zero_there_is_nothing_to_judge() {
         .command(order(Command::SetWeight(Weight::FULL)), &tally, NOW)
         .unwrap();
     assert_eq!(fail(&mut release, &mut tally), vec![], "the run began anew");
+}
+
+#[test]
+fn a_ring_that_only_fails_is_rolled_back_whatever_others_get() {
+    let (mut release, mut tally) = (meltdown(3), Tally::default());
+    for failures in 1..=3 {
+        // Those who were drawn are well, with both versions.
+        tally.of_mut(Role::Canary).successes += 10;
+        tally.of_mut(Role::Stable).successes += 100;
+        tally.of_mut(Role::Canary).ruled_failures += 1;
+        let effects = release.observe_ruled(&FAILURE, &tally, NOW);
+        assert_eq!(effects.is_empty(), failures < 3, "{failures}");
+    }
+    assert!(release.weight().is_zero());
+}
+
+#[test]
+fn a_success_of_a_ring_ends_its_run_and_no_other() {
+    let (mut release, mut tally) = (meltdown(3), Tally::default());
+    for _ in 0..5 {
+        tally.of_mut(Role::Canary).ruled_failures += 1;
+        assert_eq!(release.observe_ruled(&FAILURE, &tally, NOW), vec![]);
+        tally.of_mut(Role::Canary).ruled_successes += 1;
+    }
+    for failures in 1..=3 {
+        tally.of_mut(Role::Canary).ruled_successes += 1;
+        let effects = fail(&mut release, &mut tally);
+        assert_eq!(effects.is_empty(), failures < 3, "{failures}");
+    }
+}
+
+#[test]
+fn a_ring_that_fails_as_stable_does_is_not_rolled_back() {
+    let (mut release, mut tally) = (meltdown(3), Tally::default());
+    for _ in 0..10 {
+        tally.of_mut(Role::Canary).ruled_failures += 1;
+        assert_eq!(release.observe_ruled(&FAILURE, &tally, NOW), vec![]);
+        tally.of_mut(Role::Stable).failures += 1;
+    }
+}
+
+#[test]
+fn a_ring_is_no_evidence_and_its_harm_counts_in_the_budget() {
+    let spec = |exposure| ReleaseSpec {
+        weight: "5%".parse().unwrap(),
+        gates: default_gates()[..2].to_vec(),
+        promise: Promise {
+            exposure,
+            ..Promise::default()
+        },
+        ..ReleaseSpec::default()
+    };
+    let budgets = [
+        (Exposure::default(), None),
+        (
+            Exposure {
+                failed_requests: Some(100),
+                ..Exposure::default()
+            },
+            Some(101),
+        ),
+        (
+            Exposure {
+                affected_users: Some(20),
+                ..Exposure::default()
+            },
+            Some(41),
+        ),
+    ];
+    for (exposure, expected) in budgets {
+        let mut release = Release::new(spec(exposure), &Tally::default(), NOW);
+        let mut tally = Tally::default();
+        let failed = (1..=300).find(|failures: &u64| {
+            tally.of_mut(Role::Canary).ruled_successes += 1;
+            tally.of_mut(Role::Canary).ruled_failures += 1;
+            let outcome = Outcome {
+                // Every user fails twice.
+                key: Some(SplitKey::from_random(failures.div_ceil(2) << 32)),
+                ..FAILURE
+            };
+            !release.observe_ruled(&outcome, &tally, NOW).is_empty()
+        });
+        assert_eq!(failed, expected, "{exposure:?}");
+        let parts = release.evidence();
+        assert!(parts.errors < 0.1 && parts.hard < 0.1, "{parts:?}");
+    }
 }
 
 #[test]

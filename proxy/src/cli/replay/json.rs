@@ -44,6 +44,8 @@ struct Object<'a> {
     shielded: Option<IgnoredAny>,
     /// What haldane answered itself.
     error: Option<IgnoredAny>,
+    /// The rule that decided in the place of the weight.
+    rule: Option<IgnoredAny>,
 }
 
 /// A hashed key; nothing if it is empty or null.
@@ -140,8 +142,8 @@ fn parse(
     (route, is_asked_for): (&mut Option<String>, bool),
 ) -> Result<Option<Line>, String> {
     let is_log = object.duration_us.is_some();
-    if is_log && object.role.is_none() {
-        // It was sent to no version.
+    // It was sent to no version, or by a rule, which is no evidence.
+    if is_log && (object.role.is_none() || object.rule.is_some()) {
         return Ok(None);
     }
     if let Some(own) = &object.route {

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use haldane_config::{KeySource, RouteConfig};
+use haldane_config::{KeySource, LedgerDetail, RouteConfig, TargetingRule};
+use haldane_decide::generation::Generation;
+use haldane_decide::ledger::Exposure;
 use haldane_decide::role::Role;
 use haldane_decide::rollout::CanaryReach;
 use haldane_decide::split::SplitKey;
@@ -18,7 +20,7 @@ use super::Hub;
 use super::body::parse;
 use super::problem::Problem;
 use super::reply::{Reply, json};
-use crate::live::choice::{Claim, Facts, ISSUED_COOKIE, KeyBytes, cookie_in};
+use crate::live::choice::{Choice, Claim, Facts, ISSUED_COOKIE, KeyBytes, cookie_in, rule_for};
 use crate::live::weight::Setting;
 
 #[derive(Deserialize)]
@@ -28,6 +30,8 @@ struct Question {
     route: Option<String>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// Without the query; only rules look at it.
+    path: Option<String>,
     /// The client's address, after all trusted proxies.
     client: Option<IpAddr>,
     /// Who connected; the client if it is left out.
@@ -44,9 +48,35 @@ struct Explanation {
     version: Option<Arc<str>>,
     why: String,
     position_percent: Option<f64>,
+    /// Absent without a key, and if the rule never gives it to the canary.
     canary_from: Option<Weight>,
+    /// The first rule that matches, if one does.
+    rule: Option<RuleView>,
     weight: Weight,
     generation: u32,
+    /// Whether it was on the canary in this generation, if hashes of keys are told.
+    exposed: Option<ExposedView>,
+}
+
+/// What the ledger has of a key.
+#[derive(Serialize)]
+struct ExposedView {
+    /// Absent if it is not known.
+    on_canary: Option<bool>,
+    saw_error: Option<bool>,
+}
+
+/// A rule as it is asked about.
+#[derive(Serialize)]
+struct RuleView {
+    name: Arc<str>,
+    /// The canary's share of those that it matches.
+    weight: Weight,
+    /// The weights of the route between which it holds.
+    from_weight: Weight,
+    until_weight: Option<Weight>,
+    /// Whether it decides at the present weight.
+    in_force: bool,
 }
 
 /// Answers a question.
@@ -64,7 +94,8 @@ pub(super) fn explain(hub: &Hub, body: &[u8]) -> Result<Reply, Problem> {
     };
     let config = &route.config;
     let facts = Asked::new(&question);
-    let claim = facts.claim(config)?;
+    let choice = facts.choice(config)?;
+    let claim = choice.claim;
     let setting = route.setting();
     let salt = route.salt(setting.generation);
     let key = match claim {
@@ -72,55 +103,120 @@ pub(super) fn explain(hub: &Hub, body: &[u8]) -> Result<Reply, Problem> {
         Claim::Forced(_) | Claim::Issued(_) | Claim::Random(_) | Claim::Unkeyed => None,
     };
     let by_chance = matches!(claim, Claim::Issued(_) | Claim::Random(_));
-    let undecided = !setting.weight.is_zero() && setting.weight != Weight::FULL;
-    let role = (!by_chance || !undecided).then(|| claim.pick(salt, setting).0);
+    let share = choice.share(setting.weight);
+    let undecided = !share.is_zero() && share != Weight::FULL;
+    let role = (!by_chance || !undecided).then(|| choice.pick(salt, setting).0);
     let version = role.and_then(|role| config.version(role));
+    let exposure = key
+        .filter(|_| config.ledger == LedgerDetail::Keys)
+        .map(|key| {
+            let generation = Generation(setting.generation);
+            route.ledger().exposure(generation, key.to_bits())
+        });
+    let mut why = why(config, &choice, key, setting);
+    why.push_str(exposure.map_or("", was));
     json(&Explanation {
         route: Arc::clone(&config.name),
         role,
         version: version.map(|version| Arc::clone(&version.name)),
-        why: why(config, &claim, key, setting),
+        why,
         position_percent: key.map(|key| f64::from(key.position()) / 10_000.0),
-        canary_from: key.map(SplitKey::first_canary_weight),
+        canary_from: key.and_then(|key| canary_from(choice.rule, key)),
+        rule: choice.rule.map(|target| RuleView {
+            name: Arc::clone(&target.name),
+            weight: target.rule.share(),
+            from_weight: target.rule.from(),
+            until_weight: target.rule.until(),
+            in_force: choice.rule_in_force(setting.weight).is_some(),
+        }),
         weight: setting.weight,
         generation: setting.generation,
+        exposed: exposure.map(ExposedView::of),
     })
 }
 
+impl ExposedView {
+    const fn of(exposure: Exposure) -> Self {
+        let (on_canary, saw_error) = match exposure {
+            Exposure::Exposed { saw_error } => (Some(true), saw_error),
+            Exposure::Unexposed => (Some(false), Some(false)),
+            Exposure::Unknown => (None, None),
+        };
+        Self {
+            on_canary,
+            saw_error,
+        }
+    }
+}
+
+/// What the ledger has of a key, as the end of a sentence.
+const fn was(exposure: Exposure) -> &'static str {
+    match exposure {
+        Exposure::Exposed { saw_error: None } => "; in this generation it was on the canary",
+        Exposure::Exposed {
+            saw_error: Some(true),
+        } => "; in this generation it was on the canary and saw an error",
+        Exposure::Exposed {
+            saw_error: Some(false),
+        } => "; in this generation it was on the canary and saw no error",
+        Exposure::Unexposed => "; in this generation it was not on the canary",
+        Exposure::Unknown => "; whether it was on the canary in this generation is not known",
+    }
+}
+
 /// The request that is asked about.
+#[derive(Clone)]
 struct Asked<'a> {
     /// Names in lower case.
     headers: Vec<(String, &'a [u8])>,
     client: Option<IpAddr>,
     peer: Option<IpAddr>,
+    path: &'a [u8],
     key: Option<&'a str>,
 }
 
 impl<'a> Asked<'a> {
     fn new(question: &'a Question) -> Self {
         let headers = question.headers.iter();
+        let path = question.path.as_deref().unwrap_or_default().as_bytes();
         Self {
             headers: headers
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().as_bytes()))
                 .collect(),
             client: question.client.map(|address| address.to_canonical()),
             peer: question.peer.map(|address| address.to_canonical()),
+            path: path.split(|byte| *byte == b'?').next().unwrap_or(path),
             key: question.key.as_deref(),
         }
     }
 
-    fn claim(&'a self, config: &RouteConfig) -> Result<Claim<'a>, Problem> {
-        if let Some(key) = self.key {
-            return given_key(key, config);
-        }
+    fn choice(&'a self, config: &'a RouteConfig) -> Result<Choice<'a>, Problem> {
         // The draw is not looked at: what is left to chance is told as such.
-        let claim = Claim::read(&config.sticky, self, 0);
-        match claim {
+        let choice = Choice::read(config, self, 0);
+        if let Some(key) = self.key {
+            let claim = given_key(key, config)?;
+            let rule = match claim {
+                // The key is the client, for the rules too.
+                Claim::Key(KeyBytes::Address(address), _) => {
+                    let client = Some(address);
+                    rule_for(
+                        &config.rules,
+                        &Self {
+                            client,
+                            ..self.clone()
+                        },
+                    )
+                }
+                _ => choice.rule,
+            };
+            return Ok(Choice { claim, rule });
+        }
+        match choice.claim {
             Claim::Key(KeyBytes::Address(_), _) if self.client.is_none() => Err(Problem::body(
                 "the client's address decides, and it is not given",
                 "give \"client\", or a header or cookie that comes before the address",
             )),
-            claim => Ok(claim),
+            _ => Ok(choice),
         }
     }
 }
@@ -141,6 +237,10 @@ impl Facts for Asked<'_> {
         self.client
             .or(self.peer)
             .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    fn path(&self) -> &[u8] {
+        self.path
     }
 
     fn peer(&self) -> IpAddr {
@@ -172,23 +272,60 @@ fn given_key<'a>(key: &'a str, config: &RouteConfig) -> Result<Claim<'a>, Proble
     }
 }
 
+/// From which weight of the route on the canary has a key, if it ever does.
+fn canary_from(rule: Option<&TargetingRule>, key: SplitKey) -> Option<Weight> {
+    match rule {
+        None => Some(key.first_canary_weight()),
+        Some(target) => target.rule.first_canary_weight(key),
+    }
+}
+
 /// One sentence, without the key: it may be personal.
-fn why(config: &RouteConfig, claim: &Claim<'_>, key: Option<SplitKey>, setting: Setting) -> String {
+fn why(
+    config: &RouteConfig,
+    choice: &Choice<'_>,
+    key: Option<SplitKey>,
+    setting: Setting,
+) -> String {
     let weight = setting.weight;
     if config.canary.is_none() {
         return "the route has no canary".to_owned();
     }
-    let told = match claim {
+    let told = told(config, choice, weight);
+    let Some(key) = key else {
+        return match choice.claim {
+            Claim::Forced(_) if setting.reach == CanaryReach::Forced => told,
+            _ if weight.is_zero() => format!("{told}, but the canary's weight is 0%"),
+            Claim::Issued(_) | Claim::Random(_) => {
+                let share = choice.share(weight);
+                format!("{told}: {share} of them go to the canary")
+            }
+            Claim::Forced(_) | Claim::Unkeyed | Claim::Key(..) => told,
+        };
+    };
+    let Some(from) = canary_from(choice.rule, key) else {
+        return format!("{told}: it is never on the canary, and the weight is {weight}");
+    };
+    let on = if from <= weight { "is" } else { "would be" };
+    format!("{told}: it {on} on the canary from a weight of {from} on, and the weight is {weight}")
+}
+
+/// What a request is split by, and which rule is about it.
+fn told(config: &RouteConfig, choice: &Choice<'_>, weight: Weight) -> String {
+    let split = match &choice.claim {
         Claim::Forced(role) => {
             let header = config
                 .sticky
                 .force
                 .as_ref()
                 .map_or("", |force| &force.header);
-            format!("the header {header} of a trusted peer asks for {role}")
+            return format!("the header {header} of a trusted peer asks for {role}");
         }
         Claim::Issued(_) => "without a key it is given one by chance and keeps it".to_owned(),
         Claim::Random(_) => "without a key each request is split by chance".to_owned(),
+        Claim::Unkeyed if choice.share(weight) == Weight::FULL => {
+            "without a key it goes where all go".to_owned()
+        }
         Claim::Unkeyed => "without a key it goes to stable".to_owned(),
         Claim::Key(_, index) => match config.sticky.key.get(*index) {
             Some(KeySource::ClientIp) => "split by the client's address".to_owned(),
@@ -197,17 +334,22 @@ fn why(config: &RouteConfig, claim: &Claim<'_>, key: Option<SplitKey>, setting: 
             None => format!("split by the cookie {ISSUED_COOKIE}"),
         },
     };
-    let Some(key) = key else {
-        return match claim {
-            Claim::Forced(_) if setting.reach == CanaryReach::Forced => told,
-            _ if weight.is_zero() => format!("{told}, but the canary's weight is 0%"),
-            Claim::Issued(_) | Claim::Random(_) => {
-                format!("{told}: {weight} of them go to the canary")
-            }
-            Claim::Forced(_) | Claim::Unkeyed | Claim::Key(..) => told,
-        };
+    let Some(target) = choice.rule else {
+        return split;
     };
-    let from = key.first_canary_weight();
-    let on = if from <= weight { "is" } else { "would be" };
-    format!("{told}: it {on} on the canary from a weight of {from} on, and the weight is {weight}")
+    let (name, rule) = (&target.name, &target.rule);
+    let holds = if rule.is_in_force(weight) {
+        "gives"
+    } else {
+        "would give"
+    };
+    let until = match rule.until() {
+        Some(until) => format!(" and below {until}"),
+        None => String::new(),
+    };
+    let (share, from) = (rule.share(), rule.from());
+    format!(
+        "the rule {name} {holds} the canary {share} of such requests at a weight of {from} or \
+         more{until}; {split}"
+    )
 }

@@ -9,6 +9,7 @@ pub(super) enum Resource<'a> {
     ConfigReload,
     Events,
     Explain,
+    Exposure(&'a str),
     Freeze,
     Index,
     Liveness,
@@ -42,6 +43,7 @@ POST /v1/routes/{route}/resume, \
 POST /v1/routes/{route}/rollback, \
 POST /v1/routes/{route}/retry, \
 GET /v1/routes/{route}/verdict, \
+GET /v1/routes/{route}/exposure, \
 POST /v1/routes/{route}/signals/{name}, \
 POST /v1/rollback, \
 PUT /v1/freeze, \
@@ -74,6 +76,7 @@ impl<'a> Resource<'a> {
             ["v1", "rollback"] => Self::RollbackAll,
             ["v1", "routes"] => Self::Routes,
             ["v1", "routes", route] => Self::Route(route),
+            ["v1", "routes", route, "exposure"] => Self::Exposure(route),
             ["v1", "routes", route, "pause"] => Self::Pause(route),
             ["v1", "routes", route, "promote"] => Self::Promote(route),
             ["v1", "routes", route, "resume"] => Self::Resume(route),
@@ -104,6 +107,7 @@ impl<'a> Resource<'a> {
             Self::Freeze => "PUT, DELETE",
             Self::Weight(_) => "PUT",
             Self::Events
+            | Self::Exposure(_)
             | Self::Index
             | Self::Liveness
             | Self::Metrics

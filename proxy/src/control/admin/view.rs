@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::health::AddressView;
 use super::problem::Problem;
 use super::reply::{Reply, json, with};
+use crate::live::drill::DrillReport;
 use crate::live::events::Event;
 use crate::live::freeze::Frozen;
 use crate::live::histogram::empty_histogram;
@@ -72,6 +73,8 @@ struct RouteView {
     status: Status,
     /// Whether every change is on disk.
     persisted: bool,
+    /// How the gates were tried before the first step.
+    drill: Option<DrillReport>,
     versions: VersionsView,
 }
 
@@ -268,6 +271,7 @@ impl RouteView {
             status: route.status(live),
             // After the status: what is safe then is what was read.
             persisted: live.keeping.has_route(&route.config.name, live),
+            drill: route.drill(),
             versions: VersionsView {
                 stable: VersionView::of(route, Role::Stable, live),
                 canary: VersionView::of(route, Role::Canary, live),

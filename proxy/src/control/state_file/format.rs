@@ -84,6 +84,7 @@ fn checksum(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use haldane_decide::generation::Generation;
+    use haldane_decide::ledger::Exposed;
     use haldane_decide::rollout::{Cause, Phase};
     use haldane_decide::snapshot::{CanaryIdentity, Snapshot};
     use haldane_decide::time::Timestamp;
@@ -102,6 +103,11 @@ mod tests {
                 generation: Generation(7),
                 weight: Weight::ZERO,
                 phase,
+            },
+            exposed: Exposed {
+                users: 3,
+                saw_error: 2,
+                requests_without_key: 1,
             },
             seen: Timestamp::from_micros(u64::MAX),
         };

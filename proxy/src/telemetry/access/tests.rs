@@ -36,6 +36,7 @@ fn entry(request: Option<Request<'_>>) -> Entry<'_> {
             generation: 3,
             weight: Weight::from_parts_per_million(50_000).expect("is a share"),
             key: Some(0xab),
+            rule: Some("internal"),
         }),
         status: Some(200),
         grpc_status: None,

@@ -36,9 +36,8 @@ impl Panel {
         for (index, gate) in self.gates.iter_mut().enumerate() {
             if let Check::ConsecutiveFailures(run) = &gate.check {
                 gate.breach = None;
-                if run.is_exceeded(stable) && !run.is_shared(tally) && !is_degraded {
-                    found = found.or_else(|| Some((index, run.compare(stable))));
-                }
+                let exceeded = run.exceeded(stable, tally).filter(|_| !is_degraded);
+                found = found.or_else(|| Some((index, exceeded?)));
             }
         }
         let affected = self.failures.affected();

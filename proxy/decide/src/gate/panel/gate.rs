@@ -34,7 +34,7 @@ pub(super) enum Check {
     /// Its evidence is that of the panel.
     ErrorRate {
         limits: Vec<RateLimit>,
-        no_worse: Option<NoWorse>,
+        no_worse: Option<Box<NoWorse>>,
     },
     ErrorTrend(Trend),
     Latency(Box<Latency>),
@@ -71,7 +71,7 @@ impl Check {
             }
             GateRule::ErrorRate { rollback, advance } => Self::ErrorRate {
                 limits: rollback.clone(),
-                no_worse: advance.map(NoWorse::new),
+                no_worse: advance.map(|margin| Box::new(NoWorse::new(margin))),
             },
             GateRule::ErrorTrend => Self::ErrorTrend(Trend::new(tally)),
             GateRule::Latency {

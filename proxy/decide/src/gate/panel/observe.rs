@@ -38,6 +38,29 @@ impl Panel {
         self.check(tally)
     }
 
+    /// A failure of the canary with a request that a rule has sent there, which `tally`
+    /// already counts. Only what acts on what was counted hears of it: nothing is bet on
+    /// those whom a rule matches, who may fare otherwise than others.
+    pub(crate) fn observe_ruled(
+        &mut self,
+        outcome: &Outcome,
+        tally: &Tally,
+        now: Timestamp,
+    ) -> Option<Breach> {
+        self.last = (*tally, now);
+        if self.weight.is_zero() || self.failures.is_known_bad(outcome.key) {
+            return None;
+        }
+        self.failures.harm(outcome.key);
+        for gate in &mut self.gates {
+            if let Some(run) = gate.check.run_mut() {
+                run.observe_ruled(tally);
+                gate.example = outcome.request.or(gate.example);
+            }
+        }
+        self.check_counted(tally)
+    }
+
     /// Who and what fails anyway, for the rollout that begins next.
     fn learn(&mut self, outcome: &Outcome, now: Timestamp) {
         if outcome.role == Role::Canary {

@@ -5,14 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, Version};
-use haldane_decide::gate::{Breach, FreshLatencies};
+use haldane_decide::gate::{Answer, FreshLatencies};
 use haldane_decide::generation::Generation;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
-use haldane_decide::rollout::{
-    Cause, Effect, Notice, NoticeKind, Order, PhaseName, Preconditions, Rejected,
-};
+use haldane_decide::rollout::{Effect, NoticeKind, Order, PhaseName, Preconditions, Rejected};
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
 use haldane_decide::tally::Tally;
@@ -35,6 +33,7 @@ pub(crate) mod health;
 pub(crate) mod histogram;
 pub(crate) mod keeping;
 pub(crate) mod limits;
+pub(crate) mod notices;
 mod outlive;
 mod reconfigure;
 pub(crate) mod reloads;
@@ -57,6 +56,7 @@ use exposed::Exposure;
 use freeze::Freeze;
 use histogram::empty_histogram;
 use keeping::{Found, Keeping, Start};
+use notices::Notices;
 use outlive::Beginning;
 use reloads::Reloads;
 use route_salt::{RouteSalt, new_secret};
@@ -96,6 +96,8 @@ pub struct Live {
     pub(crate) draining: AtomicBool,
     /// What outlives the process.
     pub(crate) keeping: Keeping,
+    /// What others are to be told.
+    pub(crate) notices: Notices,
     /// Whether rollouts may start and advance.
     pub(crate) freeze: Freeze,
 }
@@ -138,6 +140,7 @@ impl Live {
             access: Access::default(),
             draining: AtomicBool::new(false),
             keeping,
+            notices: Notices::default(),
             freeze: Freeze::default(),
         })
     }
@@ -197,6 +200,8 @@ struct Judge {
     release: Release,
     /// What the release is about: the canary that there is, or the last one that was.
     canary: Option<Version>,
+    /// The name of the version in service.
+    stable: Arc<str>,
     rollback_times: Histogram<u64>,
     rollbacks_by_gate: Vec<(Arc<str>, u64)>,
     /// How the gates were tried last.
@@ -233,6 +238,7 @@ impl Route {
                 judge: Mutex::new(Judge {
                     release,
                     canary: config.canary.clone(),
+                    stable: Arc::clone(&config.stable.name),
                     rollback_times: empty_histogram(),
                     rollbacks_by_gate: Vec::new(),
                     drill: None,
@@ -358,6 +364,11 @@ impl Route {
         self.lock().release.report_signal(signal, role, good, bad)
     }
 
+    /// What came of a question for the gate of this name, which was asked then.
+    pub(crate) fn tell_answer(&self, gate: &str, answer: Answer, asked: Timestamp) {
+        self.lock().release.tell_answer(gate, answer, asked);
+    }
+
     /// Where the release stands.
     pub(crate) fn status(&self, live: &Live) -> Status {
         self.lock().release.status(live.clock.now())
@@ -437,6 +448,8 @@ impl Route {
             let rollback_micros = judge.note_breach(&notice, seen, done);
             live.events.push(Happening::Release(Box::new(ReleaseEvent {
                 route: Arc::clone(&self.config.name),
+                version: judge.canary.as_ref().map(|canary| Arc::clone(&canary.name)),
+                stable_version: Arc::clone(&judge.stable),
                 notice,
                 canary_requests,
                 canary_in_flight,
@@ -484,34 +497,5 @@ fn rolled_back_of(release: &Release) -> u32 {
         | PhaseName::Paused
         | PhaseName::Progressing
         | PhaseName::Promoted => 0,
-    }
-}
-
-impl Judge {
-    /// Records how long a breach took to become weight zero, if the notice is one.
-    fn note_breach(
-        &mut self,
-        notice: &Notice,
-        seen: Option<Micros>,
-        done: Micros,
-    ) -> Option<Micros> {
-        let NoticeKind::RolledBack {
-            by: Cause::Breach(Breach { gate, .. }),
-            ..
-        } = &notice.kind
-        else {
-            return None;
-        };
-        match self
-            .rollbacks_by_gate
-            .iter_mut()
-            .find(|(name, _)| name == gate)
-        {
-            Some((_, count)) => *count += 1,
-            None => self.rollbacks_by_gate.push((Arc::clone(gate), 1)),
-        }
-        let took = done.saturating_sub(seen?);
-        self.rollback_times.saturating_record(took);
-        Some(took)
     }
 }

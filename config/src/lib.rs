@@ -58,6 +58,6 @@ pub use types::{
     Drain, Ejection, Force, GrpcStatuses, HealthCheck, KeySource, LedgerDetail, Limits, Listen,
     Log, LogFormat, Networks, NotifyEvent, NotifyFormat, NotifyTarget, OnMissing, OutsideGate,
     Pair, PathMatch, PreHook, Question, Remote, RemoteUrl, RouteConfig, RouteMatch, RuleMatch,
-    SaltSource, Secret, ServerTls, Sticky, TargetingRule, Timeouts, Unusable, UpstreamAddress,
-    UpstreamProtocol, Url, Version,
+    SaltSource, Secret, ServerTls, Shield, Sticky, TargetingRule, Timeouts, Unusable,
+    UpstreamAddress, UpstreamProtocol, Url, Version,
 };

@@ -61,7 +61,7 @@ enum Message {
         last_event: u64,
         /// Who has frozen rollouts, if somebody has.
         #[serde(default)]
-        frozen: Option<Frozen>,
+        frozen: Option<Arc<Frozen>>,
     },
     /// In place of step 4: it took too long.
     TooLate {},
@@ -127,7 +127,7 @@ async fn tell(mut writer: OwnedWriteHalf, live: &Arc<Live>, mut told: u64) -> io
         let standing = Message::Standing {
             routes: live.standing(),
             last_event: last,
-            frozen: live.freeze.get().map(|frozen| Frozen::clone(&frozen)),
+            frozen: live.freeze.get(),
         };
         wire::write(&mut writer, &standing).await?;
     }

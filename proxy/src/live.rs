@@ -43,6 +43,7 @@ mod route_salt;
 pub(crate) mod series;
 pub(crate) mod settings;
 pub(crate) mod shard;
+mod shield;
 mod signals;
 pub(crate) mod standing;
 mod trial;
@@ -127,7 +128,7 @@ impl Live {
         });
         let routes = routes.collect();
         let freeze = Freeze::default();
-        freeze.restore(keeping.frozen().cloned());
+        freeze.restore(keeping.frozen());
         Arc::new(Self {
             clock,
             events,
@@ -188,6 +189,8 @@ struct Lasting {
     word: LiveWeight,
     /// The last generation that was rolled back; 0 before the first.
     rolled_back: AtomicU32,
+    /// Requests that the canary had failed and that went to stable.
+    shielded: AtomicU64,
     /// What the salts of generations are derived from.
     secret: Salt,
     /// Who was on the canary.
@@ -232,6 +235,7 @@ impl Route {
             trial: Arc::new(trial),
             lasting: Arc::new(Lasting {
                 rolled_back: AtomicU32::new(rolled_back_of(&release)),
+                shielded: AtomicU64::new(0),
                 word: LiveWeight::new(setting),
                 secret,
                 exposure: Exposure::default(),
@@ -284,11 +288,6 @@ impl Route {
     /// The generation and weight that requests are split by.
     pub(crate) fn setting(&self) -> Setting {
         self.lasting.word.load()
-    }
-
-    /// Whether this was the last generation that was rolled back.
-    pub(crate) fn was_rolled_back(&self, generation: u32) -> bool {
-        self.lasting.rolled_back.load(Ordering::Relaxed) == generation
     }
 
     /// Whether both routes count a role in the same place: it has the same version.

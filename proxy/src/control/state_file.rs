@@ -53,7 +53,7 @@ pub(crate) fn read(directory: &Path) -> Found {
         }
     };
     match format::STATE.decode(&bytes) {
-        Ok((book, frozen)) => Found::Whole(book, frozen.map(Box::new)),
+        Ok((book, frozen)) => Found::Whole(book, frozen),
         Err(reason) => Found::Damaged(format!("cannot use {}: {reason}", path.display()).into()),
     }
 }

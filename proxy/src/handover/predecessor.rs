@@ -6,6 +6,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Message, unexpected, wire};
@@ -31,7 +32,7 @@ pub(crate) struct Retired {
     /// The number of its newest event.
     pub(crate) last_event: u64,
     /// Who has frozen rollouts, if somebody has.
-    pub(crate) frozen: Option<Frozen>,
+    pub(crate) frozen: Option<Arc<Frozen>>,
     /// The connection to it, for as long as it drains.
     pub(crate) link: Link,
 }

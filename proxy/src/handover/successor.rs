@@ -14,7 +14,6 @@ use crate::accept_error::Accepting;
 use crate::control::admin::socket::AdminSocket;
 use crate::listeners::Listener;
 use crate::live::Live;
-use crate::live::freeze::Frozen;
 use crate::unix_socket::{Claim, SocketFile};
 
 /// How long the next process may take to be ready. It loads certificates and binds.
@@ -172,7 +171,7 @@ impl Successor {
         let standing = Message::Standing {
             routes: live.standing_with_evidence(),
             last_event: live.events.last(),
-            frozen: live.freeze.get().map(|frozen| Frozen::clone(&frozen)),
+            frozen: live.freeze.get(),
         };
         live.keeping.hand_in(live);
         live.keeping.close();

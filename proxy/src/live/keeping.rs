@@ -67,7 +67,7 @@ pub(crate) enum Found {
     /// There is nothing.
     Nothing,
     /// This; and who had frozen rollouts, if somebody had.
-    Whole(Book, Option<Box<Frozen>>),
+    Whole(Book, Option<Arc<Frozen>>),
 }
 
 /// What is to be kept, and how far that is.
@@ -76,7 +76,7 @@ pub(crate) struct Keeping {
     wanted: bool,
     damage: Option<Arc<str>>,
     /// Who had frozen rollouts in the process before.
-    frozen: Option<Frozen>,
+    frozen: Option<Arc<Frozen>>,
     /// As it was found.
     found: Book,
     book: Mutex<Book>,
@@ -91,7 +91,7 @@ pub(crate) struct Keeping {
 struct Desk {
     latest: Option<Sheet>,
     /// What was handed in last, to see whether there is anything new.
-    last: Option<(Book, Option<Frozen>, u64)>,
+    last: Option<(Book, Option<Arc<Frozen>>, u64)>,
     tickets: u64,
     closed: bool,
 }
@@ -100,7 +100,7 @@ struct Desk {
 #[derive(Clone)]
 pub(crate) struct Sheet {
     pub(crate) book: Book,
-    pub(crate) frozen: Option<Frozen>,
+    pub(crate) frozen: Option<Arc<Frozen>>,
     ticket: u64,
     /// Every event up to this number is in it.
     covers: u64,
@@ -129,7 +129,7 @@ impl Keeping {
         Self {
             wanted,
             damage,
-            frozen: frozen.map(|frozen| *frozen),
+            frozen,
             found: book.clone(),
             book: Mutex::new(book),
             desk: Mutex::default(),
@@ -150,8 +150,8 @@ impl Keeping {
     }
 
     /// Who had frozen rollouts in the process before.
-    pub(crate) const fn frozen(&self) -> Option<&Frozen> {
-        self.frozen.as_ref()
+    pub(crate) fn frozen(&self) -> Option<Arc<Frozen>> {
+        self.frozen.clone()
     }
 
     /// The generation that an earlier process has left of a route.
@@ -201,8 +201,7 @@ impl Keeping {
         // Before the releases: what happens in between is then in the state, and not claimed.
         let covers = live.events.last();
         let book = self.updated_book(live);
-        let frozen = live.freeze.get().map(|frozen| Frozen::clone(&frozen));
-        let new = (book, frozen, covers);
+        let new = (book, live.freeze.get(), covers);
         if desk.last.as_ref() != Some(&new) {
             desk.tickets += 1;
             desk.latest = Some(Sheet {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::de::DeserializeOwned;
@@ -45,8 +46,11 @@ struct State<T> {
     routes: T,
     /// Only of the state, and only while frozen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    frozen: Option<Frozen>,
+    frozen: Option<Arc<Frozen>>,
 }
+
+/// What is in a file, by the names of routes; and who has frozen rollouts.
+pub(super) type Content<T> = (BTreeMap<String, T>, Option<Arc<Frozen>>);
 
 /// What is asked of a file whose form is another.
 #[derive(Deserialize)]
@@ -59,7 +63,7 @@ impl Form {
     pub(super) fn encode<T: Serialize>(
         &self,
         routes: &BTreeMap<String, T>,
-        frozen: Option<Frozen>,
+        frozen: Option<Arc<Frozen>>,
     ) -> io::Result<Vec<u8>> {
         let state = serde_json::to_string(&State { routes, frozen })?;
         let digits = checksum(state.as_bytes());
@@ -70,10 +74,7 @@ impl Form {
 
     /// What the bytes of a file say; a fragment that fits after "cannot use …:" if they are
     /// not exactly what was written.
-    pub(super) fn decode<T: DeserializeOwned>(
-        &self,
-        bytes: &[u8],
-    ) -> Result<(BTreeMap<String, T>, Option<Frozen>), String> {
+    pub(super) fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<Content<T>, String> {
         let Some(rest) = bytes.strip_prefix(self.start.as_bytes()) else {
             return Err(match serde_json::from_slice::<Schema>(bytes) {
                 Ok(Schema { schema }) if format!("\"{schema}\"") != self.schema() => {

@@ -165,7 +165,7 @@ impl Desk {
         match read(&self.path) {
             Found::Nothing => {}
             Found::Whole(book, frozen) => {
-                self.live.follow_freeze(frozen.map(|frozen| *frozen));
+                self.live.follow_freeze(frozen);
                 let news = self.live.keeping.news(book);
                 self.live.follow_kept(&news);
                 self.live.keeping.remember(news);

@@ -241,6 +241,28 @@ fn releases_go_on_where_they_stood() {
 }
 
 #[test]
+fn what_was_seen_of_a_canary_goes_on() {
+    let line = Line::new("seen");
+    let running = line.start(1);
+    let (address, _) = running.addresses();
+    line.ask(&["weight", "100%"]);
+    line.upstreams[1].behave(Behaviour::Status(500));
+    let fail = || Client::connect(address).get("/", &[("x-user", "a")]);
+    for _ in 0..3 {
+        fail();
+    }
+    let next = line.take_over(&running, 1);
+    assert_eq!(line.route()["gates"][0]["value"], 3.0);
+    for _ in 0..2 {
+        assert_eq!(line.route()["phase"], "idle");
+        fail();
+    }
+    // The fifth in a row, of which this process has seen two.
+    assert_eq!(line.route()["phase"], "rolled_back");
+    drop(next);
+}
+
+#[test]
 fn a_rollback_reaches_the_process_that_drains() {
     let mut line = Line::new("both");
     // The old process is there for as long as the test needs it, on any machine.

@@ -12,6 +12,7 @@ use crate::support::eventually::{PATIENCE, eventually};
 use crate::support::proxy::Setup;
 use crate::support::upstream::{Behaviour, Upstream};
 
+mod evidence;
 mod ledger;
 mod process;
 mod rollout;

@@ -127,7 +127,11 @@ impl App {
         let before = predecessor.map(|before| (before, inherited.taken().to_vec()));
         inherited.report_rest();
         let found = config.state_dir.as_deref().map(state_file::read);
+        let evidence = config.state_dir.as_deref().map(state_file::evidence::read);
         let live = Live::new(&config, tls, (workers, Clock::start()), found);
+        if let Some(evidence) = evidence {
+            live.recall(evidence);
+        }
         if let Some(reason) = live.keeping.damage() {
             tracing::error!(%reason, "state damaged: every canary begins without traffic");
         }

@@ -35,6 +35,7 @@ pub(crate) mod keeping;
 pub(crate) mod limits;
 pub(crate) mod notices;
 mod outlive;
+pub(crate) mod recall;
 mod reconfigure;
 pub(crate) mod reloads;
 mod rollback;
@@ -382,15 +383,6 @@ impl Route {
             judge.rollback_times.clone(),
             judge.rollbacks_by_gate.clone(),
         )
-    }
-
-    /// The counts of all workers that gates judge by.
-    pub(crate) fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        for shard in &self.shards {
-            shard.read_evidence(&mut tally);
-        }
-        tally
     }
 
     /// The counts of all workers for one role, worker by worker.

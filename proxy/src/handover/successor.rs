@@ -168,7 +168,7 @@ impl Successor {
     pub(crate) async fn go(mut self, live: &Arc<Live>) {
         // Before the standing is read: what happens in between is told again.
         let told = live.events.last();
-        let routes = live.standing();
+        let routes = live.standing_with_evidence();
         live.keeping.hand_in(live);
         live.keeping.close();
         if let Err(error) = wire::write(&mut self.stream, &Message::Standing { routes }).await {

@@ -144,6 +144,11 @@ impl Keeping {
         self.damage.as_ref()
     }
 
+    /// The generation that an earlier process has left of a route.
+    pub(crate) fn found_generation(&self, route: &str) -> Option<Generation> {
+        self.found.get(route).map(|entry| entry.release.generation)
+    }
+
     /// How a route with this configuration begins.
     pub(crate) fn start_of(&self, config: &RouteConfig) -> Start {
         let canary = config.canary.as_ref().map(Version::canary_identity);

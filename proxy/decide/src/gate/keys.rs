@@ -200,7 +200,7 @@ impl KnownBad {
 
 /// So many users are kept at most, of those who have failed before the rollout and of those
 /// who fail now. Who has failed most is.
-const USERS_KEPT_MAX: usize = 4096;
+const USERS_KEPT_MAX: usize = 2048;
 
 impl KnownBad {
     /// Nothing is noted any more: what is left to know is who is bad.

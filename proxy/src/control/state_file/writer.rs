@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::evidence::Evidence;
 use super::{Directory, describe, read};
 use crate::clock::Micros;
 use crate::live::Live;
@@ -38,6 +39,7 @@ impl Writer {
             live: Arc::clone(live),
             directory: None,
             complained: None,
+            evidence: Evidence::default(),
         };
         let thread = std::thread::Builder::new()
             .name("state".to_owned())
@@ -76,6 +78,7 @@ struct Desk {
     directory: Option<Directory>,
     /// When the last failure was logged, if nothing has succeeded since.
     complained: Option<Micros>,
+    evidence: Evidence,
 }
 
 impl Desk {
@@ -84,10 +87,15 @@ impl Desk {
         let mut unwritten: Option<Sheet> = None;
         let mut backoff = BACKOFF_MIN;
         loop {
-            let pause = unwritten.is_some().then_some(backoff);
+            let pause = match (&unwritten, &self.directory) {
+                (Some(_), _) => Some(backoff),
+                (None, Some(_)) => Some(self.evidence.pause(&live)),
+                (None, None) => None,
+            };
             unwritten = live.keeping.latest(pause).or(unwritten);
             let is_over = live.keeping.is_closed();
             let Some(sheet) = unwritten.take() else {
+                self.keep_evidence(is_over);
                 if is_over {
                     return;
                 }
@@ -99,6 +107,7 @@ impl Desk {
                         tracing::info!(directory = %self.path.display(), "state is kept again");
                     }
                     live.keeping.wrote(&written);
+                    self.evidence.follow_state(&written.book, &live);
                     backoff = BACKOFF_MIN;
                 }
                 Err((sheet, error)) => {
@@ -160,6 +169,14 @@ impl Desk {
             }
         }
         Ok(directory)
+    }
+
+    fn keep_evidence(&mut self, is_over: bool) {
+        match &self.directory {
+            Some(directory) if is_over => self.evidence.keep_now(directory, &self.live),
+            Some(directory) => self.evidence.keep(directory, &self.live),
+            None => {}
+        }
     }
 
     fn complain(&mut self, error: &str) {

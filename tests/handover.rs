@@ -263,6 +263,30 @@ fn what_was_seen_of_a_canary_goes_on() {
 }
 
 #[test]
+fn events_of_both_processes_are_kept_in_order() {
+    let mut line = Line::new("events");
+    line.more = format!("state_dir = \"{}\"", line.directory.path("state"));
+    let running = line.start(1);
+    running.addresses();
+    line.ask(&["weight", "30%"]);
+    let next = line.take_over(&running, 1);
+    line.ask(&["weight", "40%"]);
+    let file = line.directory.path("state/events.jsonl");
+    // As soon as the process before has let go of the directory.
+    some("both", || {
+        let text = fs::read_to_string(&file).ok()?;
+        let events = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("is JSON"));
+        let events: Vec<Value> = events.collect();
+        let told = |event: &Value| (event["seq"].clone(), event["to"].clone());
+        let told: Vec<(Value, Value)> = events.iter().map(told).collect();
+        (told == [(1.into(), "30%".into()), (2.into(), "40%".into())]).then_some(())
+    });
+    drop(next);
+}
+
+#[test]
 fn a_rollback_reaches_the_process_that_drains() {
     let mut line = Line::new("both");
     // The old process is there for as long as the test needs it, on any machine.

@@ -26,6 +26,7 @@ use crate::handover::successor::{Beside, Estate};
 use crate::inherited::Inherited;
 use crate::listeners::Listener;
 use crate::live::Live;
+use crate::live::events::EventLog;
 use crate::notify_socket;
 use crate::origin::Origin;
 use crate::sockets::Sockets;
@@ -128,7 +129,11 @@ impl App {
         inherited.report_rest();
         let found = config.state_dir.as_deref().map(state_file::read);
         let evidence = config.state_dir.as_deref().map(state_file::evidence::read);
-        let live = Live::new(&config, tls, (workers, Clock::start()), found);
+        let events = EventLog::default();
+        if let Some(directory) = &config.state_dir {
+            events.go_on_after(state_file::events::read(directory));
+        }
+        let live = Live::new(&config, tls, (workers, Clock::start()), found, events);
         if let Some(evidence) = evidence {
             live.recall(evidence);
         }
@@ -279,6 +284,7 @@ impl App {
             .take_over(&files)
             .map_err(|error| StartError::HandOver(path, error))?;
         Ok(retired.map(|retired| {
+            self.live.events.skip_to(retired.last_event);
             self.live.go_on_from(&retired.routes);
             retired.link
         }))

@@ -53,7 +53,12 @@ enum Message {
         taken: Vec<PathBuf>,
     },
     /// Steps 4 and 5.
-    Standing { routes: Vec<Standing> },
+    Standing {
+        routes: Vec<Standing>,
+        /// The number of the newest event.
+        #[serde(default)]
+        last_event: u64,
+    },
     /// In place of step 4: it took too long.
     TooLate {},
 }
@@ -96,7 +101,7 @@ async fn keep_in_step(stream: UnixStream, live: &Arc<Live>, told: u64) {
 async fn listen(mut reader: OwnedReadHalf, live: &Arc<Live>) -> io::Result<()> {
     loop {
         match wire::read(&mut reader).await? {
-            Message::Standing { routes } => live.follow(&routes),
+            Message::Standing { routes, .. } => live.follow(&routes),
             other => return Err(unexpected(&other)),
         }
     }
@@ -112,8 +117,11 @@ async fn tell(mut writer: OwnedWriteHalf, live: &Arc<Live>, mut told: u64) -> io
             continue;
         }
         told = last;
-        let routes = live.standing();
-        wire::write(&mut writer, &Message::Standing { routes }).await?;
+        let standing = Message::Standing {
+            routes: live.standing(),
+            last_event: last,
+        };
+        wire::write(&mut writer, &standing).await?;
     }
 }
 

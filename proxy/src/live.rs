@@ -104,16 +104,17 @@ pub struct Live {
 
 impl Live {
     /// The state of a process that starts with `config` and this many workers, after
-    /// one that has left what was `found`; `None` if nothing is kept.
+    /// one that has left what was `found`; `None` if nothing is kept. `events` are what has
+    /// happened until now.
     #[must_use]
     pub(crate) fn new(
         config: &Config,
         tls: Tls,
         (workers, clock): (usize, Clock),
         found: Option<Found>,
+        events: EventLog,
     ) -> Arc<Self> {
         let keeping = Keeping::new(found);
-        let events = EventLog::default();
         let begin = Beginning {
             keeping: &keeping,
             events: &events,

@@ -27,6 +27,8 @@ pub(crate) struct Predecessor {
 pub(crate) struct Retired {
     /// Where its releases stood.
     pub(crate) routes: Vec<Standing>,
+    /// The number of its newest event.
+    pub(crate) last_event: u64,
     /// The connection to it, for as long as it drains.
     pub(crate) link: Link,
 }
@@ -80,8 +82,9 @@ impl Predecessor {
         let answer = wire::write_blocking(&self.stream, &ready)
             .and_then(|()| wire::read_blocking(&self.stream));
         let retired = match answer {
-            Ok(Message::Standing { routes }) => Some(Retired {
+            Ok(Message::Standing { routes, last_event }) => Some(Retired {
                 routes,
+                last_event,
                 link: Link(self.stream),
             }),
             Ok(Message::TooLate {}) => {

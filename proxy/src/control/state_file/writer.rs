@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::events::{self, EventsFile};
 use super::evidence::Evidence;
 use super::{Directory, describe, read};
 use crate::clock::Micros;
@@ -35,6 +36,7 @@ impl Writer {
     /// If the operating system gives no thread.
     pub(crate) fn start(directory: PathBuf, live: &Arc<Live>) -> io::Result<Self> {
         let desk = Desk {
+            events: EventsFile::in_directory(&directory),
             path: directory,
             live: Arc::clone(live),
             directory: None,
@@ -79,6 +81,7 @@ struct Desk {
     /// When the last failure was logged, if nothing has succeeded since.
     complained: Option<Micros>,
     evidence: Evidence,
+    events: EventsFile,
 }
 
 impl Desk {
@@ -140,6 +143,8 @@ impl Desk {
                 Err(error) => return Err((sheet, error)),
             },
         };
+        // First what happened, then where it has led: no number is ever given twice.
+        self.events.keep(&self.live);
         let result = directory.write(&sheet.book);
         self.directory = Some(directory);
         match result {
@@ -155,6 +160,8 @@ impl Desk {
             let path = self.path.display();
             return Err(format!("another process keeps its state in {path}").into());
         };
+        // Another process may have gone on with it since this one has read.
+        self.live.events.go_on_after(events::read(&self.path));
         match read(&self.path) {
             Found::Nothing => {}
             Found::Whole(book) => {

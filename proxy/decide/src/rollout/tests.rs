@@ -145,7 +145,7 @@ fn give(rollout: &mut Rollout, command: Command) -> Outcome {
 }
 
 /// Everything that can happen to a rollout.
-const EVENTS: [Column; 17] = [
+const EVENTS: [Column; 18] = [
     ("pause", |it| give(it, Command::Pause)),
     ("resume", |it| give(it, Command::Resume)),
     ("promote", |it| {
@@ -163,6 +163,13 @@ const EVENTS: [Column; 17] = [
     ("rollback", |it| give(it, Command::Rollback)),
     ("retry", |it| give(it, Command::Retry)),
     ("breach", |it| Ok(it.breach(breach(), NOW))),
+    ("nothing stands against it", |it| {
+        Ok(if it.may_begin() {
+            it.begin(NOW)
+        } else {
+            Vec::new()
+        })
+    }),
     ("hold over, gates pass", |it| {
         Ok(over(it, 11, VerdictKind::Pass))
     }),

@@ -5,14 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, Version};
-use haldane_decide::gate::{Breach, FreshLatencies};
+use haldane_decide::gate::FreshLatencies;
 use haldane_decide::generation::Generation;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
-use haldane_decide::rollout::{
-    Cause, Effect, Notice, NoticeKind, Order, PhaseName, Preconditions, Rejected,
-};
+use haldane_decide::rollout::{Effect, NoticeKind, Order, PhaseName, Preconditions, Rejected};
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
 use haldane_decide::tally::Tally;
@@ -25,6 +23,7 @@ use crate::tls::{Tls, VersionTls};
 
 pub(crate) mod access;
 pub(crate) mod choice;
+pub(crate) mod deliveries;
 pub(crate) mod drill;
 pub(crate) mod endpoints;
 pub mod events;
@@ -49,6 +48,7 @@ mod trial;
 pub mod weight;
 
 use access::Access;
+use deliveries::Deliveries;
 use drill::DrillReport;
 use endpoints::{Endpoints, RouteEndpoints};
 use events::{EventLog, Happening, ReleaseEvent};
@@ -196,6 +196,7 @@ struct Judge {
     canary: Option<Version>,
     rollback_times: Histogram<u64>,
     rollbacks_by_gate: Vec<(Arc<str>, u64)>,
+    deliveries: Deliveries,
     /// How the gates were tried last.
     drill: Option<DrillReport>,
 }
@@ -227,6 +228,7 @@ impl Route {
                 secret,
                 exposure: Exposure::default(),
                 judge: Mutex::new(Judge {
+                    deliveries: Deliveries::new(&release, clock.now()),
                     release,
                     canary: config.canary.clone(),
                     rollback_times: empty_histogram(),
@@ -436,6 +438,7 @@ impl Route {
                     .store(generation, Ordering::Relaxed);
             }
             let rollback_micros = judge.note_breach(&notice, seen, done);
+            judge.deliveries.note(&notice, &judge.release);
             live.events.push(Happening::Release(Box::new(ReleaseEvent {
                 route: Arc::clone(&self.config.name),
                 notice,
@@ -485,34 +488,5 @@ fn rolled_back_of(release: &Release) -> u32 {
         | PhaseName::Paused
         | PhaseName::Progressing
         | PhaseName::Promoted => 0,
-    }
-}
-
-impl Judge {
-    /// Records how long a breach took to become weight zero, if the notice is one.
-    fn note_breach(
-        &mut self,
-        notice: &Notice,
-        seen: Option<Micros>,
-        done: Micros,
-    ) -> Option<Micros> {
-        let NoticeKind::RolledBack {
-            by: Cause::Breach(Breach { gate, .. }),
-            ..
-        } = &notice.kind
-        else {
-            return None;
-        };
-        match self
-            .rollbacks_by_gate
-            .iter_mut()
-            .find(|(name, _)| name == gate)
-        {
-            Some((_, count)) => *count += 1,
-            None => self.rollbacks_by_gate.push((Arc::clone(gate), 1)),
-        }
-        let took = done.saturating_sub(seen?);
-        self.rollback_times.saturating_record(took);
-        Some(took)
     }
 }

@@ -1,8 +1,13 @@
-//! The kill switch: every canary loses its traffic at once.
+//! The kill switch: every canary loses its traffic at once. And how fast those were that
+//! gates have made.
 
-use haldane_decide::rollout::{Command, Order};
+use std::sync::Arc;
 
-use super::Live;
+use haldane_decide::gate::Breach;
+use haldane_decide::rollout::{Cause, Command, Notice, NoticeKind, Order};
+
+use super::{Judge, Live};
+use crate::clock::Micros;
 
 impl Live {
     /// Rolls back every route that has a canary. True if anything changed.
@@ -26,5 +31,34 @@ impl Live {
             changed |= route.command(order, self).unwrap_or(false);
         }
         changed
+    }
+}
+
+impl Judge {
+    /// Records how long a breach took to become weight zero, if the notice is one.
+    pub(super) fn note_breach(
+        &mut self,
+        notice: &Notice,
+        seen: Option<Micros>,
+        done: Micros,
+    ) -> Option<Micros> {
+        let NoticeKind::RolledBack {
+            by: Cause::Breach(Breach { gate, .. }),
+            ..
+        } = &notice.kind
+        else {
+            return None;
+        };
+        match self
+            .rollbacks_by_gate
+            .iter_mut()
+            .find(|(name, _)| name == gate)
+        {
+            Some((_, count)) => *count += 1,
+            None => self.rollbacks_by_gate.push((Arc::clone(gate), 1)),
+        }
+        let took = done.saturating_sub(seen?);
+        self.rollback_times.saturating_record(took);
+        Some(took)
     }
 }

@@ -25,6 +25,7 @@ use crate::live::series::Series;
 use crate::live::{Live, Route};
 
 mod buckets;
+mod delivery;
 mod exposition;
 mod table;
 
@@ -75,6 +76,7 @@ impl Collector for Scrape {
         requests(&mut encoder, &routes)?;
         addresses(&mut encoder, &routes)?;
         releases(&mut encoder, &routes, live)?;
+        delivery::encode(&mut encoder, &routes)?;
 
         if live.keeping.is_wanted() {
             state(&mut encoder, &routes, live)?;

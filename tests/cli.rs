@@ -10,6 +10,7 @@ use super::support::proxy::{Proxy, Setup};
 use super::support::upstream::Upstream;
 
 mod process;
+mod rollout;
 
 /// What a verb printed and ended with.
 #[derive(Debug)]

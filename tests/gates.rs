@@ -16,6 +16,8 @@ use crate::support::upstream::{Behaviour, Upstream};
 mod hung;
 /// Slow responses.
 mod latency;
+/// What something outside answers.
+mod outside;
 /// What is said of a decision, and where.
 mod shown;
 /// What versions, or others, report about their results.

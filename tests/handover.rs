@@ -23,6 +23,8 @@ struct Line {
     directory: Directory,
     upstreams: [Upstream; 2],
     linger: &'static str,
+    /// More of the configuration.
+    more: String,
 }
 
 impl Line {
@@ -31,6 +33,7 @@ impl Line {
             directory: Directory::new(&format!("handover-{name}")),
             upstreams: [Upstream::named("stable"), Upstream::named("canary")],
             linger: "3s",
+            more: String::new(),
         }
     }
 
@@ -54,7 +57,7 @@ impl Line {
     }
 
     fn start(&self, workers: usize) -> Process {
-        Process::start(Process::command(), &self.config(workers, ""))
+        Process::start(Process::command(), &self.config(workers, &self.more))
     }
 
     /// A process that takes over, once it has.
@@ -242,6 +245,11 @@ fn a_rollback_reaches_the_process_that_drains() {
     let mut line = Line::new("both");
     // The old process is there for as long as the test needs it, on any machine.
     line.linger = "60s";
+    let told = Upstream::named("told");
+    line.more = format!(
+        "[[notify]]\nurl = \"{}\"\nevents = [\"rolled_back\", \"started\"]",
+        told.url()
+    );
     let running = line.start(1);
     let (address, _) = running.addresses();
     line.ask(&["weight", "100%"]);
@@ -258,6 +266,14 @@ fn a_rollback_reaches_the_process_that_drains() {
     running.said("rolled back");
     let answer = kept.get("/", &[("x-user", "a")]);
     assert_eq!((answer.status, answer.text().as_str()), (200, "stable"));
+    // Both processes know, and one tells.
+    line.ask(&["retry"]);
+    eventually("both events are told", || told.log.len() >= 2);
+    let events = told.log.arrivals().into_iter().map(|arrival| {
+        let told: Value = serde_json::from_slice(&arrival.body.bytes).expect("is JSON");
+        told["event"].as_str().expect("a word").to_owned()
+    });
+    assert_eq!(events.collect::<Vec<_>>(), ["rolled_back", "started"]);
     drop(next);
 }
 

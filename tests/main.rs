@@ -40,6 +40,8 @@ mod ledger;
 mod memory;
 /// The metrics: their form, and that their numbers are those of what was sent.
 mod metrics;
+/// Others are told what happens to releases, and nobody waits for them.
+mod notify;
 /// What counts against a version, what does not, and that it is counted once.
 mod outcomes;
 /// Clients and servers that others have made, and haldane between them.

@@ -14,6 +14,7 @@ use crate::support::upstream::{Behaviour, Upstream};
 
 mod ledger;
 mod process;
+mod rollout;
 
 use process::{Process, command, configure, directory, kill, meanwhile, metrics, spawn};
 

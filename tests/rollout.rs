@@ -11,6 +11,7 @@ use crate::support::eventually::{eventually, some};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::upstream::{Behaviour, Upstream};
 
+mod begin;
 mod dark;
 mod people;
 mod reloads;

@@ -73,6 +73,7 @@ impl Difference {
             hand_over,
             routes,
             log,
+            notify,
             state_dir,
         } = new;
         let keys = [
@@ -85,6 +86,7 @@ impl Difference {
             ("admin", old.admin != *admin),
             ("ops", old.ops != *ops),
             ("log", old.log != *log),
+            ("notify", old.notify != *notify),
             ("hand_over", old.hand_over != *hand_over),
             ("state_dir", old.state_dir != *state_dir),
         ];
@@ -202,6 +204,7 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
     let mut rest = new.clone();
     rest.weight = old.weight;
     rest.gates.clone_from(&old.gates);
+    rest.outside.clone_from(&old.outside);
     rest.promise = old.promise;
     rest.plan.clone_from(&old.plan);
     rest.rules.clone_from(&old.rules);
@@ -214,7 +217,7 @@ fn parts(old: &RouteConfig, new: &RouteConfig) -> Vec<Part> {
     let parts = [
         canary,
         stable.then_some(Part::Stable),
-        (old.gates != new.gates).then_some(Part::Gates),
+        (old.gates != new.gates || old.outside != new.outside).then_some(Part::Gates),
         (old.plan != new.plan).then_some(Part::Plan),
         (promised(old) != promised(new)).then_some(Part::Promise),
         (old.rules != new.rules).then_some(Part::Rules),

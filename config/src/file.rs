@@ -156,6 +156,22 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Any number, without a unit.
+    pub(crate) fn number(&self, report: &mut Report) -> Option<f64> {
+        let written = match self.raw {
+            DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
+            DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
+            _ => return self.reject_type(report, "a number, such as 0.9"),
+        };
+        match written.filter(|number| number.is_finite()) {
+            Some(number) => Some(number),
+            None => {
+                let finding = Finding::new(format!("{} is none to compare with", self.describe()));
+                self.reject(report, finding.allowed("expected a number, such as 0.9"))
+            }
+        }
+    }
+
     /// `true` or `false`.
     pub(crate) fn boolean(&self, report: &mut Report) -> Option<bool> {
         match self.raw {

@@ -24,8 +24,8 @@ tables! {
     ROOT = "":
         ["listen", "state_dir",
          "workers", "trusted_proxies", "dns_refresh", "drain", "limits", "admin", "ops", "log", "tls", "route",
-         "hand_over"],
-        reserved ["fleet", "notify"];
+         "hand_over", "notify"],
+        reserved ["fleet"];
     DRAIN = "drain": ["linger", "timeout"], reserved [];
     LIMITS = "limits":
         ["connections", "header_timeout", "idle_timeout", "header_bytes", "headers", "streams"],
@@ -39,6 +39,9 @@ tables! {
          "access"],
         reserved [];
     ACCESS = "log.access": ["format", "output", "sample", "always"], reserved [];
+    NOTIFY = "notify":
+        ["url", "url_file", "format", "events", "token_file", "ca", "environment"],
+        reserved [];
     ROUTE = "route":
         ["name", "match", "stable", "canary", "upstream_protocol", "grpc_failures",
          "timeouts", "ejection", "health", "weight", "expose_version", "sticky", "rollout",
@@ -58,10 +61,13 @@ tables! {
     RULE_MATCH = "route.rule.match": ["header", "cookie", "path", "client", "values"], reserved [];
     ROLLOUT = "route.rollout":
         ["plan", "steps", "advance", "on_breach", "bake", "max_hold",
-         "false_rollback", "false_advance", "exposure", "ledger"],
+         "false_rollback", "false_advance", "exposure", "ledger", "pre"],
         reserved ["shield"];
+    PRE = "route.rollout.pre": ["url", "url_file", "token_file", "ca", "timeout"], reserved [];
     EXPOSURE = "route.rollout.exposure": ["failed_requests", "affected_users"], reserved [];
-    GATE = "route.gate": ["name", "metric", "rollback", "advance", "of", "objective"],
+    GATE = "route.gate":
+        ["name", "metric", "rollback", "advance", "of", "objective",
+         "url", "url_file", "query", "interval", "token_file", "ca"],
         reserved [];
 }
 

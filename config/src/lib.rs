@@ -29,9 +29,9 @@
 //! | `change` | what differs between two of them |
 //! | `advice` | what it asks of its gates that they cannot do |
 //!
-//! Nothing here binds, dials or resolves a name; the only file whose content is used
-//! besides the configuration is `admin.token_file`. The files for TLS must be readable, but
-//! what is in them is for those who use it.
+//! Nothing here binds, dials or resolves a name; the only files whose content is used
+//! besides the configuration are those with a token or a URL. The files for TLS must be
+//! readable, but what is in them is for those who use it.
 
 mod advice;
 mod change;
@@ -56,7 +56,8 @@ pub use source::{SOURCE_BYTES_MAX, Source};
 pub use types::{
     AccessAlways, AccessFormat, AccessOutput, AccessSpec, Admin, AdminAddress, ClientTls, Config,
     Drain, Ejection, Force, GrpcStatuses, HealthCheck, KeySource, LedgerDetail, Limits, Listen,
-    Log, LogFormat, Networks, OnMissing, Pair, PathMatch, RouteConfig, RouteMatch, RuleMatch,
-    SaltSource, Secret, ServerTls, Sticky, TargetingRule, Timeouts, UpstreamAddress,
-    UpstreamProtocol, Version,
+    Log, LogFormat, Networks, NotifyEvent, NotifyFormat, NotifyTarget, OnMissing, OutsideGate,
+    Pair, PathMatch, PreHook, Question, Remote, RemoteUrl, RouteConfig, RouteMatch, RuleMatch,
+    SaltSource, Secret, ServerTls, Sticky, TargetingRule, Timeouts, Unusable, UpstreamAddress,
+    UpstreamProtocol, Url, Version,
 };

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -12,8 +11,8 @@ use crate::file::{Table, Value};
 use crate::keys;
 use crate::overrides::Overrides;
 use crate::report::{Finding, Origins, Report};
-use crate::source::{SOURCE_BYTES_MAX, Source, read_at_most, too_large};
-use crate::types::{Admin, AdminAddress, Config, Drain, Limits, Secret};
+use crate::source::{SOURCE_BYTES_MAX, Source, too_large};
+use crate::types::{Admin, AdminAddress, Config, Drain, Limits};
 use crate::unit::{self, DURATION, SIZE};
 
 mod access;
@@ -23,8 +22,10 @@ mod health;
 mod listeners;
 mod log;
 mod names;
+mod notify;
 mod plan;
 mod protocol;
+pub(crate) mod remote;
 mod rollout;
 mod route;
 mod rule;
@@ -128,6 +129,7 @@ fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
     let state_dir = root.read(report, "state_dir", None, |value, report| {
         state::path(value, report).map(Some)
     });
+    let notify = notify::targets(root, report);
     let routes = route::routes(root, report);
     let hand_over = socket_file::hand_over(root, report);
 
@@ -157,6 +159,7 @@ fn config(root: &Table<'_>, report: &mut Report) -> Option<Config> {
         }),
         routes: routes?,
         log: log?,
+        notify: notify?,
         state_dir: state_dir?,
     })
 }
@@ -277,7 +280,7 @@ fn admin(
     };
     let listener = read(table, report, ("listen", default), admin_address);
     let token = read(table, report, ("token_file", None), |value, report| {
-        token(value, report).map(Some)
+        remote::token(value, report).map(Some)
     });
     let (listener, token) = (listener?, token?);
     let token_file = token.as_ref().map(|(_, path)| path.clone());
@@ -305,46 +308,6 @@ fn admin(
         },
         listener,
     ))
-}
-
-/// The token in the file that `value` names, without the white space around it, and the file.
-fn token(value: &Value<'_>, report: &mut Report) -> Option<(Secret, PathBuf)> {
-    const TOKEN_BYTES_MAX: usize = 4096;
-    let kind = unit::Kind {
-        what: "a path",
-        example: "\"/run/secrets/token\"",
-        units: &[],
-    };
-    let path = value.text(report, &kind)?;
-    let bytes = match read_at_most(Path::new(path), TOKEN_BYTES_MAX + 1) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            return value.reject(
-                report,
-                Finding::new("cannot read the token").allowed(error.to_string()),
-            );
-        }
-    };
-    if bytes.len() > TOKEN_BYTES_MAX {
-        return value.reject(
-            report,
-            Finding::new(format!("the token is longer than {TOKEN_BYTES_MAX} bytes")),
-        );
-    }
-    // The file's content is secret: no message quotes it.
-    match std::str::from_utf8(&bytes).map(str::trim) {
-        Ok("") => value.reject(report, Finding::new("the token file is empty")),
-        Ok(token) if token.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Some((Secret(token.into()), path.into()))
-        }
-        _ => {
-            let finding = Finding::new("the token has characters that a header cannot carry");
-            value.reject(
-                report,
-                finding.allowed("expected visible ASCII characters, without spaces"),
-            )
-        }
-    }
 }
 
 fn ops(table: Option<&Table<'_>>, report: &mut Report) -> Option<Option<Listener<AdminAddress>>> {

@@ -15,9 +15,16 @@ use haldane_decide::weight::Weight;
 use ipnet::IpNet;
 
 mod ledger;
+mod notify;
+mod outside;
+mod remote;
 mod rule;
 
 pub use ledger::LedgerDetail;
+pub use notify::{NotifyEvent, NotifyFormat, NotifyTarget};
+pub use outside::{OutsideGate, Question};
+pub use remote::{Remote, RemoteUrl, Unusable, Url};
+pub(crate) use remote::{URL_BYTES_MAX, read_token, read_token_again, read_url};
 pub use rule::{RuleMatch, TargetingRule};
 
 /// Everything that a running haldane is told, checked and resolved.
@@ -45,8 +52,21 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// Diagnostics.
     pub log: Log,
+    /// Who is told of what happens to releases.
+    pub notify: Vec<NotifyTarget>,
     /// Where the state of releases is kept; without it every start begins anew.
     pub state_dir: Option<PathBuf>,
+}
+
+impl Config {
+    /// Everything outside that is sent requests, besides upstreams.
+    pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
+        let told = self.notify.iter().map(|target| &target.remote);
+        let asked = self.routes.iter().flat_map(|route| &route.outside);
+        let before = self.routes.iter().flat_map(|route| &route.pre);
+        told.chain(asked.map(|gate| &gate.remote))
+            .chain(before.map(|hook| &hook.remote))
+    }
 }
 
 /// Where clients connect, and how.
@@ -262,12 +282,25 @@ pub struct RouteConfig {
     pub rules: Vec<TargetingRule>,
     /// What the canary must keep passing.
     pub gates: Vec<GateSpec>,
+    /// Whom those of the gates ask that do, and for what.
+    pub outside: Vec<OutsideGate>,
     /// What is promised about a rollout.
     pub promise: Promise,
+    /// Who must agree before the first step of a plan.
+    pub pre: Vec<PreHook>,
     /// What is told of those who were on the canary.
     pub ledger: LedgerDetail,
     /// Whether clients are told the version in `x-haldane-version`.
     pub expose_version: bool,
+}
+
+/// Who is asked before the first step of a plan, and must answer 2xx.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PreHook {
+    /// Who.
+    pub remote: Remote,
+    /// How long the answer may take.
+    pub timeout: Duration,
 }
 
 /// Which requests a route takes; everything by default.

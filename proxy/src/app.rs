@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::control::state_file::writer::Writer;
 use crate::control::upstreams::resolve::resolve_first;
-use crate::control::{self, Bound, state_file};
+use crate::control::{self, Bound, notify, state_file};
 use crate::doors::Doors;
 use crate::ending::{self, Accepting, Stage};
 use crate::handover;
@@ -35,6 +35,9 @@ use crate::worker::Worker;
 
 /// Workers that still serve a connection when the drain is over get this long to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What others have not been told yet gets this long, but no longer than the drain.
+const NOTICES_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The last state gets this long to be written.
 const STATE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -253,9 +256,7 @@ impl App {
             _ = all_ended.recv() => {}
         }
         let stopped = stop(&stage, &mut all_ended, threads).await;
-        if let Some(writer) = writer {
-            writer.finish(STATE_TIMEOUT).await;
-        }
+        finish(&self.live, writer).await;
         self.live.access.close().await;
         stopped
     }
@@ -278,6 +279,17 @@ impl App {
             retired.link
         }))
     }
+}
+
+/// What must outlive the process is written, and what others wait for is told.
+async fn finish(live: &Live, writer: Option<Writer>) {
+    let limit = NOTICES_TIMEOUT.min(live.settings.load().drain.timeout);
+    let written = async {
+        if let Some(writer) = writer {
+            writer.finish(STATE_TIMEOUT).await;
+        }
+    };
+    tokio::join!(written, notify::finish(live, limit));
 }
 
 async fn stop(

@@ -1,9 +1,13 @@
 //! What happens beside requests, on a thread of its own.
 
 pub(crate) mod admin;
+mod ask;
 pub(crate) mod driver;
+pub(crate) mod notify;
+mod outside;
 mod prepare;
 mod reload;
+mod remote;
 pub(crate) mod state_file;
 mod surfaces;
 pub(crate) mod upstreams;
@@ -46,11 +50,13 @@ pub(crate) struct Bound {
 pub(crate) async fn run(bound: Bound) {
     let live = Arc::clone(&bound.live);
     let mut stop = bound.stop.clone();
+    notify::follow(&bound.config.notify, &live);
     // The admin and ops listeners are closed with it.
     let reloader = Reloader::start(bound);
     tokio::join!(
         keep_driving(&live),
         keep_looking_after(&live),
+        keep_asking(&live),
         keep_preparing(&live),
         reloader.watch(),
         notify_socket::watchdog(),
@@ -79,6 +85,16 @@ async fn keep_looking_after(live: &Arc<Live>) {
     loop {
         if let Err(error) = tokio::spawn(upstreams::look_after(Arc::clone(live))).await {
             tracing::error!(%error, "what looks after upstreams broke and starts again");
+        }
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
+}
+
+/// The same for what asks for the answers that gates judge by.
+async fn keep_asking(live: &Arc<Live>) {
+    loop {
+        if let Err(error) = tokio::spawn(outside::keep_asking(Arc::clone(live))).await {
+            tracing::error!(%error, "what asks for answers broke and starts again");
         }
         tokio::time::sleep(RESTART_PAUSE).await;
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use haldane_config::Drain;
 use tokio::sync::watch;
 
+use crate::control::notify;
 use crate::handover::successor::{Estate, Successor};
 use crate::listeners::Listener;
 use crate::live::Live;
@@ -80,6 +81,7 @@ async fn stop(drain: Drain, accepting: &Accepting<'_>) {
 /// their next answer to leave; who is silent for the linger is idle.
 async fn make_way(live: &Arc<Live>, drain: Drain, accepting: &Accepting<'_>, successor: Successor) {
     tracing::info!(timeout = ?drain.timeout, "the next process has taken over, draining");
+    notify::retire(live);
     accepting.control.send_replace(true);
     accepting.stage.send_replace(Stage::Leaving);
     let leave = async {

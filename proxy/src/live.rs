@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use haldane_config::{Config, RouteConfig, Version};
-use haldane_decide::gate::FreshLatencies;
+use haldane_decide::gate::{Answer, FreshLatencies};
 use haldane_decide::generation::Generation;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
@@ -34,6 +34,7 @@ pub(crate) mod health;
 pub(crate) mod histogram;
 pub(crate) mod keeping;
 pub(crate) mod limits;
+pub(crate) mod notices;
 mod outlive;
 mod reconfigure;
 pub(crate) mod reloads;
@@ -56,6 +57,7 @@ use exposed::Exposure;
 use freeze::Freeze;
 use histogram::empty_histogram;
 use keeping::{Found, Keeping, Start};
+use notices::Notices;
 use outlive::Beginning;
 use reloads::Reloads;
 use route_salt::{RouteSalt, new_secret};
@@ -95,6 +97,8 @@ pub struct Live {
     pub(crate) draining: AtomicBool,
     /// What outlives the process.
     pub(crate) keeping: Keeping,
+    /// What others are to be told.
+    pub(crate) notices: Notices,
     /// Whether rollouts may start and advance.
     pub(crate) freeze: Freeze,
 }
@@ -137,6 +141,7 @@ impl Live {
             access: Access::default(),
             draining: AtomicBool::new(false),
             keeping,
+            notices: Notices::default(),
             freeze: Freeze::default(),
         })
     }
@@ -194,6 +199,8 @@ struct Judge {
     release: Release,
     /// What the release is about: the canary that there is, or the last one that was.
     canary: Option<Version>,
+    /// The name of the version in service.
+    stable: Arc<str>,
     rollback_times: Histogram<u64>,
     rollbacks_by_gate: Vec<(Arc<str>, u64)>,
     deliveries: Deliveries,
@@ -231,6 +238,7 @@ impl Route {
                     deliveries: Deliveries::new(&release, clock.now()),
                     release,
                     canary: config.canary.clone(),
+                    stable: Arc::clone(&config.stable.name),
                     rollback_times: empty_histogram(),
                     rollbacks_by_gate: Vec::new(),
                     drill: None,
@@ -361,6 +369,11 @@ impl Route {
         self.lock().release.report_signal(signal, role, good, bad)
     }
 
+    /// What came of a question for the gate of this name, which was asked then.
+    pub(crate) fn tell_answer(&self, gate: &str, answer: Answer, asked: Timestamp) {
+        self.lock().release.tell_answer(gate, answer, asked);
+    }
+
     /// Where the release stands.
     pub(crate) fn status(&self, live: &Live) -> Status {
         self.lock().release.status(live.clock.now())
@@ -441,6 +454,8 @@ impl Route {
             judge.deliveries.note(&notice, &judge.release);
             live.events.push(Happening::Release(Box::new(ReleaseEvent {
                 route: Arc::clone(&self.config.name),
+                version: judge.canary.as_ref().map(|canary| Arc::clone(&canary.name)),
+                stable_version: Arc::clone(&judge.stable),
                 notice,
                 canary_requests,
                 canary_in_flight,

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use haldane_config::{ClientTls, Config, ServerTls, UpstreamAddress, UpstreamProtocol, Version};
+use haldane_config::{
+    ClientTls, Config, Remote, ServerTls, UpstreamAddress, UpstreamProtocol, Version,
+};
 use haldane_decide::role::Role;
 use rustls::{ClientConfig, ServerConfig};
 
@@ -31,10 +33,15 @@ pub(crate) struct Tls {
     pub(crate) listeners: Vec<Option<Arc<Reloaded<ServerConfig>>>>,
     /// By route and role, in the order of the configuration.
     pub(crate) versions: Vec<VersionTls>,
+    /// For others that are told or asked something, by who signs their certificates.
+    remotes: Vec<RemoteTls>,
 }
 
 /// The TLS of a route's versions, by role.
 pub(crate) type VersionTls = [Option<Arc<Reloaded<ClientConfig>>>; 2];
+
+/// Who signs the certificates, if not those whom the system believes; and what is made of it.
+type RemoteTls = (Option<PathBuf>, Arc<Reloaded<ClientConfig>>);
 
 /// Something built from files, and what it was built from.
 pub(crate) struct Reloaded<C> {
@@ -116,6 +123,7 @@ impl Tls {
                 .iter()
                 .flatten()
                 .flatten()
+                .chain(before.remotes.iter().map(|(_, remote)| remote))
                 .cloned()
                 .collect()
         });
@@ -150,7 +158,14 @@ impl Tls {
         Ok(Self {
             listeners,
             versions: versions.collect::<Result<_, _>>()?,
+            remotes: load_remotes(config, &known_clients)?,
         })
+    }
+
+    /// What `remote` is reached with, if it was `https://` when the configuration was read.
+    pub(crate) fn of_remote(&self, remote: &Remote) -> Option<&Arc<Reloaded<ClientConfig>>> {
+        let found = self.remotes.iter().find(|(ca, _)| *ca == remote.ca);
+        found.map(|(_, tls)| tls)
     }
 
     /// Looks at all files again, and says in the log what became of it.
@@ -161,7 +176,30 @@ impl Tls {
         for client in self.versions.iter().flatten().flatten() {
             client.refresh();
         }
+        for (_, remote) in &self.remotes {
+            remote.refresh();
+        }
     }
+}
+
+fn load_remotes(
+    config: &Config,
+    known: &[Arc<Reloaded<ClientConfig>>],
+) -> Result<Vec<RemoteTls>, TlsError> {
+    let mut loaded: Vec<RemoteTls> = Vec::new();
+    for remote in config.remotes().filter(|remote| remote.url.first().tls) {
+        if loaded.iter().any(|(ca, _)| *ca == remote.ca) {
+            continue;
+        }
+        let tls = ClientTls {
+            ca: remote.ca.clone(),
+            pair: None,
+        };
+        let what = "others that are told or asked something".to_owned();
+        let recipe = Reloaded::client(what, &tls, UpstreamProtocol::Http1);
+        loaded.push((remote.ca.clone(), recipe.build_or_keep(known)?));
+    }
+    Ok(loaded)
 }
 
 fn is_encrypted(version: &Version) -> bool {

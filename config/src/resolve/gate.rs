@@ -1,5 +1,7 @@
 //! What the canary must keep passing.
 
+use std::time::Duration;
+
 use haldane_decide::gate::spec::{
     GateName, GateRule, GateSpec, LatencyLimit, LatencyMargin, LatencyMetric, default_gates,
 };
@@ -9,10 +11,14 @@ use super::names::{self, NAME};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
+use crate::types::{OutsideGate, Question, Remote};
 use crate::unit::{Kind, Misfit};
 
 mod latency;
+mod outside;
 mod rule;
+
+use outside::Asked;
 
 const GATES_MAX: usize = 32;
 
@@ -32,13 +38,14 @@ enum Metric<'a> {
     Latency(LatencyMetric),
     LatencySpike,
     NewErrors,
+    Outside(Asked),
     Signal(&'a str),
 }
 
 const SIGNAL: &str = "signal:";
 
 /// The last is for messages; signals have names.
-const METRICS: [(&str, Metric<'static>); 9] = [
+const METRICS: [(&str, Metric<'static>); 11] = [
     ("error_rate", Metric::ErrorRate),
     ("ttfb", Metric::Latency(LatencyMetric::Ttfb)),
     ("duration", Metric::Latency(LatencyMetric::Duration)),
@@ -47,6 +54,8 @@ const METRICS: [(&str, Metric<'static>); 9] = [
     ("error_trend", Metric::ErrorTrend),
     ("latency_spike", Metric::LatencySpike),
     ("burn_rate", Metric::BurnRate),
+    ("url", Metric::Outside(Asked::Url)),
+    ("promql", Metric::Outside(Asked::Promql)),
     ("signal:NAME", Metric::Signal("")),
 ];
 
@@ -61,12 +70,25 @@ struct Seen<'a> {
     /// What gates on spikes need, with where they say so.
     spikes: Vec<(LatencyMetric, Value<'a>)>,
     latency_limits: usize,
+    /// Whom the gate that was read last asks, if it does.
+    asked: Option<(Remote, Question, Duration)>,
+    /// The gates that ask.
+    outside: Vec<OutsideGate>,
+}
+
+/// The gates of a route, and whom those ask that do.
+pub(super) struct Gates {
+    pub(super) specs: Vec<GateSpec>,
+    pub(super) outside: Vec<OutsideGate>,
 }
 
 /// `[[route.gate]]`; the default gates if there is none.
-pub(super) fn gates(route: &Table<'_>, report: &mut Report) -> Option<Vec<GateSpec>> {
+pub(super) fn gates(route: &Table<'_>, report: &mut Report) -> Option<Gates> {
     let Some(value) = route.get("gate") else {
-        return Some(default_gates());
+        return Some(Gates {
+            specs: default_gates(),
+            outside: Vec::new(),
+        });
     };
     if !value.is_list() {
         let finding = Finding::new(format!("`gate` is not a list: found {}", value.describe()));
@@ -94,7 +116,10 @@ pub(super) fn gates(route: &Table<'_>, report: &mut Report) -> Option<Vec<GateSp
         read.push(spec);
     }
     seen.check_spikes(report);
-    read.into_iter().collect()
+    Some(Gates {
+        specs: read.into_iter().collect::<Option<_>>()?,
+        outside: seen.outside,
+    })
 }
 
 fn gate<'a>(value: &Value<'a>, seen: &mut Seen<'a>, report: &mut Report) -> Option<GateSpec> {
@@ -111,10 +136,16 @@ fn gate<'a>(value: &Value<'a>, seen: &mut Seen<'a>, report: &mut Report) -> Opti
         return None;
     };
     let rule = rule::rule(&table, (metric, &written), seen, report);
-    Some(GateSpec {
-        name: name?,
-        rule: rule?,
-    })
+    let asked = seen.asked.take();
+    let (name, rule) = (name?, rule?);
+    seen.outside
+        .extend(asked.map(|(remote, question, interval)| OutsideGate {
+            gate: GateName::clone(&name),
+            remote,
+            question,
+            interval,
+        }));
+    Some(GateSpec { name, rule })
 }
 
 fn metric<'a>(value: &Value<'a>, report: &mut Report) -> Option<Metric<'a>> {

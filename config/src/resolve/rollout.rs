@@ -1,14 +1,19 @@
 //! How a canary gets its traffic, and what is promised about that.
 
+use std::time::Duration;
+
 use haldane_decide::gate::spec::{Exposure, Promise};
 use haldane_decide::plan::Plan;
 
-use super::{plan, read};
+use super::{duration_within, plan, read, remote};
 use crate::file::{Table, Value};
 use crate::keys;
-use crate::report::Report;
-use crate::types::LedgerDetail;
+use crate::report::{Finding, Report};
+use crate::types::{LedgerDetail, PreHook};
 use crate::unit::{self, CHANCE};
+
+/// More are no question that anybody waits for.
+const HOOKS_MAX: usize = 16;
 
 /// More of anything is never reached.
 const BUDGET_MAX: u64 = 1_000_000_000_000;
@@ -19,6 +24,7 @@ pub(super) struct Rollout {
     pub(super) plan: Plan,
     pub(super) promise: Promise,
     pub(super) ledger: LedgerDetail,
+    pub(super) pre: Vec<PreHook>,
 }
 
 /// `[route.rollout]`; no plan and the default promise without it.
@@ -31,23 +37,51 @@ pub(super) fn rollout(route: &Table<'_>, report: &mut Report) -> Option<Rollout>
     let plan = plan::plan(route, table, report);
     let promise = promise(table, report);
     let ledger = ledger(table, report);
-    let (plan, promise, ledger) = (plan?, promise?, ledger?);
-    if plan.is_fixed() {
-        return Some(Rollout {
-            plan,
-            promise,
-            ledger,
-        });
-    }
-    let promise = Promise {
-        steps: plan.len().saturating_sub(1),
-        horizon: plan.horizon(),
-        ..promise
+    let pre = pre(table, report);
+    let (plan, promise) = (plan?, promise?);
+    let promise = if plan.is_fixed() {
+        promise
+    } else {
+        Promise {
+            steps: plan.len().saturating_sub(1),
+            horizon: plan.horizon(),
+            ..promise
+        }
     };
+    let pre = pre?;
+    if let (true, Some(table), false) = (plan.is_fixed(), table, pre.is_empty()) {
+        let finding = Finding::new("`pre` is asked before the first step, and there are none");
+        let finding = finding.hint("add `plan = \"standard\"` or `steps`");
+        table.reject_key(report, "pre", finding);
+        return None;
+    }
     Some(Rollout {
         plan,
         promise,
-        ledger,
+        ledger: ledger?,
+        pre,
+    })
+}
+
+/// Who is asked before the first step; nobody by default.
+fn pre(table: Option<&Table<'_>>, report: &mut Report) -> Option<Vec<PreHook>> {
+    let Some(value) = table.and_then(|table| table.get("pre")) else {
+        return Some(Vec::new());
+    };
+    let items = value.one_or_many(report, HOOKS_MAX)?;
+    let read: Vec<_> = items.iter().map(|item| hook(item, report)).collect();
+    read.into_iter().collect()
+}
+
+fn hook(value: &Value<'_>, report: &mut Report) -> Option<PreHook> {
+    let table = value.table(report, &keys::PRE)?;
+    let remote = remote::remote(&table, report);
+    let range = (Duration::from_millis(1), Duration::from_secs(600));
+    let default = ("timeout", Duration::from_secs(10));
+    let timeout = read(Some(&table), report, default, duration_within(range));
+    Some(PreHook {
+        remote: remote?,
+        timeout: timeout?,
     })
 }
 

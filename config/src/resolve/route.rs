@@ -110,11 +110,11 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         compare_versions(stable, canary, &table, report);
     }
     if let (Some(weight), Some(gates)) = (weight, &gates) {
-        warn_without_stable(weight, gates, &table, report);
+        warn_without_stable(weight, &gates.specs, &table, report);
     }
-    let rollout = rollout?;
-    if let (Some(rules), Some(gates)) = (&rules, &gates) {
-        rule::warn_unwatched(rules, (gates, &rollout.promise), &table, report);
+    let (gates, rollout) = (gates?, rollout?);
+    if let Some(rules) = &rules {
+        rule::warn_unwatched(rules, (&gates.specs, &rollout.promise), &table, report);
     }
     Some(RouteConfig {
         name: name?,
@@ -129,9 +129,11 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         weight: weight?,
         sticky: sticky?,
         rules: rules?,
-        gates: gates?,
+        gates: gates.specs,
+        outside: gates.outside,
         plan: rollout.plan,
         promise: rollout.promise,
+        pre: rollout.pre,
         ledger: rollout.ledger,
         expose_version: expose_version?,
     })
@@ -310,7 +312,8 @@ fn warn_without_stable(weight: Weight, gates: &[GateSpec], table: &Table<'_>, re
             limit: RunLimit::Count(_),
         }
         | GateRule::ErrorTrend
-        | GateRule::LatencySpike { .. } => false,
+        | GateRule::LatencySpike { .. }
+        | GateRule::Outside { .. } => false,
         // Absolute limits too: a rollback takes evidence that it is not stable's doing.
         GateRule::ConsecutiveFailures {
             limit: RunLimit::Calibrated,

@@ -195,7 +195,12 @@ fn files(table: &Table<'_>, key: &str, report: &mut Report) -> Option<Vec<PathBu
     read.into_iter().collect()
 }
 
-fn optional_file(table: &Table<'_>, key: &str, report: &mut Report) -> Option<Option<PathBuf>> {
+/// The path at `key`, if there is one.
+pub(super) fn optional_file(
+    table: &Table<'_>,
+    key: &str,
+    report: &mut Report,
+) -> Option<Option<PathBuf>> {
     table.read(report, key, None, |value, report| {
         file(value, report).map(Some)
     })

@@ -168,7 +168,8 @@ fn unix(path: &str) -> Result<UpstreamAddress, Misfit> {
     Ok(UpstreamAddress::Unix(Path::new(path).into()))
 }
 
-fn split_port(authority: &str, default: u16) -> Result<(String, u16), Misfit> {
+/// The host, without brackets, and the port of an authority.
+pub(super) fn split_port(authority: &str, default: u16) -> Result<(String, u16), Misfit> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let Some((address, port)) = rest.split_once(']') else {
             return Err(Misfit::new("there is no \"]\" after the IPv6 address"));

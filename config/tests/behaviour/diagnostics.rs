@@ -111,6 +111,10 @@ fn every_known_key_is_read() {
                 let key = key.trim_start_matches("listen.");
                 format!("listen = {{ address = \":1\", {key} = 1979-05-27 }}\n{ROUTE}")
             }
+            None if key.starts_with("notify.") => {
+                let key = key.trim_start_matches("notify.");
+                format!("{GOOD}[[notify]]\n{key} = 1979-05-27\n{ROUTE}")
+            }
             None if key == "route" => format!("{GOOD}{key} = 1979-05-27\n"),
             // `listen` once only, or the file is no TOML.
             None if key == "listen" => format!("{key} = 1979-05-27\n{ROUTE}"),
@@ -129,6 +133,13 @@ fn every_known_key_is_read() {
                     Some("of") => (
                         "[[route.gate]]\nname = \"a\"\nmetric = \"latency_spike\"\n",
                         "of",
+                    ),
+                    Some(below @ ("url" | "url_file" | "interval" | "token_file" | "ca")) => {
+                        ("[[route.gate]]\nname = \"a\"\nmetric = \"url\"\n", below)
+                    }
+                    Some("query") => (
+                        "[[route.gate]]\nname = \"a\"\nmetric = \"promql\"\n",
+                        "query",
                     ),
                     Some("objective") => (
                         "[[route.gate]]\nname = \"a\"\nmetric = \"burn_rate\"\n",

@@ -262,7 +262,9 @@ fn is_commented_out(line: &str) -> bool {
     COMMENTED.iter().any(|start| line.starts_with(start))
 }
 
-const COMMENTED: [&str; 17] = [
+const COMMENTED: [&str; 26] = [
+    "[[route.rollout.pre]]",
+    "timeout = ",
     "hand_over =",
     "state_dir =",
     "token_file =",
@@ -278,6 +280,13 @@ const COMMENTED: [&str; 17] = [
     "advance = ",
     "of = ",
     "objective = ",
+    "[[notify]]",
+    "url",
+    "format = ",
+    "events = ",
+    "environment = ",
+    "query = ",
+    "interval = ",
     "plan = ",
     "weight = ",
 ];
@@ -340,7 +349,11 @@ fn reference_loads_with_everything_in_it() {
         let line = match line.split_once(" = \"/") {
             Some((key, path)) if !line.starts_with('#') && !line.starts_with("path") => {
                 let name = path.trim_end_matches('"').replace('/', "-");
-                format!("{key} = \"{}\"", files.add(&name))
+                let file = files.add(&name);
+                if key == "url_file" {
+                    std::fs::write(&file, "https://hooks.example.com/").unwrap();
+                }
+                format!("{key} = \"{file}\"")
             }
             _ if line.starts_with("listen = [") => {
                 "listen = { address = \":8443\", tls = \"name\" }".to_owned()
@@ -358,9 +371,10 @@ fn reference_loads_with_everything_in_it() {
         .unwrap_or_else(|diagnostics| panic!("{}", diagnostics.render(false)));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     let config = loaded.config;
-    assert_eq!(config.routes[0].gates.len(), default_gates().len() + 5);
+    assert_eq!(config.routes[0].gates.len(), default_gates().len() + 7);
     let tls = config.listen[0].tls.as_ref().unwrap();
     assert!(tls.client_ca.is_some() && config.admin.token.is_some());
+    assert_eq!(config.notify.len(), 2);
     for role in Role::ALL {
         let tls = &config.routes[0].version(role).unwrap().tls;
         assert!(tls.ca.is_some() && tls.pair.is_some(), "{role:?}");

@@ -12,6 +12,8 @@ mod difference;
 mod examples;
 mod gates;
 mod hostile;
+mod notify;
+mod outside;
 mod overrides;
 mod rules;
 mod rules_of_gates;

@@ -98,7 +98,7 @@ const TOP_LEVEL: &[(&str, &str)] = &[
         "tls.edge: wrong type: found the number 1 (expected a table)",
     ),
     ("fleet = {}", "this version does not have `fleet`"),
-    ("notify = []", "this version does not have `notify`"),
+    ("notify = []", "notify: the list is empty"),
     (
         "banana = 1",
         "unknown key `banana` at the top level (known here: listen, ",

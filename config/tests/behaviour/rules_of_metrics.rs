@@ -225,7 +225,7 @@ const BY_METRIC: &[(&str, &str, &str, &str)] = &[
         "signals:orders",
         r#"rollback = "stable - 1pp""#,
         r#"7:10: error: route.gate.metric: the text "signals:orders" is not known here"#,
-        r#""latency_spike", "burn_rate", "signal:NAME")"#,
+        r#""latency_spike", "burn_rate", "url", "promql", "signal:NAME")"#,
     ),
 ];
 

@@ -27,7 +27,7 @@ stable = "http://127.0.0.1:3000"
 2 | wrokers = 2
   | ^^^^^^^ did you mean `workers`?
   |
-  = help: known here: listen, state_dir, workers, trusted_proxies, dns_refresh, drain, limits, admin, ops, log, tls, route, hand_over"#;
+  = help: known here: listen, state_dir, workers, trusted_proxies, dns_refresh, drain, limits, admin, ops, log, tls, route, hand_over, notify"#;
     assert_eq!(rendered(text), expected);
 }
 

@@ -143,6 +143,7 @@ fn fault_of(gates: &[GateSpec]) -> Option<Fault> {
         | GateRule::ErrorTrend
         | GateRule::Latency { .. }
         | GateRule::LatencySpike { .. }
+        | GateRule::Outside { .. }
         | GateRule::Signal { .. } => false,
     };
     let is_latency = |gate: &GateSpec| matches!(gate.rule, GateRule::Latency { .. });

@@ -17,6 +17,7 @@ mod errors;
 mod keys;
 mod latency;
 mod limit;
+mod outside;
 mod panel;
 mod recent;
 mod signal;
@@ -29,5 +30,6 @@ pub(crate) use panel::{BLOCK, HARD_BLOCK, Manner, Panel, Shares, rate_limits_of}
 
 pub use baseline::Baseline;
 pub use latency::{LadderLimits, LatencyLimits};
+pub use outside::{ANSWERS_TO_ROLL_BACK, Answer, INTERVALS_FRESH};
 pub use panel::{FreshLatencies, GateStatus, Waiting};
 pub use verdict::{Breach, Estimate, Measure, VerdictKind};

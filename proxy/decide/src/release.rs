@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::feed::EvidenceParts;
 use crate::gate::spec::{GateSpec, Promise};
-use crate::gate::{Breach, FreshLatencies, LatencyLimits, Manner, Panel};
+use crate::gate::{Answer, Breach, FreshLatencies, LatencyLimits, Manner, Panel};
 use crate::generation::Generation;
 use crate::outcome::{Evidence, Outcome};
 use crate::plan::Plan;
@@ -300,6 +300,12 @@ impl Release {
     /// gate is about that signal.
     pub fn report_signal(&mut self, signal: &str, role: Role, good: u64, bad: u64) -> bool {
         self.panel.report_signal(signal, role, good, bad)
+    }
+
+    /// What came of a question for the gate of this name, which was asked then. Acted on
+    /// by the next [`Release::absorb`]. False if there is no such gate that asks.
+    pub fn tell_answer(&mut self, gate: &str, answer: Answer, asked: Timestamp) -> bool {
+        self.is_judged() && self.panel.tell_answer(gate, answer, asked)
     }
 
     /// The evidence by what it comes from.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use haldane_config::{Diagnostics, Overrides, RouteConfig};
-use haldane_decide::gate::spec::{GateSpec, Promise, default_gates};
+use haldane_decide::gate::spec::{GateRule, GateSpec, Promise, default_gates};
 use haldane_decide::weight::Weight;
 
 use super::Exit;
@@ -77,8 +77,11 @@ impl Gates {
         };
         let loaded = origin.load().map_err(Unusable::Configuration)?;
         let route = meant(&loaded.config.routes, route).map_err(Unusable::Route)?;
+        let mut gates = route.gates.clone();
+        // Nobody answers for what was recorded, or is only planned.
+        gates.retain(|gate| !matches!(gate.rule, GateRule::Outside { .. }));
         Ok(Self {
-            gates: route.gates.clone(),
+            gates,
             promise: route.promise,
             weight: Some(route.weight),
         })

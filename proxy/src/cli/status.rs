@@ -86,7 +86,10 @@ pub(crate) async fn status(args: &Args, client: &Client, admin: &str) -> Result<
         }
         None => {
             let reply = client.get("/v1/routes").await?;
-            let all: Routes = reply.read()?;
+            let mut all: Routes = reply.read()?;
+            for route in &mut all.routes {
+                route.frozen.clone_from(&all.frozen);
+            }
             show(args.form, &reply, &all.routes, admin);
         }
     }
@@ -238,6 +241,9 @@ fn push_why(text: &mut String, route: &RouteView, style: Style) {
             text,
             format_args!("complete{ago}: the version before is not needed any more"),
         );
+    }
+    if let Some(frozen) = &route.frozen {
+        push(text, format_args!("frozen: {}", style.bad(&frozen.why)));
     }
     if let Some(refused) = &route.rollback_refused {
         push(

@@ -8,15 +8,23 @@ use super::client::{Client, Failure};
 #[derive(Debug, Deserialize)]
 pub(crate) struct Routes {
     pub(crate) routes: Vec<RouteView>,
+    #[serde(default)]
+    pub(crate) frozen: Option<FrozenView>,
     /// Only in the reply to a command.
     #[serde(default)]
     pub(crate) changed: bool,
 }
 
+/// Why nothing starts or advances.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct FrozenView {
+    pub(crate) why: String,
+}
+
 /// Whether rollouts are frozen.
 #[derive(Debug, Deserialize)]
 pub(crate) struct FreezeView {
-    pub(crate) frozen: Option<serde_json::Value>,
+    pub(crate) frozen: Option<FrozenView>,
     pub(crate) changed: bool,
 }
 
@@ -27,6 +35,9 @@ pub(crate) struct RouteView {
     /// When this was true, in microseconds since the epoch.
     pub(crate) at: u64,
     pub(crate) phase: String,
+    /// Only where one route is asked about.
+    #[serde(default)]
+    pub(crate) frozen: Option<FrozenView>,
     pub(crate) rolled_back_at: Option<u64>,
     #[serde(default)]
     pub(crate) paused_at: Option<u64>,

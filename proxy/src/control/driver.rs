@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
+use super::notify;
 use crate::live::Live;
 
 mod gains;
@@ -46,5 +47,6 @@ pub(crate) async fn drive(live: Arc<Live>) {
             logged = event.seq;
             log::log(&event);
         }
+        notify::announce(&live);
     }
 }

@@ -1,7 +1,8 @@
-//! Before the first step of a generation: its gates are tried.
+//! Before the first step of a generation: its gates are tried, and who must agree is asked.
 //!
-//! A plan does not begin before that has shown that they trip. Whatever stands against it
-//! is said in the status, and looked at again.
+//! A plan does not begin before the gates have tripped on a canary that only fails, and
+//! everybody in `pre` has said yes. Whatever stands against it is said in the status, and
+//! looked at again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,22 +10,29 @@ use std::time::Duration;
 
 use haldane_decide::generation::Generation;
 use haldane_decide::rollout::Preconditions;
+use haldane_decide::weight::Weight;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::ask::{Question, ask};
 use crate::live::{Live, Route};
 
 /// How often it is looked at whether a generation waits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What did not hold is looked at again after so long.
-const AGAIN: Duration = Duration::from_secs(10);
+/// What did not hold is looked at again after so long, and then after twice as long each
+/// time.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Never later than this.
+const AGAIN_MAX: Duration = Duration::from_secs(10);
 
 /// The last attempt for a route.
 struct Attempt {
     generation: Generation,
     task: JoinHandle<()>,
     again: Instant,
+    pause: Duration,
 }
 
 /// Runs for as long as the process does.
@@ -41,15 +49,18 @@ pub(crate) async fn look_after(live: Arc<Live>) {
                 continue;
             };
             let name = &route.config.name;
-            let is_due = attempts.get(name).is_none_or(|last| {
-                last.task.is_finished() && (last.generation != generation || now >= last.again)
-            });
+            let last = attempts.get(name);
+            let of_this = last.filter(|last| last.generation == generation);
+            let is_due = last.is_none_or(|last| last.task.is_finished())
+                && of_this.is_none_or(|last| now >= last.again);
             if is_due {
+                let pause = of_this.map_or(AGAIN, |last| (2 * last.pause).min(AGAIN_MAX));
                 let attempt = attempt(Arc::clone(route), generation, Arc::clone(&live));
                 let attempt = Attempt {
                     generation,
                     task: tokio::spawn(attempt),
-                    again: now + AGAIN,
+                    again: now + pause,
+                    pause,
                 };
                 attempts.insert(Arc::clone(name), attempt);
             }
@@ -85,6 +96,26 @@ async fn check(route: &Arc<Route>, generation: Generation, live: &Arc<Live>) -> 
         return Err(format!(
             "gates that stop a broken canary: in the fire drill {what}"
         ));
+    }
+    let config = &route.config;
+    let Some(canary) = &config.canary else {
+        return Ok(());
+    };
+    let first = config.plan.steps().first();
+    for hook in &config.pre {
+        let question = Question {
+            route: &config.name,
+            version: &canary.name,
+            stable_version: &config.stable.name,
+            generation: generation.0,
+            from: Weight::ZERO,
+            to: first.map_or(Weight::ZERO, |step| step.weight),
+        };
+        let who = hook.remote.url.first();
+        let answer = ask(&hook.remote, question, hook.timeout, live).await;
+        answer.map_err(|refusal| format!("a yes of {who}: {refusal}"))?;
+        let (route, who) = (&*config.name, who.to_string());
+        tracing::info!(route, %generation, who, "may begin");
     }
     Ok(())
 }

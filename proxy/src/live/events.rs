@@ -76,6 +76,11 @@ pub enum ProcessEventKind {
 pub struct ReleaseEvent {
     /// The route that changed.
     pub route: Arc<str>,
+    /// The canary that it is about, if there is or was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<Arc<str>>,
+    /// The version in service.
+    pub stable_version: Arc<str>,
     /// What changed, when, and by whom.
     #[serde(flatten)]
     pub notice: Notice,

@@ -75,6 +75,7 @@ impl LatencyBoard {
                 | GateRule::ErrorTrend
                 | GateRule::LatencySpike { .. }
                 | GateRule::NewErrors
+                | GateRule::Outside { .. }
                 | GateRule::Signal { .. } => None,
             })
         };

@@ -47,6 +47,11 @@ impl Beginning<'_> {
         if let Some(detail) = damage {
             self.events.push(Happening::Release(Box::new(ReleaseEvent {
                 route: Arc::clone(&config.name),
+                version: config
+                    .canary
+                    .as_ref()
+                    .map(|canary| Arc::clone(&canary.name)),
+                stable_version: Arc::clone(&config.stable.name),
                 notice: Notice {
                     at: self.clock.now(),
                     generation: route.lock().release.generation(),

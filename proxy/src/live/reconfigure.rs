@@ -147,11 +147,12 @@ impl Route {
         let (tally, now) = (route.tally(), live.clock.now());
         let effects = judge.release.reconfigure(spec, change, &tally, now);
         route.trial.limits.publish(&judge.release, live.clock);
-        // With the counts of the canary whose generation ends here, if one does.
-        self.carry_out(&mut judge, effects, None, live);
         if config.canary.is_some() {
             judge.canary.clone_from(&config.canary);
         }
+        judge.stable = Arc::clone(&config.stable.name);
+        // With the counts of the canary whose generation ends here, if one does.
+        self.carry_out(&mut judge, effects, None, live);
         drop(judge);
         route
     }
@@ -192,7 +193,9 @@ impl Judge {
         Change {
             canary: self.canary_change(route, config),
             stable: !config.stable.is_same_as(&route.config.stable),
-            gates: config.gates != route.config.gates || config.promise != route.config.promise,
+            gates: config.gates != route.config.gates
+                || config.outside != route.config.outside
+                || config.promise != route.config.promise,
         }
     }
 

@@ -18,7 +18,7 @@ use haldane_decide::weight::Weight;
 use crate::clock::{Clock, Micros};
 
 mod combined;
-mod date;
+pub(crate) mod date;
 mod json;
 mod ring;
 mod writer;

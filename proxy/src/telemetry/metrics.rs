@@ -21,6 +21,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::live::endpoints::SHOWN_MAX;
+use crate::live::notices::Fate;
 use crate::live::series::Series;
 use crate::live::{Live, Route};
 
@@ -34,8 +35,8 @@ pub(crate) use exposition::Format;
 use table::{
     ACCESS_DROPPED, BUILD, CONNECTIONS, DURATION, FAILURES, FROZEN, Family, FamilyUnit,
     GATE_EVIDENCE, GATE_LIMIT, GATE_SAMPLES, GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY,
-    IN_FLIGHT, PHASE, RATIO, RELOAD_SUCCEEDED_AT, RELOAD_SUCCESSFUL, REQUESTS, ROLLBACK_TIME,
-    ROLLBACKS, STATE_OK, STATE_WRITE_FAILURES, STEP, TTFB, WEIGHT,
+    IN_FLIGHT, NOTIFICATIONS, PHASE, RATIO, RELOAD_SUCCEEDED_AT, RELOAD_SUCCESSFUL, REQUESTS,
+    ROLLBACK_TIME, ROLLBACKS, STATE_OK, STATE_WRITE_FAILURES, STEP, TTFB, WEIGHT,
 };
 
 /// All metrics of a process.
@@ -92,6 +93,7 @@ impl Collector for Scrape {
         metric
             .0
             .encode_counter::<NoLabelSet, _, u64>(&dropped, None)?;
+        notifications(&mut encoder, live)?;
         let mut metric = Metric::open(&mut encoder, &RELOAD_SUCCESSFUL)?;
         let successful = u64::from(live.reloads.is_successful());
         metric.0.encode_gauge(&successful)?;
@@ -256,6 +258,21 @@ fn releases(
     let mut metric = Metric::open(encoder, &ROLLBACK_TIME)?;
     for release in &releases {
         metric.histogram(&[("route", release.route)], &release.rollback_times)?;
+    }
+    Ok(())
+}
+
+/// What became of notices, by the host that they were for. There are few, all configured.
+fn notifications(encoder: &mut DescriptorEncoder<'_>, live: &Live) -> fmt::Result {
+    let mut metric = Metric::open(encoder, &NOTIFICATIONS)?;
+    for (fate, result) in [
+        (Fate::Delivered, "delivered"),
+        (Fate::Dropped, "dropped"),
+        (Fate::Failed, "failed"),
+    ] {
+        for (target, count) in live.notices.counts(fate) {
+            metric.counter(&[("target", &*target), ("result", result)], count)?;
+        }
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use haldane_decide::gate::spec::{
     GateRule, LatencyMetric, RateBound, RateLimit, RateMargin, RunLimit,
 };
 
-use super::latency;
-use super::{METRIC, Metric, Seen};
+use super::outside::{self, Asked};
+use super::{METRIC, Metric, Seen, latency};
 use crate::file::{Table, Value, quoted};
 use crate::report::{Finding, Report};
 use crate::unit::{self, Kind, RATE_LIMIT, RATE_MARGIN, SIGNAL_LIMIT};
@@ -29,6 +29,25 @@ impl Metric<'_> {
             Self::ErrorRate | Self::Latency(_) | Self::Signal(_) => &["rollback", "advance"],
             Self::ErrorTrend | Self::NewErrors => &[],
             Self::LatencySpike => &["of"],
+            Self::Outside(Asked::Promql) => &[
+                "url",
+                "url_file",
+                "query",
+                "interval",
+                "rollback",
+                "advance",
+                "token_file",
+                "ca",
+            ],
+            Self::Outside(Asked::Url) => &[
+                "url",
+                "url_file",
+                "interval",
+                "rollback",
+                "advance",
+                "token_file",
+                "ca",
+            ],
         }
     }
 }
@@ -75,9 +94,24 @@ pub(super) fn rule<'a>(
             Some(GateRule::LatencySpike { metric })
         }
         Metric::NewErrors => Some(GateRule::NewErrors),
+        Metric::Outside(asked) => outside::rule(table, asked, seen, report),
         Metric::Signal(name) => signal(table, name, report),
     }
 }
+
+/// The keys that only some gates have.
+const OF_METRICS: &[&str] = &[
+    "rollback",
+    "advance",
+    "of",
+    "objective",
+    "url",
+    "url_file",
+    "query",
+    "interval",
+    "token_file",
+    "ca",
+];
 
 /// Reports keys that are for gates on something else.
 fn reject_others(
@@ -86,7 +120,7 @@ fn reject_others(
     report: &mut Report,
 ) {
     let keys = metric.keys();
-    for key in ["rollback", "advance", "of", "objective"] {
+    for &key in OF_METRICS {
         if keys.contains(&key) || table.get(key).is_none() {
             continue;
         }

@@ -68,6 +68,8 @@ pub(super) struct BurnRate {
     fine: VecDeque<Mark>,
     coarse: VecDeque<Mark>,
     now: Mark,
+    /// Failures and requests of canaries that were counted before and are not any more.
+    gone: (u64, u64),
 }
 
 impl BurnRate {
@@ -79,11 +81,34 @@ impl BurnRate {
             fine: VecDeque::from([mark]),
             coarse: VecDeque::from([mark]),
             now: mark,
+            gone: (0, 0),
         }
     }
 
+    /// Goes on from what another one has seen of the same service. What this one counts may
+    /// begin anew, with another canary.
+    pub(super) fn inherit(&mut self, other: &Self) {
+        let (now, before) = (self.now, other.now);
+        let gone = |before: u64, now: u64| before.saturating_sub(now);
+        let gone = (
+            gone(before.failures, now.failures),
+            gone(before.requests, now.requests),
+        );
+        *self = Self {
+            budget: self.budget,
+            objective: self.objective,
+            gone,
+            ..other.clone()
+        };
+    }
+
     pub(super) fn see(&mut self, tally: &Tally, now: Timestamp) {
-        self.now = Mark::of(tally, now);
+        let counted = Mark::of(tally, now);
+        self.now = Mark {
+            failures: counted.failures + self.gone.0,
+            requests: counted.requests + self.gone.1,
+            ..counted
+        };
         for (marks, (distance, count)) in [(&mut self.fine, FINE), (&mut self.coarse, COARSE)] {
             if marks
                 .back()

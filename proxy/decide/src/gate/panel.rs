@@ -18,6 +18,7 @@ use super::blame::Degradation;
 use super::classes::Classes;
 use super::errors::Failures;
 use super::latency::{Latency, LatencyLimits};
+use super::outside::Answer;
 use super::restart::RestartMass;
 use super::spec::{GateRule, GateSpec, LatencyMetric, Promise, RateBound, RateLimit};
 use super::verdict::Breach;
@@ -203,6 +204,14 @@ impl Panel {
         self.degradation.inherit(&other.degradation);
         self.failures.inherit(&other.failures);
         self.classes.inherit(&other.classes);
+        // The budget is the service's, whichever canary there is.
+        for (gate, before) in self.gates.iter_mut().zip(&other.gates) {
+            if let (Check::BurnRate(burn), Check::BurnRate(before)) =
+                (&mut gate.check, &before.check)
+            {
+                burn.inherit(before);
+            }
+        }
         self.set_manner(other.manner);
         self.settle();
     }
@@ -236,6 +245,9 @@ impl Panel {
         self.alone.set_weight(weight, tally);
         for gate in &mut self.gates {
             gate.check.set_weight(weight, tally);
+            if let Some(outside) = gate.check.outside_mut() {
+                outside.restart(now);
+            }
         }
     }
 
@@ -263,6 +275,7 @@ impl Panel {
             | Check::Latency(_)
             | Check::LatencySpike(..)
             | Check::NewErrors
+            | Check::Outside(_)
             | Check::Signal(_) => false,
         };
         self.gates.iter().any(is_burning)
@@ -358,6 +371,18 @@ impl Panel {
         found
     }
 
+    /// What came of a question for the gate of this name, which was asked then. False if
+    /// there is no such gate that asks.
+    pub(crate) fn tell_answer(&mut self, name: &str, answer: Answer, asked: Timestamp) -> bool {
+        let mut gates = self.gates.iter_mut().filter(|gate| &*gate.name == name);
+        let outside = gates.next().and_then(|gate| gate.check.outside_mut());
+        let found = outside.is_some();
+        if let Some(outside) = outside {
+            outside.tell(answer, asked);
+        }
+        found
+    }
+
     /// Writes what successes are to be compared with, and what else is to be looked for.
     pub(crate) fn write_limits(&self, limits: &mut LatencyLimits) {
         for gate in &self.gates {
@@ -404,6 +429,7 @@ pub(crate) fn rate_limits_of(rule: &GateRule) -> &[RateLimit] {
         | GateRule::Latency { .. }
         | GateRule::LatencySpike { .. }
         | GateRule::NewErrors
+        | GateRule::Outside { .. }
         | GateRule::Signal { .. } => &[],
     }
 }

@@ -60,6 +60,15 @@ pub enum GateRule {
     },
     /// Kinds of errors that stable does not show.
     NewErrors,
+    /// A number that something outside is asked for: how much is too much.
+    Outside {
+        /// Above it, twice in a row, the canary is rolled back. Without it, it never is.
+        rollback: Option<f64>,
+        /// Above it the canary does not advance; `rollback` if there is none.
+        advance: Option<f64>,
+        /// How often it is asked for; after three times as long an answer is too old.
+        interval: Duration,
+    },
     /// A share of good results that is reported from outside, such as orders completed.
     Signal {
         /// Which signal.

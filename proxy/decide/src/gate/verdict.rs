@@ -157,7 +157,8 @@ impl Estimate {
 
     /// The same with the interval of its rate. Not for every response: it is searched for.
     pub(super) fn with_interval(self) -> Self {
-        if self.samples == 0 || self.count > self.samples || self.low > 0.0 {
+        let is_exact = self.low >= self.high;
+        if self.samples == 0 || self.count > self.samples || self.low > 0.0 || is_exact {
             return self;
         }
         let (low, high) = interval(self.count, self.samples, INTERVAL_ERROR);
@@ -199,6 +200,11 @@ pub enum Measure {
     LatencySpike {
         /// What is timed.
         metric: LatencyMetric,
+    },
+    /// What something outside has answered.
+    Outside {
+        /// Why there is no answer, if there is none.
+        problem: Option<Arc<str>>,
     },
     /// The share of bad results of a signal.
     Signal {
@@ -309,16 +315,19 @@ impl Comparison {
                 metric.as_str(),
                 Percent(self.limit)
             ),
-            Measure::NewErrors { class } => format!(
-                "canary shows {class} {count} {}, stable {} {}",
-                if count == 1 { "time" } else { "times" },
-                self.stable.count,
-                if self.stable.count == 1 {
-                    "time"
-                } else {
-                    "times"
-                }
-            ),
+            Measure::NewErrors { class } => {
+                let times = |count| if count == 1 { "time" } else { "times" };
+                let (stable, times_stable) = (self.stable.count, times(self.stable.count));
+                let times = times(count);
+                format!("canary shows {class} {count} {times}, stable {stable} {times_stable}")
+            }
+            Measure::Outside {
+                problem: Some(problem),
+            } => format!("no answer: {problem}"),
+            Measure::Outside { problem: None } => {
+                let (value, limit) = (number(self.value), number(self.limit));
+                format!("the answer is {value}, limit {limit}")
+            }
             Measure::Signal { signal, within } => format!(
                 "{signal} is good for {} of the canary's ({} of {samples}), stable {} - {}pp",
                 Percent(1.0 - self.canary.value),

@@ -35,6 +35,10 @@ impl Release {
         let refused = self.refusals.standing();
         let verdict = self.verdict();
         let waits_for = self.rollout.waiting(&verdict.gates);
+        let waits_for = waits_for.map(|waiting| waiting.to_string()).or_else(|| {
+            let burns = self.rollout.may_begin() && self.panel.is_burning();
+            burns.then(|| "the error budget of the service to last again".to_owned())
+        });
         let plan = self.rollout.plan();
         let position = phase.position().copied().unwrap_or_default();
         let rollout = (!plan.is_fixed()).then(|| {
@@ -70,7 +74,7 @@ impl Release {
             weight: self.weight(),
             configured_weight: self.rollout.configured(),
             rollout,
-            waits_for: waits_for.map(|waiting| waiting.to_string()),
+            waits_for,
             verdict,
             commands: self.rollout.commands(),
         }

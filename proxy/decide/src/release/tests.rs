@@ -1,5 +1,7 @@
 //! A route from the outside: what the shell relies on.
 
+use std::time::Duration;
+
 use super::*;
 use crate::gate::VerdictKind;
 use crate::gate::spec::{
@@ -8,6 +10,7 @@ use crate::gate::spec::{
 };
 use crate::gate::{Baseline, Waiting};
 use crate::outcome::FailureReason;
+use crate::plan::{BuiltIn, Terms};
 use crate::role::Role;
 use crate::rollout::{Cause, Command, NoticeKind, Order, PhaseName};
 use crate::split::SplitKey;
@@ -230,7 +233,7 @@ fn limits_in_time_are_those_of_all_gates_and_follow_stable() {
         quantile: Quantile::from_ratio(ratio).unwrap(),
         bound,
     };
-    let slow = LatencyBound::Absolute(std::time::Duration::from_millis(1));
+    let slow = LatencyBound::Absolute(Duration::from_millis(1));
     let gate = |name: &str, metric, rollback| GateSpec {
         name: name.into(),
         rule: GateRule::Latency {
@@ -416,4 +419,47 @@ fn people_roll_back_and_raise_the_weight_whatever_stable_does() {
         assert!(matches!(effects[0], Effect::Reweigh { .. }), "{command:?}");
         assert_eq!(release.status(NOW).rollback_refused_at, None);
     }
+}
+
+/// A rollout does not begin while the service uses its error budget up, and does when that
+/// is over.
+#[test]
+fn nothing_begins_while_the_error_budget_burns() {
+    let budget = GateSpec {
+        name: "budget".into(),
+        rule: GateRule::BurnRate { objective: 0.999 },
+    };
+    let spec = ReleaseSpec {
+        plan: Plan::new(BuiltIn::Aggressive.steps(), Terms::default()).unwrap(),
+        has_preconditions: true,
+        gates: vec![budget],
+        ..ReleaseSpec::default()
+    };
+    let mut tally = Tally::default();
+    let mut release = Release::new(spec, &tally, NOW);
+    let mut now = NOW;
+    let mut hours = |release: &mut Release, hours: u64, failures: u64| {
+        for _ in 0..hours * 360 {
+            now = now.after(Duration::from_secs(10));
+            let stable = tally.of_mut(Role::Stable);
+            stable.successes += 1000 - failures;
+            stable.failures += failures;
+            drop(absorb(release, &tally, now));
+        }
+    };
+    hours(&mut release, 2, 200);
+    release.tell_preconditions(release.generation(), Preconditions::Met);
+    hours(&mut release, 1, 200);
+    assert_eq!(release.phase(), &Phase::Idle);
+    let waits_for = release.status(NOW).waits_for.unwrap();
+    assert_eq!(waits_for, "the error budget of the service to last again");
+    // The longest window is three days.
+    let idle = (0..72)
+        .take_while(|_| {
+            hours(&mut release, 1, 0);
+            release.phase() == &Phase::Idle
+        })
+        .count();
+    assert_eq!(release.phase().name(), PhaseName::Progressing);
+    assert!(idle > 0, "it began at once");
 }

@@ -127,6 +127,9 @@ enum StoredMeasure {
         #[serde(with = "StoredMetric")]
         metric: LatencyMetric,
     },
+    Outside {
+        problem: Option<Arc<str>>,
+    },
     Signal {
         signal: Arc<str>,
         #[serde(with = "bits")]

@@ -54,6 +54,9 @@ fn measures() -> impl Strategy<Value = Measure> {
         (any::<u16>(), any::<Option<u32>>()).prop_map(|(status, grpc)| Measure::NewErrors {
             class: ErrorClass::of_status(status).with_grpc(grpc),
         }),
+        prop::option::of(".*").prop_map(|problem| Measure::Outside {
+            problem: problem.map(Into::into),
+        }),
         (".*", number()).prop_map(|(signal, within)| Measure::Signal {
             signal: signal.into(),
             within,

@@ -8,6 +8,7 @@ use haldane_config::{AdminAddress, Config, Difference, Listen};
 
 use super::Running;
 use crate::clock::{Micros, micros};
+use crate::control::notify;
 use crate::listeners::{self, Listener};
 use crate::live::Live;
 use crate::live::endpoints::RouteEndpoints;
@@ -33,7 +34,7 @@ impl Running {
         config: Config,
         tls: Tls,
         endpoints: Vec<RouteEndpoints>,
-        live: &Live,
+        live: &Arc<Live>,
     ) -> Result<Difference, Refusal> {
         let difference = Difference::between(&self.config, &config);
         if difference.is_empty() {
@@ -77,6 +78,7 @@ impl Running {
             .store(micros(config.dns_refresh), Ordering::Relaxed);
         live.adopt_routes(&config.routes, &tls.versions, endpoints);
         live.tls.store(Arc::new(tls));
+        notify::follow(&config.notify, live);
         self.listeners.send_replace(listeners);
         self.surfaces.exchange(exchange, &config);
         if difference.keys.contains(&"log") {

@@ -1,8 +1,6 @@
 //! Asks an address whether it is well, again and again.
 
-use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{sleep, timeout};
 
 use super::Target;
+use crate::control::remote::while_driven;
 use crate::h1::transport::{ALPN_HTTP2, Transport};
 use crate::live::Live;
 use crate::live::endpoints::Endpoint;
@@ -141,17 +140,6 @@ async fn ask_http2(
         Ok(())
     };
     while_driven(asked, connection).await
-}
-
-/// What `asked` gives while `connection` is driven beside it.
-async fn while_driven<T>(asked: impl Future<Output = T>, connection: impl Future) -> T {
-    let (mut asked, connection) = (pin!(asked), pin!(connection));
-    tokio::select! {
-        biased;
-        answer = &mut asked => answer,
-        // What came before its end is there to be taken.
-        _ = connection => asked.await,
-    }
 }
 
 /// Answers of the same kind in a row.

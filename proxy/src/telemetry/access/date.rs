@@ -1,4 +1,4 @@
-//! Dates as logs write them, in UTC.
+//! Dates as logs and notices write them, in UTC.
 
 use std::io::Write;
 
@@ -23,7 +23,7 @@ struct Civil {
 }
 
 /// `2026-11-21T10:54:13.042Z` (RFC 3339).
-pub(super) fn rfc3339(time: Timestamp) -> String {
+pub(crate) fn rfc3339(time: Timestamp) -> String {
     let Civil {
         year,
         month,
@@ -34,6 +34,15 @@ pub(super) fn rfc3339(time: Timestamp) -> String {
         millisecond,
     } = Civil::of(time);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
+}
+
+/// `2026-11-21T10:54:13Z`, for those who know no fractions.
+pub(crate) fn rfc3339_seconds(time: Timestamp) -> String {
+    let date = rfc3339(time);
+    match date.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => date,
+    }
 }
 
 /// `21/Nov/2026:10:54:13 +0000`, as Apache has it.

@@ -155,6 +155,12 @@ pub(super) const ACCESS_DROPPED: Family = Family {
     unit: FamilyUnit::None,
     help: "Lines that the access log has lost: they could not be written, or not in time.",
 };
+pub(super) const NOTIFICATIONS: Family = Family {
+    name: "haldane_notifications_total",
+    kind: MetricType::Counter,
+    unit: FamilyUnit::None,
+    help: "Notices by what became of them: delivered, failed (refused, or tried too often), or dropped (too many waited, or the target is gone).",
+};
 pub(super) const RELOAD_SUCCESSFUL: Family = Family {
     name: "haldane_config_last_reload_successful",
     kind: MetricType::Gauge,

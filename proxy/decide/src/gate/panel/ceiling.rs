@@ -59,6 +59,7 @@ impl Ceiling {
             | GateRule::ErrorTrend
             | GateRule::LatencySpike { .. }
             | GateRule::NewErrors
+            | GateRule::Outside { .. }
             | GateRule::Signal { .. } => Vec::new(),
         }
     }

@@ -33,11 +33,22 @@ impl Panel {
         let stable = since_start.of(Role::Stable);
         let is_degraded = self.degradation.is_shared();
         let mut found = None;
+        let now = self.last.1;
         for (index, gate) in self.gates.iter_mut().enumerate() {
-            if let Check::ConsecutiveFailures(run) = &gate.check {
-                gate.breach = None;
-                let exceeded = run.exceeded(stable, tally).filter(|_| !is_degraded);
-                found = found.or_else(|| Some((index, exceeded?)));
+            let exceeded = match &gate.check {
+                Check::ConsecutiveFailures(run) => run.exceeded(stable, tally),
+                Check::Outside(outside) => outside.is_exceeded(now).then(|| outside.compare(now)),
+                Check::BurnRate(_)
+                | Check::ErrorRate { .. }
+                | Check::ErrorTrend(_)
+                | Check::Latency(_)
+                | Check::LatencySpike(..)
+                | Check::NewErrors
+                | Check::Signal(_) => continue,
+            };
+            gate.breach = None;
+            if !is_degraded {
+                found = found.or_else(|| exceeded.map(|comparison| (index, comparison)));
             }
         }
         let affected = self.failures.affected();
@@ -66,7 +77,10 @@ impl Panel {
     pub(super) fn check(&mut self, tally: &Tally) -> Option<Breach> {
         self.awaits_stable = false;
         for gate in &mut self.gates {
-            if !matches!(gate.check, Check::ConsecutiveFailures(_)) {
+            if !matches!(
+                gate.check,
+                Check::ConsecutiveFailures(_) | Check::Outside(_)
+            ) {
                 gate.breach = None;
             }
         }
@@ -196,6 +210,7 @@ impl Panel {
             | Check::Latency(_)
             | Check::LatencySpike(..)
             | Check::NewErrors
+            | Check::Outside(_)
             | Check::Signal(_) => None,
         };
         let mut gates = self.gates.iter().enumerate();

@@ -4,6 +4,7 @@ use super::super::advance::NoWorse;
 use super::super::burn::BurnRate;
 use super::super::latency::Latency;
 use super::super::limit::ConsecutiveFailures;
+use super::super::outside::Outside;
 use super::super::recent::{Spike, Trend};
 use super::super::signal::Signal;
 use super::super::spec::{GateName, GateRule, LatencyMetric, RateLimit};
@@ -41,6 +42,7 @@ pub(super) enum Check {
     LatencySpike(LatencyMetric, Box<Spike>),
     /// Its evidence is that of the panel.
     NewErrors,
+    Outside(Box<Outside>),
     Signal(Box<Signal>),
 }
 
@@ -88,6 +90,14 @@ impl Check {
                 Self::LatencySpike(*metric, Box::new(Spike::new(tally)))
             }
             GateRule::NewErrors => Self::NewErrors,
+            GateRule::Outside {
+                rollback,
+                advance,
+                interval,
+            } => {
+                let limits = (*rollback, *advance);
+                Self::Outside(Box::new(Outside::new(limits, *interval, now)))
+            }
             GateRule::Signal {
                 signal,
                 rollback,
@@ -131,6 +141,22 @@ impl Check {
         }
     }
 
+    pub(super) fn outside(&self) -> Option<&Outside> {
+        if let Self::Outside(outside) = self {
+            Some(outside)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn outside_mut(&mut self) -> Option<&mut Outside> {
+        if let Self::Outside(outside) = self {
+            Some(outside)
+        } else {
+            None
+        }
+    }
+
     pub(super) fn run_mut(&mut self) -> Option<&mut ConsecutiveFailures> {
         if let Self::ConsecutiveFailures(run) = self {
             Some(run)
@@ -149,6 +175,7 @@ impl Check {
             | Self::ConsecutiveFailures(_)
             | Self::ErrorRate { .. }
             | Self::NewErrors
+            | Self::Outside(_)
             | Self::Signal(_) => {}
         }
     }
@@ -170,7 +197,8 @@ impl Check {
             | Self::ErrorRate { .. }
             | Self::ErrorTrend(_)
             | Self::LatencySpike(..)
-            | Self::NewErrors => {}
+            | Self::NewErrors
+            | Self::Outside(_) => {}
         }
     }
 }

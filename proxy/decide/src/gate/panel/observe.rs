@@ -89,6 +89,8 @@ impl Panel {
                 | Check::ErrorRate { .. }
                 | Check::ErrorTrend(_)
                 | Check::Signal(_) => is_failure,
+                // No request is an example of what is not about requests.
+                Check::Outside(_) => false,
             };
             if concerns {
                 gate.example = outcome.request;

@@ -133,10 +133,17 @@ impl Panel {
             }
         }
         self.stage = Stage::Running(due);
-        if breach.is_none() && (self.awaits_stable || self.has_breach()) {
+        if breach.is_none() && (self.awaits_stable || self.has_breach() || self.is_answered_badly())
+        {
             breach = self.check_counted(tally).or_else(|| self.check(tally));
         }
         breach
+    }
+
+    fn is_answered_badly(&self) -> bool {
+        let now = self.last.1;
+        let mut outside = self.gates.iter().filter_map(|gate| gate.check.outside());
+        outside.any(|outside| outside.is_exceeded(now))
     }
 
     fn has_breach(&self) -> bool {
@@ -170,7 +177,8 @@ impl Panel {
                 | Check::ErrorTrend(_)
                 | Check::Latency(_)
                 | Check::LatencySpike(..)
-                | Check::NewErrors => {}
+                | Check::NewErrors
+                | Check::Outside(_) => {}
             }
         }
         has_signals

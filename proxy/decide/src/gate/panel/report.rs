@@ -47,6 +47,10 @@ pub struct GateStatus {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Waiting {
+    /// What is asked for outside is above its limit.
+    Above,
+    /// An answer from outside: there is none, none that is a number, or none lately.
+    Answer,
     /// The error budget of the service is used up too fast.
     Burning,
     /// The canary is above an absolute limit, and not known to be worse than stable.
@@ -166,7 +170,10 @@ impl Panel {
             Check::NewErrors => classes,
             Check::Latency(latency) => latency.evidence(),
             Check::Signal(signal) => signal.evidence(),
-            Check::ConsecutiveFailures(_) | Check::ErrorTrend(_) | Check::LatencySpike(..) => 0.0,
+            Check::ConsecutiveFailures(_)
+            | Check::ErrorTrend(_)
+            | Check::LatencySpike(..)
+            | Check::Outside(_) => 0.0,
         }
     }
 
@@ -193,6 +200,7 @@ impl Panel {
                 let (_, worst) = self.classes.evidence_above(0.0, tally);
                 worst.unwrap_or_else(|| self.plain(tally))
             }
+            Check::Outside(outside) => outside.compare(self.last.1),
             Check::Signal(signal) => signal.compare(),
         }
     }
@@ -246,6 +254,10 @@ impl Panel {
                 Finding::waits(Waiting::NewErrors)
             }
             Check::NewErrors => self.without_margin(tally, evidence),
+            Check::Outside(outside) => match outside.waits(self.last.1) {
+                Some(reason) => Finding::waits(reason),
+                None => Finding::PASS,
+            },
             Check::ErrorRate { .. } | Check::Latency(_) | Check::Signal(_) => {
                 self.find_shown(gate, comparison, tally)
             }
@@ -279,7 +291,8 @@ impl Panel {
             | Check::ErrorTrend(_)
             | Check::Latency(_)
             | Check::LatencySpike(..)
-            | Check::NewErrors => return self.without_margin(tally, evidence),
+            | Check::NewErrors
+            | Check::Outside(_) => return self.without_margin(tally, evidence),
         };
         if self.weight == Weight::FULL || tally.since(&self.start).of(Role::Stable).requests() == 0
         {
@@ -325,7 +338,8 @@ impl Panel {
         };
         let numbers = comparison.sentence(VerdictKind::Inconclusive);
         let waits = match reason {
-            Waiting::Burning => "holds".to_owned(),
+            Waiting::Above | Waiting::Burning => "holds".to_owned(),
+            Waiting::Answer => "waits for an answer".to_owned(),
             Waiting::Ceiling => {
                 "holds, the canary is above its limit but not known to be worse than stable"
                     .to_owned()

@@ -1,0 +1,366 @@
+//! What an event means to those who are told: which kind of notice it is, if any.
+
+use haldane_config::NotifyEvent;
+use haldane_decide::rollout::{Cause, NoticeKind};
+use haldane_decide::time::Timestamp;
+use haldane_decide::weight::Weight;
+
+use crate::live::events::ReleaseEvent;
+
+/// Something that others want to know.
+#[derive(Debug)]
+pub(super) struct News<'a> {
+    pub(super) event: NotifyEvent,
+    pub(super) severity: Severity,
+    pub(super) route: &'a str,
+    pub(super) generation: u32,
+    /// The canary; `"canary"` if there is none.
+    pub(super) version: &'a str,
+    pub(super) stable_version: &'a str,
+    /// The canary's share from here on.
+    pub(super) weight: Weight,
+    pub(super) at: Timestamp,
+    /// All of it in one sentence.
+    pub(super) sentence: String,
+    pub(super) cause: Option<&'a Cause>,
+}
+
+/// How much it matters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Severity {
+    /// Somebody must act.
+    Critical,
+    /// All is as planned.
+    Info,
+    /// Somebody should look.
+    Warning,
+}
+
+impl Severity {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Info => "info",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// What of a kind of event others want to know.
+type Told<'a> = (NotifyEvent, Severity, Weight, Option<&'a Cause>);
+
+impl<'a> News<'a> {
+    /// What others want to know of this event, if anything.
+    pub(super) fn of(event: &'a ReleaseEvent) -> Option<Self> {
+        let (kind, severity, weight, cause) = told(&event.notice.kind)?;
+        let (route, stable) = (&*event.route, &*event.stable_version);
+        let version = event.version.as_deref().unwrap_or("canary");
+        let what = in_words(&event.notice.kind, version, stable)?;
+        Some(Self {
+            event: kind,
+            severity,
+            route,
+            generation: event.notice.generation.0,
+            version,
+            stable_version: stable,
+            weight,
+            at: event.notice.at,
+            sentence: format!("{route}: {what}"),
+            cause,
+        })
+    }
+}
+
+/// The one place that says which event is which kind of notice.
+fn told(kind: &NoticeKind) -> Option<Told<'_>> {
+    use NotifyEvent::{Completed, Incident, Paused, Progressed, RolledBack, Started};
+    use Severity::{Critical, Info, Warning};
+    Some(match kind {
+        NoticeKind::Breached { weight, by } => (Incident, Warning, *weight, Some(by)),
+        NoticeKind::Completed { weight } => (Completed, Info, *weight, None),
+        NoticeKind::Confirmed { .. }
+        | NoticeKind::Prepared { .. }
+        | NoticeKind::Reconfigured(_) => return None,
+        NoticeKind::Incident { weight } => (Incident, Warning, *weight, None),
+        NoticeKind::Paused { weight, by, .. } => {
+            let severity = match by {
+                Cause::Command { .. } | Cause::Configuration | Cause::Plan => Info,
+                Cause::Overdue { .. } | Cause::StateDamaged { .. } => Warning,
+                Cause::Breach(_) => Critical,
+            };
+            (Paused, severity, *weight, Some(by))
+        }
+        NoticeKind::Progressed { to, by, .. } => (Progressed, Info, *to, Some(by)),
+        NoticeKind::Promoted { by, .. } => (Progressed, Info, Weight::FULL, Some(by)),
+        NoticeKind::Ready { weight, .. } => (Paused, Info, *weight, None),
+        NoticeKind::Resumed { weight, by, .. } => (Progressed, Info, *weight, Some(by)),
+        // With a plan the first step is told as soon as it begins.
+        NoticeKind::Retried { weight, .. } if weight.is_zero() => return None,
+        NoticeKind::Retried { weight, by } => (Started, Info, *weight, Some(by)),
+        // Less traffic is no progress; people lower it, or the canary is gone.
+        NoticeKind::Reweighed { from, to, .. } if to <= from => return None,
+        NoticeKind::Reweighed { to, by, .. } => (Progressed, Info, *to, Some(by)),
+        NoticeKind::RollbackRefused { weight, by } => (Incident, Critical, *weight, Some(by)),
+        NoticeKind::RolledBack { by, .. } => {
+            let severity = match by {
+                Cause::Command { .. } | Cause::Configuration | Cause::Plan => Warning,
+                Cause::Breach(_) | Cause::Overdue { .. } | Cause::StateDamaged { .. } => Critical,
+            };
+            (RolledBack, severity, Weight::ZERO, Some(by))
+        }
+        NoticeKind::Started { weight, by } => (Started, Info, *weight, Some(by)),
+        NoticeKind::StateDamaged { .. } => (Incident, Critical, Weight::ZERO, None),
+    })
+}
+
+/// What has happened to this version, where it is told.
+fn in_words(kind: &NoticeKind, version: &str, stable: &str) -> Option<String> {
+    Some(match kind {
+        NoticeKind::Breached { weight, by } => {
+            format!("{version} fails and stays at {weight}, as configured ({by})")
+        }
+        NoticeKind::Completed { weight } => {
+            format!("{version} is complete at {weight}, {stable} is not needed any more")
+        }
+        NoticeKind::Confirmed { .. }
+        | NoticeKind::Prepared { .. }
+        | NoticeKind::Reconfigured(_) => return None,
+        NoticeKind::Incident { weight } => format!(
+            "{version} and {stable} are both degraded, nothing is rolled back and {version} stays at {weight}"
+        ),
+        NoticeKind::Paused { step, weight, by } => {
+            format!("{version} is paused in step {step} at {weight} ({by})")
+        }
+        NoticeKind::Progressed { step, from, to, by } => {
+            format!("{version} goes from {from} to {to}, step {step} ({by})")
+        }
+        NoticeKind::Promoted { from, by } => {
+            format!("{version} is promoted from {from} to all traffic ({by})")
+        }
+        NoticeKind::Ready { step, weight } => {
+            format!("{version} passes step {step} at {weight} and waits for a person")
+        }
+        NoticeKind::Resumed { step, weight, by } => {
+            format!("{version} goes on in step {step} at {weight} ({by})")
+        }
+        NoticeKind::Retried { weight, by } => {
+            format!("{version} starts again, at {weight} ({by})")
+        }
+        NoticeKind::Reweighed { from, to, by } => {
+            format!("{version} goes from {from} to {to} ({by})")
+        }
+        NoticeKind::RollbackRefused { weight, by } => format!(
+            "{version} fails but stays at {weight}, because {stable} cannot be reached ({by})"
+        ),
+        NoticeKind::RolledBack { from, by } => {
+            format!("{version} was rolled back from {from} to {stable} ({by})")
+        }
+        NoticeKind::Started { weight, by } => format!("{version} starts at {weight} ({by})"),
+        NoticeKind::StateDamaged { detail } => format!(
+            "{version} begins without traffic, because what was kept of it cannot be read: {detail}"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use haldane_decide::generation::Generation;
+    use haldane_decide::release::change::Amendment;
+    use haldane_decide::rollout::Notice;
+
+    use super::*;
+
+    fn event(kind: NoticeKind) -> ReleaseEvent {
+        ReleaseEvent {
+            route: "shop".into(),
+            version: Some("v2".into()),
+            stable_version: "v1".into(),
+            notice: Notice {
+                at: Timestamp::from_micros(1),
+                generation: Generation(7),
+                kind,
+            },
+            canary_requests: 0,
+            canary_in_flight: 0,
+            rollback_micros: None,
+        }
+    }
+
+    /// Kind, severity, weight and sentence of what is told.
+    fn said(kind: NoticeKind) -> String {
+        let event = event(kind);
+        let news = News::of(&event).unwrap();
+        assert_eq!((news.version, news.generation), ("v2", 7));
+        let (kind, severity) = (news.event.as_str(), news.severity.as_str());
+        format!("{kind} {severity} {} {}", news.weight, news.sentence)
+    }
+
+    fn weight(text: &str) -> Weight {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn each_kind_of_event_is_one_kind_of_notice() {
+        let (by, one, five) = (command(), weight("1%"), weight("5%"));
+        let detail = "cut".to_owned();
+        let started = Cause::Configuration;
+        for (kind, expected) in [
+            (
+                NoticeKind::Started {
+                    weight: one,
+                    by: started,
+                },
+                "started info 1% shop: v2 starts at 1% (the configuration)",
+            ),
+            (
+                NoticeKind::Retried {
+                    weight: one,
+                    by: by.clone(),
+                },
+                "started info 1% shop: v2 starts again, at 1% (command by ada)",
+            ),
+            (
+                reweighed(one, five),
+                "progressed info 5% shop: v2 goes from 1% to 5% (command by ada)",
+            ),
+            (
+                NoticeKind::RolledBack {
+                    from: five,
+                    by: by.clone(),
+                },
+                "rolled_back warning 0% shop: v2 was rolled back from 5% to v1 (command by ada)",
+            ),
+            (
+                NoticeKind::Incident { weight: five },
+                "incident warning 5% shop: v2 and v1 are both degraded, nothing is rolled back and v2 stays at 5%",
+            ),
+            (
+                NoticeKind::RollbackRefused { weight: five, by },
+                "incident critical 5% shop: v2 fails but stays at 5%, because v1 cannot be reached (command by ada)",
+            ),
+            (
+                NoticeKind::StateDamaged { detail },
+                "incident critical 0% shop: v2 begins without traffic, because what was kept of it cannot be read: cut",
+            ),
+        ] {
+            assert_eq!(said(kind), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_plan_does_is_told() {
+        let (full, five) = (Weight::FULL, weight("5%"));
+        let overdue = Cause::Overdue {
+            detail: "errors".to_owned(),
+        };
+        for (kind, expected) in [
+            (
+                NoticeKind::Progressed {
+                    step: 2,
+                    from: weight("1%"),
+                    to: five,
+                    by: Cause::Plan,
+                },
+                "progressed info 5% shop: v2 goes from 1% to 5%, step 2 (the plan)",
+            ),
+            (
+                NoticeKind::Ready {
+                    step: 2,
+                    weight: five,
+                },
+                "paused info 5% shop: v2 passes step 2 at 5% and waits for a person",
+            ),
+            (
+                NoticeKind::Paused {
+                    step: 2,
+                    weight: five,
+                    by: overdue,
+                },
+                "paused warning 5% shop: v2 is paused in step 2 at 5% (no verdict in time: errors)",
+            ),
+            (
+                NoticeKind::Paused {
+                    step: 2,
+                    weight: five,
+                    by: command(),
+                },
+                "paused info 5% shop: v2 is paused in step 2 at 5% (command by ada)",
+            ),
+            (
+                NoticeKind::Resumed {
+                    step: 2,
+                    weight: five,
+                    by: command(),
+                },
+                "progressed info 5% shop: v2 goes on in step 2 at 5% (command by ada)",
+            ),
+            (
+                NoticeKind::Promoted {
+                    from: five,
+                    by: Cause::Plan,
+                },
+                "progressed info 100% shop: v2 is promoted from 5% to all traffic (the plan)",
+            ),
+            (
+                NoticeKind::Completed { weight: full },
+                "completed info 100% shop: v2 is complete at 100%, v1 is not needed any more",
+            ),
+            (
+                NoticeKind::Breached {
+                    weight: five,
+                    by: command(),
+                },
+                "incident warning 5% shop: v2 fails and stays at 5%, as configured (command by ada)",
+            ),
+        ] {
+            assert_eq!(said(kind), expected);
+        }
+    }
+
+    #[test]
+    fn what_asks_nobody_to_look_is_not_told() {
+        let amendment = Amendment {
+            plan: false,
+            stable: true,
+            gates: false,
+            weight: false,
+        };
+        let confirmed = NoticeKind::Confirmed {
+            weight: weight("5%"),
+            gate: "errors".into(),
+            sentence: String::new(),
+        };
+        let less = reweighed(weight("5%"), weight("1%"));
+        let prepared = NoticeKind::Prepared {
+            by: Cause::Configuration,
+        };
+        let again = NoticeKind::Retried {
+            weight: Weight::ZERO,
+            by: command(),
+        };
+        for kind in [
+            less,
+            NoticeKind::Reconfigured(amendment),
+            confirmed,
+            prepared,
+            again,
+        ] {
+            assert!(News::of(&event(kind)).is_none());
+        }
+    }
+
+    fn command() -> Cause {
+        Cause::Command {
+            actor: Some("ada".to_owned()),
+            reason: None,
+        }
+    }
+
+    fn reweighed(from: Weight, to: Weight) -> NoticeKind {
+        NoticeKind::Reweighed {
+            from,
+            to,
+            by: command(),
+        }
+    }
+}

@@ -3,10 +3,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use haldane_decide::generation::Generation;
 use haldane_decide::rollout::Notice;
 use haldane_decide::time::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
+
+mod severity;
+
+pub use severity::Severity;
 
 /// How many events are kept. A rollout has tens; older ones are in the logs.
 const EVENTS_MAX: usize = 1024;
@@ -16,6 +21,8 @@ const EVENTS_MAX: usize = 1024;
 pub struct Event {
     /// Counts up by one, from 1.
     pub seq: u64,
+    /// How much it matters.
+    pub severity: Severity,
     /// What it was.
     #[serde(flatten)]
     pub what: Happening,
@@ -25,10 +32,43 @@ pub struct Event {
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Happening {
+    /// What came after a rollback.
+    Aftermath(AftermathEvent),
     /// Something that concerns no single route.
     Process(ProcessEvent),
     /// One change of one route.
     Release(Box<ReleaseEvent>),
+}
+
+/// What came after a rollback. The release is where it was, and so is its entity tag.
+#[derive(Clone, Debug, Serialize)]
+pub struct AftermathEvent {
+    /// When it was known.
+    pub at: Timestamp,
+    /// The route that was rolled back.
+    pub route: Arc<str>,
+    /// The generation that was rolled back.
+    pub generation: Generation,
+    /// Requests that were routed to the canary since the process started.
+    pub canary_requests: u64,
+    /// How long after the rollback. Seconds.
+    pub seconds: f64,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: AftermathKind,
+}
+
+/// Whether the canary has lost its traffic indeed.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AftermathKind {
+    /// It is not known.
+    RollbackUnverified {
+        /// Why, in one sentence.
+        why: String,
+    },
+    /// No request is in flight, none has come for a while, and stable can be reached.
+    RollbackVerified,
 }
 
 /// Something that concerns no single route.
@@ -122,7 +162,12 @@ impl EventLog {
         if inner.events.len() == EVENTS_MAX {
             inner.events.pop_front();
         }
-        inner.events.push_back(Event { seq, what });
+        let severity = Severity::of(&what);
+        inner.events.push_back(Event {
+            seq,
+            severity,
+            what,
+        });
         drop(inner);
         self.newest
             .send_modify(|newest| *newest = (*newest).max(seq));

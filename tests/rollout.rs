@@ -13,6 +13,7 @@ use crate::support::upstream::{Behaviour, Upstream};
 
 mod begin;
 mod dark;
+mod delivery;
 mod people;
 mod reloads;
 mod rings;

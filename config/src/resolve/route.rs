@@ -135,6 +135,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         promise: rollout.promise,
         pre: rollout.pre,
         ledger: rollout.ledger,
+        expires: rollout.expires,
         expose_version: expose_version?,
     })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use haldane_decide::generation::Generation;
 use haldane_decide::release::Release;
-use haldane_decide::rollout::{Notice, NoticeKind, PhaseName};
+use haldane_decide::rollout::{Notice, NoticeKind, Phase, PhaseName};
 use haldane_decide::time::Timestamp;
 
 use super::Route;
@@ -170,6 +170,18 @@ impl Route {
     /// How its generations have ended since the process started.
     pub(crate) fn deliveries(&self) -> Deliveries {
         self.lock().deliveries.clone()
+    }
+
+    /// Since when its rollout is complete, if it is.
+    pub(crate) fn completed_at(&self) -> Option<Timestamp> {
+        match self.lock().release.phase() {
+            Phase::Complete { at } => Some(*at),
+            Phase::Idle
+            | Phase::Paused { .. }
+            | Phase::Progressing { .. }
+            | Phase::Promoted { .. }
+            | Phase::RolledBack { .. } => None,
+        }
     }
 
     /// The generation that was kept began when that says.

@@ -78,6 +78,7 @@ impl Collector for Scrape {
         addresses(&mut encoder, &routes)?;
         releases(&mut encoder, &routes, live)?;
         delivery::encode(&mut encoder, &routes)?;
+        delivery::completed(&mut encoder, &routes, live.clock.now())?;
 
         if live.keeping.is_wanted() {
             state(&mut encoder, &routes, live)?;

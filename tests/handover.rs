@@ -25,6 +25,7 @@ struct Line {
     linger: &'static str,
     /// More of the configuration.
     more: String,
+    keeps_state: bool,
 }
 
 impl Line {
@@ -34,16 +35,22 @@ impl Line {
             upstreams: [Upstream::named("stable"), Upstream::named("canary")],
             linger: "3s",
             more: String::new(),
+            keeps_state: false,
         }
     }
 
     fn config(&self, workers: usize, more: &str) -> PathBuf {
         let path = self.directory.0.join("haldane.toml");
         let [stable, canary] = self.upstreams.each_ref().map(Upstream::url);
+        let state = if self.keeps_state {
+            format!("state_dir = \"{}\"", self.directory.path("state"))
+        } else {
+            String::new()
+        };
         let text = format!(
             "listen = \"127.0.0.1:0\"\nworkers = {workers}\nhand_over = \"{}\"\n\
              drain = {{ linger = \"{}\", timeout = \"8s\" }}\n\
-             admin = {{ listen = \"unix:{}\" }}\n{more}\n[[route]]\n\
+             admin = {{ listen = \"unix:{}\" }}\n{state}\n{more}\n[[route]]\n\
              stable = \"{stable}\"\ncanary = {{ version = \"v2\", upstream = \"{canary}\" }}\n\
              weight = \"50%\"\nsticky = {{ key = \"header:x-user\" }}\n\
              [[route.gate]]\nname = \"meltdown\"\nmetric = \"consecutive_failures\"\n\
@@ -238,6 +245,52 @@ fn releases_go_on_where_they_stood() {
     assert!(versions().iter().all(|version| version == "stable"));
     line.ask(&["retry"]);
     drop(line.take_over(&third, 2));
+}
+
+#[test]
+fn what_was_seen_of_a_canary_goes_on() {
+    let line = Line::new("seen");
+    let running = line.start(1);
+    let (address, _) = running.addresses();
+    line.ask(&["weight", "100%"]);
+    line.upstreams[1].behave(Behaviour::Status(500));
+    let fail = || Client::connect(address).get("/", &[("x-user", "a")]);
+    for _ in 0..3 {
+        fail();
+    }
+    let next = line.take_over(&running, 1);
+    assert_eq!(line.route()["gates"][0]["value"], 3.0);
+    for _ in 0..2 {
+        assert_eq!(line.route()["phase"], "idle");
+        fail();
+    }
+    // The fifth in a row, of which this process has seen two.
+    assert_eq!(line.route()["phase"], "rolled_back");
+    drop(next);
+}
+
+#[test]
+fn events_of_both_processes_are_kept_in_order() {
+    let mut line = Line::new("events");
+    line.keeps_state = true;
+    let running = line.start(1);
+    running.addresses();
+    line.ask(&["weight", "30%"]);
+    let next = line.take_over(&running, 1);
+    line.ask(&["weight", "40%"]);
+    let file = line.directory.path("state/events.jsonl");
+    // As soon as the process before has let go of the directory.
+    some("both", || {
+        let text = fs::read_to_string(&file).ok()?;
+        let events = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("is JSON"));
+        let events: Vec<Value> = events.collect();
+        let told = |event: &Value| (event["seq"].clone(), event["to"].clone());
+        let told: Vec<(Value, Value)> = events.iter().map(told).collect();
+        (told == [(1.into(), "30%".into()), (2.into(), "40%".into())]).then_some(())
+    });
+    drop(next);
 }
 
 #[test]

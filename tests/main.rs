@@ -64,6 +64,8 @@ mod rollback;
 mod rollout;
 /// Who is split otherwise: targeting rules, rings, and what is said of them.
 mod rules;
+/// What a canary fails is answered from stable where that is safe.
+mod shield;
 /// Who gets which version: the same key the same one, until the weight says otherwise.
 mod split;
 /// Bodies on their way: at once, both ways at the same time, in bounded memory, whole.

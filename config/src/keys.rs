@@ -28,7 +28,8 @@ tables! {
         reserved ["fleet"];
     DRAIN = "drain": ["linger", "timeout"], reserved [];
     LIMITS = "limits":
-        ["connections", "header_timeout", "idle_timeout", "header_bytes", "headers", "streams"],
+        ["connections", "header_timeout", "idle_timeout", "header_bytes", "headers", "streams",
+         "replay_bytes"],
         reserved [];
     ADMIN = "admin": ["listen", "token_file"], reserved ["tls"];
     OPS = "ops": ["listen"], reserved ["tls"];
@@ -63,8 +64,9 @@ tables! {
     RULE_MATCH = "route.rule.match": ["header", "cookie", "path", "client", "values"], reserved [];
     ROLLOUT = "route.rollout":
         ["plan", "steps", "advance", "on_breach", "bake", "max_hold",
-         "false_rollback", "false_advance", "exposure", "ledger", "pre", "expires"],
-        reserved ["shield"];
+         "false_rollback", "false_advance", "exposure", "shield", "ledger",
+         "pre", "expires"],
+        reserved [];
     PRE = "route.rollout.pre": ["url", "url_file", "token_file", "ca", "timeout"], reserved [];
     EXPOSURE = "route.rollout.exposure": ["failed_requests", "affected_users"], reserved [];
     GATE = "route.gate":

@@ -30,6 +30,7 @@ pub(crate) mod remote;
 mod rollout;
 mod route;
 mod rule;
+mod shield;
 mod socket_file;
 mod state;
 mod sticky;
@@ -246,20 +247,17 @@ fn limits(table: Option<&Table<'_>>, report: &mut Report) -> Option<Limits> {
         table,
         report,
         ("header_bytes", 64 * 1024),
-        |value, report| {
-            let bytes = value.parse(report, &SIZE, unit::size)?;
-            if (1024..=1024 * 1024).contains(&bytes) {
-                return usize::try_from(bytes).ok();
-            }
-            let finding = Finding::new(format!("{bytes} bytes are out of range"));
-            value.reject(
-                report,
-                finding.allowed("expected a size from \"1KiB\" to \"1MiB\""),
-            )
-        },
+        size_within((1024..=1024 * 1024, "\"1KiB\" to \"1MiB\"")),
     );
     let headers = read(table, report, ("headers", 100), count(1..=1000));
     let streams = read(table, report, ("streams", 100), count(1..=10_000));
+    // Zero is meant: no body is kept.
+    let replay_bytes = read(
+        table,
+        report,
+        ("replay_bytes", 64 * 1024),
+        size_within((0..=1024 * 1024, "\"0B\" to \"1MiB\"")),
+    );
     Some(Limits {
         connections: connections?,
         header_timeout: header_timeout?,
@@ -267,6 +265,7 @@ fn limits(table: Option<&Table<'_>>, report: &mut Report) -> Option<Limits> {
         header_bytes: header_bytes?,
         headers: headers?,
         streams: u32::try_from(streams?).ok()?,
+        replay_bytes: replay_bytes?,
     })
 }
 
@@ -336,6 +335,21 @@ fn duration_within(
         let (least, most) = (unit::show_duration(least), unit::show_duration(most));
         let allowed = format!("expected a duration from \"{least}\" to \"{most}\"");
         value.reject(report, Finding::new(message).allowed(allowed))
+    }
+}
+
+/// Reads a size within a range, which is also given as it is written.
+fn size_within(
+    (range, written): (std::ops::RangeInclusive<u64>, &'static str),
+) -> impl Fn(&Value<'_>, &mut Report) -> Option<usize> {
+    move |value, report| {
+        let bytes = value.parse(report, &SIZE, unit::size)?;
+        if range.contains(&bytes) {
+            return usize::try_from(bytes).ok();
+        }
+        let finding = Finding::new(format!("{bytes} bytes are out of range"));
+        let allowed = format!("expected a size from {written}");
+        value.reject(report, finding.allowed(allowed))
     }
 }
 

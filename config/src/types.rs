@@ -151,6 +151,9 @@ pub struct Limits {
     pub headers: usize,
     /// Requests under way on one HTTP/2 connection.
     pub streams: u32,
+    /// Bytes of the body of a request to a canary that are kept, so that stable can have
+    /// the request if the canary fails it.
+    pub replay_bytes: usize,
 }
 
 /// The admin listener.
@@ -290,6 +293,8 @@ pub struct RouteConfig {
     pub promise: Promise,
     /// Who must agree before the first step of a plan.
     pub pre: Vec<PreHook>,
+    /// What becomes of a request that the canary has failed.
+    pub shield: Shield,
     /// What is told of those who were on the canary.
     pub ledger: LedgerDetail,
     /// How long a complete rollout may wait for its canary to be made stable.
@@ -305,6 +310,17 @@ pub struct PreHook {
     pub remote: Remote,
     /// How long the answer may take.
     pub timeout: Duration,
+}
+
+/// What becomes of a request that the canary has failed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Shield {
+    /// Stable answers it, if nothing of it can have been processed or its method is
+    /// idempotent (RFC 9110 §9.2.2).
+    #[default]
+    Idempotent,
+    /// Its client gets the failure.
+    Off,
 }
 
 /// Which requests a route takes; everything by default.

@@ -26,6 +26,7 @@ use crate::handover::successor::{Beside, Estate};
 use crate::inherited::Inherited;
 use crate::listeners::Listener;
 use crate::live::Live;
+use crate::live::events::EventLog;
 use crate::notify_socket;
 use crate::origin::Origin;
 use crate::sockets::Sockets;
@@ -127,7 +128,15 @@ impl App {
         let before = predecessor.map(|before| (before, inherited.taken().to_vec()));
         inherited.report_rest();
         let found = config.state_dir.as_deref().map(state_file::read);
-        let live = Live::new(&config, tls, (workers, Clock::start()), found);
+        let evidence = config.state_dir.as_deref().map(state_file::evidence::read);
+        let events = EventLog::default();
+        if let Some(directory) = &config.state_dir {
+            events.go_on_after(state_file::events::read(directory));
+        }
+        let live = Live::new(&config, tls, (workers, Clock::start()), found, events);
+        if let Some(evidence) = evidence {
+            live.recall(evidence);
+        }
         if let Some(reason) = live.keeping.damage() {
             tracing::error!(%reason, "state damaged: every canary begins without traffic");
         }
@@ -275,7 +284,9 @@ impl App {
             .take_over(&files)
             .map_err(|error| StartError::HandOver(path, error))?;
         Ok(retired.map(|retired| {
+            self.live.events.skip_to(retired.last_event);
             self.live.go_on_from(&retired.routes);
+            self.live.follow_freeze(retired.frozen);
             retired.link
         }))
     }

@@ -37,6 +37,8 @@ pub(crate) struct Watch {
     /// The connection is to hear of a drain: nothing is in progress, so that it may be
     /// closed, or it can tell its client without ending anything.
     idle: Cell<bool>,
+    /// It waits for a version that may be recalled.
+    alert: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     index: Cell<usize>,
 }
@@ -63,6 +65,7 @@ impl Deadlines {
             client: Cell::new(NEVER),
             upstream: Cell::new(NEVER),
             idle: Cell::new(false),
+            alert: Cell::new(false),
             waker: RefCell::new(None),
             index: Cell::new(watches.len()),
         });
@@ -91,12 +94,17 @@ impl Deadlines {
 
     /// Wakes every idle connection, so that it sees the drain.
     pub(crate) fn wake_idle(&self) {
-        for watch in self
-            .watches
-            .borrow()
-            .iter()
-            .filter(|watch| watch.idle.get())
-        {
+        self.wake(|watch| watch.idle.get());
+    }
+
+    /// Wakes every connection that waits for a version that may be recalled.
+    pub(crate) fn wake_alert(&self) {
+        self.wake(|watch| watch.alert.get());
+    }
+
+    fn wake(&self, is_meant: impl Fn(&Watch) -> bool) {
+        let watches = self.watches.borrow();
+        for watch in watches.iter().filter(|watch| is_meant(watch)) {
             watch.wake();
         }
     }
@@ -188,6 +196,11 @@ impl Guard {
         self.watch.idle.set(idle);
     }
 
+    /// Says whether the connection waits for a version that may be recalled.
+    pub(crate) fn set_alert(&self, alert: bool) {
+        self.watch.alert.set(alert);
+    }
+
     /// The task to wake at a deadline. To be called before waiting.
     pub(crate) fn wait(&self, cx: &Context<'_>) {
         let mut waker = self.watch.waker.borrow_mut();
@@ -263,5 +276,24 @@ mod tests {
         deadlines.tick(9_000_000);
         assert!(!late.is_over(Party::Upstream));
         assert_eq!(deadlines.watches.borrow().len(), 1);
+    }
+
+    #[test]
+    fn who_waits_for_what_may_be_recalled_is_woken_while_it_does() {
+        let deadlines = Rc::new(Deadlines::default());
+        let guards = [deadlines.register(), deadlines.register()];
+        let counts: [Arc<Count>; 2] = Default::default();
+        guards[1].set_alert(true);
+        for _ in 0..2 {
+            for (guard, count) in guards.iter().zip(&counts) {
+                guard.wait(&Context::from_waker(&Arc::clone(count).into()));
+            }
+            deadlines.wake_alert();
+            guards[1].set_alert(false);
+        }
+        let woken = counts
+            .each_ref()
+            .map(|count| count.0.load(Ordering::Relaxed));
+        assert_eq!(woken, [0, 1]);
     }
 }

@@ -26,6 +26,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::live::Live;
+use crate::live::freeze::Frozen;
 use crate::live::standing::Standing;
 
 pub(crate) mod predecessor;
@@ -53,7 +54,15 @@ enum Message {
         taken: Vec<PathBuf>,
     },
     /// Steps 4 and 5.
-    Standing { routes: Vec<Standing> },
+    Standing {
+        routes: Vec<Standing>,
+        /// The number of the newest event.
+        #[serde(default)]
+        last_event: u64,
+        /// Who has frozen rollouts, if somebody has.
+        #[serde(default)]
+        frozen: Option<Arc<Frozen>>,
+    },
     /// In place of step 4: it took too long.
     TooLate {},
 }
@@ -96,7 +105,10 @@ async fn keep_in_step(stream: UnixStream, live: &Arc<Live>, told: u64) {
 async fn listen(mut reader: OwnedReadHalf, live: &Arc<Live>) -> io::Result<()> {
     loop {
         match wire::read(&mut reader).await? {
-            Message::Standing { routes } => live.follow(&routes),
+            Message::Standing { routes, frozen, .. } => {
+                live.follow_freeze(frozen);
+                live.follow(&routes);
+            }
             other => return Err(unexpected(&other)),
         }
     }
@@ -112,8 +124,12 @@ async fn tell(mut writer: OwnedWriteHalf, live: &Arc<Live>, mut told: u64) -> io
             continue;
         }
         told = last;
-        let routes = live.standing();
-        wire::write(&mut writer, &Message::Standing { routes }).await?;
+        let standing = Message::Standing {
+            routes: live.standing(),
+            last_event: last,
+            frozen: live.freeze.get(),
+        };
+        wire::write(&mut writer, &standing).await?;
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) mod keeping;
 pub(crate) mod limits;
 pub(crate) mod notices;
 mod outlive;
+pub(crate) mod recall;
 mod reconfigure;
 pub(crate) mod reloads;
 mod rollback;
@@ -43,6 +44,7 @@ mod route_salt;
 pub(crate) mod series;
 pub(crate) mod settings;
 pub(crate) mod shard;
+mod shield;
 mod signals;
 pub(crate) mod standing;
 mod trial;
@@ -105,16 +107,17 @@ pub struct Live {
 
 impl Live {
     /// The state of a process that starts with `config` and this many workers, after
-    /// one that has left what was `found`; `None` if nothing is kept.
+    /// one that has left what was `found`; `None` if nothing is kept. `events` are what has
+    /// happened until now.
     #[must_use]
     pub(crate) fn new(
         config: &Config,
         tls: Tls,
         (workers, clock): (usize, Clock),
         found: Option<Found>,
+        events: EventLog,
     ) -> Arc<Self> {
         let keeping = Keeping::new(found);
-        let events = EventLog::default();
         let begin = Beginning {
             keeping: &keeping,
             events: &events,
@@ -126,6 +129,8 @@ impl Live {
             Arc::new(begin.route(route, reach))
         });
         let routes = routes.collect();
+        let freeze = Freeze::default();
+        freeze.restore(keeping.frozen());
         Arc::new(Self {
             clock,
             events,
@@ -142,7 +147,7 @@ impl Live {
             draining: AtomicBool::new(false),
             keeping,
             notices: Notices::default(),
-            freeze: Freeze::default(),
+            freeze,
         })
     }
 
@@ -186,6 +191,8 @@ struct Lasting {
     word: LiveWeight,
     /// The last generation that was rolled back; 0 before the first.
     rolled_back: AtomicU32,
+    /// Requests that the canary had failed and that went to stable.
+    shielded: AtomicU64,
     /// What the salts of generations are derived from.
     secret: Salt,
     /// Who was on the canary.
@@ -231,6 +238,7 @@ impl Route {
             trial: Arc::new(trial),
             lasting: Arc::new(Lasting {
                 rolled_back: AtomicU32::new(rolled_back_of(&release)),
+                shielded: AtomicU64::new(0),
                 word: LiveWeight::new(setting),
                 secret,
                 exposure: Exposure::default(),
@@ -284,11 +292,6 @@ impl Route {
     /// The generation and weight that requests are split by.
     pub(crate) fn setting(&self) -> Setting {
         self.lasting.word.load()
-    }
-
-    /// Whether this was the last generation that was rolled back.
-    pub(crate) fn was_rolled_back(&self, generation: u32) -> bool {
-        self.lasting.rolled_back.load(Ordering::Relaxed) == generation
     }
 
     /// Whether both routes count a role in the same place: it has the same version.
@@ -386,15 +389,6 @@ impl Route {
             judge.rollback_times.clone(),
             judge.rollbacks_by_gate.clone(),
         )
-    }
-
-    /// The counts of all workers that gates judge by.
-    pub(crate) fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        for shard in &self.shards {
-            shard.read_evidence(&mut tally);
-        }
-        tally
     }
 
     /// The counts of all workers for one role, worker by worker.

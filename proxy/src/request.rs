@@ -8,7 +8,8 @@
 //! outcome ([`exchange`]), sends it with a rewritten head ([`send`], [`forward`], and
 //! [`http1_head`] or [`http2_head`]) and streams both bodies ([`relay`], [`pump`]) or,
 //! after a [`switch`] of protocols, a [`tunnel`]. Calls of a version that has lost its
-//! traffic end by [`eviction`]. [`notes`] are made for the access log. What goes wrong is an [`error`], and only [`reject`] turns
+//! traffic end by [`eviction`]. What a canary has failed, stable may have by the [`shield`],
+//! for which the body is kept as a [`replay`]. [`notes`] are made for the access log. What goes wrong is an [`error`], and only [`reject`] turns
 //! one into a response.
 
 pub(crate) mod accept;
@@ -29,9 +30,11 @@ pub(crate) mod proxy_protocol;
 pub(crate) mod pump;
 pub(crate) mod reject;
 pub(crate) mod relay;
+pub(crate) mod replay;
 pub(crate) mod route;
 pub(crate) mod send;
 pub(crate) mod serve;
+pub(crate) mod shield;
 pub(crate) mod split_key;
 pub(crate) mod switch;
 pub(crate) mod tls;

@@ -124,6 +124,12 @@ impl<T> Waiting<T> {
         self.0.borrow_mut().places[ticket.0].stay = Stay::Overdue { counts: true };
     }
 
+    /// Whether the one in this place was called, and that counts.
+    pub(crate) fn is_counted(&self, ticket: Ticket) -> bool {
+        let places = self.0.borrow();
+        matches!(places.places[ticket.0].stay, Stay::Overdue { counts: true })
+    }
+
     /// Whether nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.borrow().first.is_none()
@@ -175,7 +181,9 @@ mod tests {
         let first = waiting.enter(1, 0);
         let (_, ticket) = waiting.call(0).expect("waits");
         assert_eq!(ticket, first);
+        assert!(!waiting.is_counted(first));
         waiting.count(ticket);
+        assert!(waiting.is_counted(first));
         let second = waiting.enter(2, 1);
         assert_ne!(second, first);
         assert!(waiting.leave(first));

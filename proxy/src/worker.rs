@@ -74,6 +74,8 @@ pub(crate) struct LocalRoute {
     upstreams: [Option<Rc<Upstream>>; 2],
     /// Requests that wait for a response head, also those by former routes of this name.
     pub(crate) waiting: Rc<Waiting<(Rc<Self>, Subject)>>,
+    /// The last generation of which this worker has seen that it was rolled back.
+    rolled_back: Cell<u32>,
     /// Who was sent to the canary, also by former routes of this name.
     pub(crate) slate: Rc<Slate>,
 }
@@ -205,9 +207,14 @@ impl Worker {
     fn tick(&self) {
         let now = self.clock.micros();
         self.deadlines.tick(now);
+        let mut is_recalled = false;
         for local in self.table().routes() {
-            local.report_stalled(self, now);
+            is_recalled |= local.report_stalled(self, now);
+            is_recalled |= local.sees_rollback();
             local.slate.hand_in(|notes| local.route.take_notes(notes));
+        }
+        if is_recalled {
+            self.deadlines.wake_alert();
         }
         let second = self.clock.at(now).as_micros() / 1_000_000;
         if self.second.replace(second) == second {
@@ -248,21 +255,23 @@ impl LocalRoute {
             route: Arc::clone(route),
             upstreams,
             waiting: before.map_or_else(Rc::default, |before| Rc::clone(&before.waiting)),
+            rolled_back: before.map_or_else(Cell::default, |before| before.rolled_back.clone()),
             slate: before.map_or_else(Rc::default, |before| Rc::clone(&before.slate)),
         }
     }
 
-    /// Reports every request that has waited for too long as a failure. It goes on.
-    fn report_stalled(&self, worker: &Worker, now: Micros) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let Some(limit) = self.route.stalled_after() else {
-            return;
+    /// Reports every request that has waited for too long as a failure. It goes on, unless
+    /// it can be recalled. True if there was one.
+    fn report_stalled(&self, worker: &Worker, now: Micros) -> bool {
+        let limit = self.route.stalled_after();
+        let Some(limit) = limit.filter(|_| !self.waiting.is_empty()) else {
+            return false;
         };
+        let mut was_called = false;
         let before = now.saturating_sub(limit);
         while let Some(((local, subject), ticket)) = self.waiting.call(before) {
             if local.route.hears_of(&subject) {
+                was_called = true;
                 self.waiting.count(ticket);
                 let seen = Seen {
                     worker: worker.id,
@@ -273,6 +282,13 @@ impl LocalRoute {
                 local.route.failed(&subject, reason, class, seen);
             }
         }
+        was_called
+    }
+
+    /// Whether a generation was rolled back since this was asked last.
+    fn sees_rollback(&self) -> bool {
+        let last = self.route.last_rolled_back();
+        self.rolled_back.replace(last) != last
     }
 
     /// This worker's connections to the version of a role.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -27,6 +27,7 @@ pub(super) struct Process {
     child: Child,
     pub(super) data: SocketAddr,
     pub(super) admin: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 /// A haldane that may not listen yet.
@@ -59,10 +60,14 @@ impl Process {
     pub(super) fn of(mut child: Child) -> Self {
         let stderr = child.stderr.take().expect("is piped");
         let (said, listening) = mpsc::channel();
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let written = Arc::clone(&log);
         // Reads to the end, so that the pipe does not fill up.
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let line: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
+                let message = line["message"].as_str().unwrap_or_default().to_owned();
+                written.lock().expect("is whole").push(message);
                 if line["message"] == "listening" {
                     // Whoever asked may have given up.
                     said.send(line).ok();
@@ -80,8 +85,15 @@ impl Process {
         Self {
             data: address("data"),
             admin: address("admin"),
+            log,
             child,
         }
+    }
+
+    /// Whether this was logged.
+    pub(super) fn has_said(&self, message: &str) -> bool {
+        let log = self.log.lock().expect("is whole");
+        log.iter().any(|line| line == message)
     }
 
     /// Ends it as `kill -9` does.

@@ -35,7 +35,7 @@ fn each_step_opens_the_next_ring_and_a_rollback_closes_all() {
 
 #[test]
 fn a_canary_that_fails_its_first_ring_goes_no_further() {
-    let walk = walk("");
+    let walk = walk("shield = \"off\"");
     walk.until("progressing");
     walk.canary.behave(Behaviour::Status(503));
     for _ in 0..4 {

@@ -23,6 +23,8 @@ pub(crate) struct Setup {
     tables: String,
     route: String,
     sections: String,
+    /// What `shield` says, if it says anything.
+    shield: Option<&'static str>,
 }
 
 /// A running haldane. It is stopped when this is dropped.
@@ -52,19 +54,33 @@ impl Setup {
             tables: String::new(),
             route: format!("stable = {{ version = \"v1\", upstream = \"{url}\" }}\n"),
             sections: String::new(),
+            shield: None,
         }
     }
 
-    /// One route named `default` to `v1` and the canary `v2`, split by the header `x-user`.
+    /// One route named `default` to `v1` and the canary `v2`. Clients see what the canary
+    /// does, unless it is [`Setup::shielded`].
     pub(crate) fn canary(stable: &Upstream, canary: &Upstream, weight: &str) -> Self {
         Self::canary_at(&stable.url(), &canary.url(), weight)
     }
 
     /// The same for versions at these URLs.
     pub(crate) fn canary_at(stable: &str, canary: &str, weight: &str) -> Self {
-        Self::stable_at(stable).route(&format!(
+        let unshielded = Self {
+            shield: Some("off"),
+            ..Self::stable_at(stable)
+        };
+        unshielded.route(&format!(
             "canary = {{ version = \"v2\", upstream = \"{canary}\" }}\nweight = \"{weight}\""
         ))
+    }
+
+    /// What the canary fails is answered from stable where that is safe, as by default.
+    pub(crate) fn shielded(self) -> Self {
+        Self {
+            shield: None,
+            ..self
+        }
     }
 
     /// Speaks HTTP/2 to all versions.
@@ -129,9 +145,20 @@ impl Setup {
         } else {
             "drain = { linger = \"0s\", timeout = \"200ms\" }\n"
         };
+        let (mut route, mut sections) = (self.route.clone(), self.sections.clone());
+        if let Some(shield) = self.shield {
+            let (table, key) = ("[route.rollout]\n", format!("shield = \"{shield}\""));
+            if sections.contains(table) {
+                sections = sections.replace(table, &format!("{table}{key}\n"));
+            } else if route.contains("rollout = {") {
+                route = route.replace("rollout = {", &format!("rollout = {{ {key},"));
+            } else {
+                sections = format!("{sections}{table}{key}\n");
+            }
+        }
         format!(
-            "{}{drain}{}[[route]]\n{}{}",
-            self.top, self.tables, self.route, self.sections
+            "{}{drain}{}[[route]]\n{route}{sections}",
+            self.top, self.tables
         )
     }
 

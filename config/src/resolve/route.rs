@@ -9,7 +9,7 @@ use haldane_decide::weight::Weight;
 
 use super::names::{self, NAME};
 use super::version::{Named, version};
-use super::{duration_within, gate, health, protocol, read, rollout, rule, sticky};
+use super::{duration_within, gate, health, protocol, read, rollout, rule, shield, sticky};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
@@ -72,20 +72,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     let name = name(&table, seen, report);
     let matches = matches(&table, report);
     if let Some(matches) = &matches {
-        let shown = name.clone().unwrap_or_else(|| Arc::from("?"));
-        if let Some(other) = seen.matches.insert(matches.clone(), shown) {
-            let place = table
-                .get("match")
-                .map_or_else(|| table.span.clone(), |value| value.span);
-            let finding = Finding::new(format!(
-                "this route takes the same requests as the route \"{other}\""
-            ));
-            report.error(
-                place,
-                &format!("{}.match", table.path),
-                finding.hint("give it another host or path in `match`"),
-            );
-        }
+        check_taken(matches, name.as_ref(), &table, (seen, report));
     }
     let stable = table
         .require(report, "stable", "\"http://127.0.0.1:3000\"")
@@ -105,6 +92,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     let sticky = sticky::sticky(&table, report);
     let rules = rule::rules(&table, report);
     let rollout = rollout::rollout(&table, report);
+    let shield = shield::shield(&table, report);
     let gates = gate::gates(&table, report);
     if let (Some(stable), Some(Some(canary))) = (&stable, &canary) {
         compare_versions(stable, canary, &table, report);
@@ -134,10 +122,35 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         plan: rollout.plan,
         promise: rollout.promise,
         pre: rollout.pre,
+        shield: shield?,
         ledger: rollout.ledger,
         expires: rollout.expires,
         expose_version: expose_version?,
     })
+}
+
+/// No two routes take the same requests.
+fn check_taken(
+    matches: &RouteMatch,
+    name: Option<&Arc<str>>,
+    table: &Table<'_>,
+    (seen, report): (&mut Seen, &mut Report),
+) {
+    let shown = name.map_or_else(|| Arc::from("?"), Arc::clone);
+    let Some(other) = seen.matches.insert(matches.clone(), shown) else {
+        return;
+    };
+    let place = table
+        .get("match")
+        .map_or_else(|| table.span.clone(), |value| value.span);
+    let finding = Finding::new(format!(
+        "this route takes the same requests as the route \"{other}\""
+    ));
+    report.error(
+        place,
+        &format!("{}.match", table.path),
+        finding.hint("give it another host or path in `match`"),
+    );
 }
 
 fn name(table: &Table<'_>, seen: &mut Seen, report: &mut Report) -> Option<Arc<str>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use haldane_config::{
     AdminAddress, Config, KeySource, Loaded, LogFormat, OnMissing, Overrides, PathMatch,
-    SaltSource, Source, known_keys, load,
+    SaltSource, Shield, Source, known_keys, load,
 };
 use haldane_decide::gate::spec::{
     Exposure, GateRule, LatencyBound, LatencyMetric, Promise, RateBound, RateMargin, RunLimit,
@@ -80,6 +80,8 @@ fn minimal_has_useful_defaults() {
     assert_eq!(route.sticky.force, None);
     assert_eq!(route.gates, default_gates());
     assert_eq!(route.promise, Promise::default());
+    assert_eq!(route.shield, Shield::Idempotent);
+    assert_eq!(config.limits.replay_bytes, 65_536);
     assert!(!route.expose_version);
 }
 
@@ -253,6 +255,7 @@ fn reference_shows_the_defaults() {
         reference.routes[0].expose_version,
         minimal.routes[0].expose_version
     );
+    assert_eq!(reference.routes[0].shield, minimal.routes[0].shield);
     assert_eq!(reference.routes[0].plan.terms, minimal.routes[0].plan.terms);
     assert_eq!(reference.routes[0].plan.len(), 5);
 }

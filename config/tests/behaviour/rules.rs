@@ -51,6 +51,10 @@ const TOP_LEVEL: &[(&str, &str)] = &[
         r#"write "65536B" or "65536KiB""#,
     ),
     (
+        r#"limits.replay_bytes = "2MiB""#,
+        r#"expected a size from "0B" to "1MiB""#,
+    ),
+    (
         "limits.headers = 1001",
         "expected a whole number from 1 to 1000",
     ),

@@ -223,8 +223,12 @@ const ROLLOUTS: &[(&str, &str)] = &[
         "nobody can reach the canary in the first step",
     ),
     (
-        r#"shield = "off""#,
-        "this version does not have `shield` in `route.rollout` yet",
+        r#"shield = "on""#,
+        r#"route.rollout.shield: the text "on" is not known here (expected one of "idempotent", "off""#,
+    ),
+    (
+        "shield = true",
+        r#"wrong type: found `true` (expected one of "idempotent", "off")"#,
     ),
 ];
 

@@ -363,6 +363,9 @@ fn outcome_of(row: &Row) -> Option<Outcome> {
 }
 
 #[cfg(test)]
+mod restart;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::gate::spec::{Promise, default_gates};

@@ -21,11 +21,14 @@ mod outside;
 mod panel;
 mod recent;
 mod signal;
+mod tape;
 mod verdict;
 mod whole;
 
 pub(crate) use advance::LANES as NO_WORSE_LANES;
 pub(crate) use latency::{Place, RATE_STAKES, Rung, SHARE_STAKES, rungs_of};
+pub(crate) use tape::{Kept, Tape};
+
 pub(crate) use panel::{BLOCK, HARD_BLOCK, Manner, Panel, Shares, rate_limits_of};
 
 pub use baseline::Baseline;

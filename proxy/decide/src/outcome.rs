@@ -66,6 +66,22 @@ impl ErrorClass {
         let grpc = self.grpc.map_or(0, |grpc| u64::from(grpc) + 1);
         u64::from(self.status) | grpc << 16 | reason << 52
     }
+
+    /// The kind with this code, if one has it.
+    pub(crate) fn from_code(code: u64) -> Option<Self> {
+        let reason = usize::try_from(code >> 52).ok()?;
+        let reason = match reason.checked_sub(1) {
+            Some(index) => Some(*FailureReason::ALL.get(index)?),
+            None => None,
+        };
+        let grpc = (code >> 16 & ((1 << 36) - 1)).checked_sub(1);
+        let class = Self {
+            status: u16::try_from(code & 0xffff).ok()?,
+            grpc: grpc.map(u32::try_from).transpose().ok()?,
+            reason,
+        };
+        Some(class)
+    }
 }
 
 impl fmt::Display for ErrorClass {
@@ -94,7 +110,7 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    const BYTES_MAX: usize = 40;
+    pub(crate) const BYTES_MAX: usize = 40;
 
     /// From the bytes of a field; `None` if there is nothing to show in them.
     #[must_use]

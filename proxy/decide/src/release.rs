@@ -17,6 +17,7 @@ use crate::weight::Weight;
 
 mod act;
 pub mod change;
+pub mod evidence;
 mod foresee;
 mod picture;
 
@@ -317,6 +318,8 @@ impl Release {
     pub(crate) fn reweigh(&mut self, weight: Weight, tally: &Tally, now: Timestamp) {
         self.rollout.force(weight);
         self.panel.reweigh(weight, tally, now);
+        self.panel
+            .set_next_weight(self.rollout.next_weight(), tally);
         self.publish_limits();
     }
 

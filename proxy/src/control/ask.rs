@@ -109,6 +109,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
+    use crate::live::events::EventLog;
     use crate::tls::Tls;
 
     const QUESTION: Question<'_> = Question {
@@ -130,7 +131,10 @@ mod tests {
         let config = config.unwrap().config;
         let tls = Tls::load(&config, None).unwrap();
         let remote = config.notify[0].remote.clone();
-        (Live::new(&config, tls, (1, Clock::start()), None), remote)
+        (
+            Live::new(&config, tls, (1, Clock::start()), None, EventLog::default()),
+            remote,
+        )
     }
 
     /// Answers one request so; gives its first line and its body.

@@ -15,16 +15,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::live::keeping::{Book, Found};
+use crate::live::keeping::{Found, Sheet};
 
+pub(crate) mod events;
+pub(crate) mod evidence;
 mod format;
 pub(crate) mod writer;
 
 /// The file with the state.
 const STATE: &str = "state.json";
 
-/// Where the next state is written before it takes the place of the last.
-const NEXT: &str = "state.json.new";
+/// What is added to the name of a file where the next one is written, before it takes the
+/// place of the last.
+const NEXT: &str = ".new";
 
 /// Held by the process that writes.
 const LOCK: &str = "lock";
@@ -42,28 +45,28 @@ const DIRECTORY_MODE: u32 = 0o700;
 /// What an earlier process kept in `directory`.
 pub(crate) fn read(directory: &Path) -> Found {
     let path = directory.join(STATE);
-    let bytes = match read_file(&path) {
+    let bytes = match read_file(&path, STATE_BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Nothing,
         Err(error) => {
             return Found::Damaged(format!("cannot read {}: {error}", path.display()).into());
         }
     };
-    match format::decode(&bytes) {
-        Ok(book) => Found::Whole(book),
+    match format::STATE.decode(&bytes) {
+        Ok((book, frozen)) => Found::Whole(book, frozen),
         Err(reason) => Found::Damaged(format!("cannot use {}: {reason}", path.display()).into()),
     }
 }
 
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+fn read_file(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     // A pipe of that name must not hold up the start.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a file"));
     }
     let mut bytes = Vec::new();
-    let mut limited = File::open(path)?.take(STATE_BYTES_MAX + 1);
+    let mut limited = File::open(path)?.take(bytes_max + 1);
     limited.read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > STATE_BYTES_MAX {
+    if bytes.len() as u64 > bytes_max {
         return Err(io::Error::from(io::ErrorKind::FileTooLarge));
     }
     Ok(bytes)
@@ -100,9 +103,14 @@ impl Directory {
     }
 
     /// Makes this the state. When it returns, the state is safe.
-    fn write(&self, book: &Book) -> io::Result<()> {
-        let bytes = format::encode(book)?;
-        let next = self.path.join(NEXT);
+    fn write(&self, sheet: &Sheet) -> io::Result<()> {
+        let bytes = format::STATE.encode(&sheet.book, sheet.frozen.clone())?;
+        self.replace(STATE, &bytes)
+    }
+
+    /// Puts a file in the place of the one of this name. When it returns, that is safe.
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let next = self.path.join([name, NEXT].concat());
         // What a crash left there may have another mode, or another owner's eyes on it.
         match fs::remove_file(&next) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -113,9 +121,9 @@ impl Directory {
             .write(true)
             .mode(FILE_MODE)
             .open(&next)?;
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&next, self.path.join(STATE))?;
+        fs::rename(&next, self.path.join(name))?;
         File::open(&self.path)?.sync_all()
     }
 

@@ -6,10 +6,12 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Message, unexpected, wire};
 use crate::inherited::Inherited;
+use crate::live::freeze::Frozen;
 use crate::live::standing::Standing;
 use crate::unix_socket::Claim;
 
@@ -27,6 +29,10 @@ pub(crate) struct Predecessor {
 pub(crate) struct Retired {
     /// Where its releases stood.
     pub(crate) routes: Vec<Standing>,
+    /// The number of its newest event.
+    pub(crate) last_event: u64,
+    /// Who has frozen rollouts, if somebody has.
+    pub(crate) frozen: Option<Arc<Frozen>>,
     /// The connection to it, for as long as it drains.
     pub(crate) link: Link,
 }
@@ -80,8 +86,14 @@ impl Predecessor {
         let answer = wire::write_blocking(&self.stream, &ready)
             .and_then(|()| wire::read_blocking(&self.stream));
         let retired = match answer {
-            Ok(Message::Standing { routes }) => Some(Retired {
+            Ok(Message::Standing {
                 routes,
+                last_event,
+                frozen,
+            }) => Some(Retired {
+                routes,
+                last_event,
+                frozen,
                 link: Link(self.stream),
             }),
             Ok(Message::TooLate {}) => {

@@ -168,10 +168,14 @@ impl Successor {
     pub(crate) async fn go(mut self, live: &Arc<Live>) {
         // Before the standing is read: what happens in between is told again.
         let told = live.events.last();
-        let routes = live.standing();
+        let standing = Message::Standing {
+            routes: live.standing_with_evidence(),
+            last_event: live.events.last(),
+            frozen: live.freeze.get(),
+        };
         live.keeping.hand_in(live);
         live.keeping.close();
-        if let Err(error) = wire::write(&mut self.stream, &Message::Standing { routes }).await {
+        if let Err(error) = wire::write(&mut self.stream, &standing).await {
             tracing::error!(%error, "the next process is gone");
             return;
         }

@@ -9,12 +9,14 @@ use haldane_decide::time::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
+mod past;
 mod severity;
 
+pub(crate) use past::{PastEvent, Recorded};
 pub use severity::Severity;
 
 /// How many events are kept. A rollout has tens; older ones are in the logs.
-const EVENTS_MAX: usize = 1024;
+pub(crate) const EVENTS_MAX: usize = 1024;
 
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize)]
@@ -135,7 +137,8 @@ pub struct ReleaseEvent {
     pub rollback_micros: Option<u64>,
 }
 
-/// The events of all routes and of the process.
+/// The events of all routes and of the process. Numbers and what can be read go on from one
+/// process to the next, if they are kept.
 #[derive(Debug, Default)]
 pub struct EventLog {
     inner: Mutex<Inner>,
@@ -147,6 +150,8 @@ pub struct EventLog {
 struct Inner {
     last: u64,
     last_by_route: HashMap<Arc<str>, u64>,
+    /// Of earlier processes, oldest first.
+    past: VecDeque<PastEvent>,
     events: VecDeque<Event>,
 }
 
@@ -159,18 +164,14 @@ impl EventLog {
         if let Happening::Release(event) = &what {
             inner.last_by_route.insert(Arc::clone(&event.route), seq);
         }
-        if inner.events.len() == EVENTS_MAX {
-            inner.events.pop_front();
-        }
         let severity = Severity::of(&what);
         inner.events.push_back(Event {
             seq,
             severity,
             what,
         });
-        drop(inner);
-        self.newest
-            .send_modify(|newest| *newest = (*newest).max(seq));
+        inner.forget_oldest();
+        self.announce(inner);
     }
 
     /// The sequence number of the newest event, to wait for the next one.
@@ -178,7 +179,39 @@ impl EventLog {
         self.newest.subscribe()
     }
 
-    /// The events after `seq`, oldest first.
+    /// Goes on after what earlier processes have written, oldest first. What has happened in
+    /// this one stays, and hides what has the same number.
+    pub(crate) fn go_on_after(&self, past: Vec<PastEvent>) {
+        let mut inner = self.lock();
+        let own = inner.events.front().map_or(u64::MAX, |event| event.seq);
+        for event in &past {
+            inner.last = inner.last.max(event.seq);
+            if let Some(route) = &event.route {
+                let last = inner.last_by_route.entry(Arc::clone(route)).or_default();
+                *last = event.seq.max(*last);
+            }
+        }
+        inner.past = past.into_iter().filter(|event| event.seq < own).collect();
+        inner.forget_oldest();
+        self.announce(inner);
+    }
+
+    /// Numbers up to this one are taken.
+    pub(crate) fn skip_to(&self, seq: u64) {
+        let mut inner = self.lock();
+        inner.last = inner.last.max(seq);
+        self.announce(inner);
+    }
+
+    /// The events after `seq`, also those of earlier processes, oldest first.
+    pub(crate) fn recorded_since(&self, seq: u64) -> Vec<Recorded> {
+        let inner = self.lock();
+        let past = inner.past.iter().cloned().map(Recorded::Past);
+        let all = past.chain(inner.events.iter().cloned().map(Recorded::Now));
+        all.filter(|event| event.seq() > seq).collect()
+    }
+
+    /// The events of this process after `seq`, oldest first.
     #[must_use]
     pub fn since(&self, seq: u64) -> Vec<Event> {
         self.lock()
@@ -201,7 +234,96 @@ impl EventLog {
         self.lock().last_by_route.get(route).copied().unwrap_or(0)
     }
 
+    /// Wakes those who wait for events.
+    fn announce(&self, inner: std::sync::MutexGuard<'_, Inner>) {
+        let last = inner.last;
+        drop(inner);
+        self.newest
+            .send_modify(|newest| *newest = (*newest).max(last));
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn forget_oldest(&mut self) {
+        while self.past.len() + self.events.len() > EVENTS_MAX {
+            if self.past.pop_front().is_none() {
+                self.events.pop_front();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn past(seqs: impl IntoIterator<Item = u64>) -> Vec<PastEvent> {
+        let lines = seqs.into_iter().map(|seq| {
+            let text = format!("{{\"seq\":{seq},\"route\":\"a\",\"odd\":0.10}}");
+            PastEvent::parse(&text).unwrap()
+        });
+        lines.collect()
+    }
+
+    fn reload() -> Happening {
+        Happening::Process(ProcessEvent {
+            at: Timestamp::from_micros(7),
+            kind: ProcessEventKind::Reloaded {
+                changes: Vec::new(),
+            },
+        })
+    }
+
+    fn numbers(log: &EventLog, since: u64) -> Vec<u64> {
+        let recorded = log.recorded_since(since);
+        recorded.iter().map(Recorded::seq).collect()
+    }
+
+    #[test]
+    fn numbers_go_on_and_what_was_can_be_read() {
+        let log = EventLog::default();
+        log.go_on_after(past([3, 4, 9]));
+        assert_eq!((log.last(), log.last_of("a"), log.last_of("b")), (9, 9, 0));
+        log.push(reload());
+        assert_eq!(numbers(&log, 3), [4, 9, 10]);
+        let own: Vec<u64> = log.since(0).iter().map(|event| event.seq).collect();
+        assert_eq!(own, [10]);
+        let text = serde_json::to_string(&log.recorded_since(4)).unwrap();
+        let expected = "[{\"seq\":9,\"route\":\"a\",\"odd\":0.10},\
+            {\"seq\":10,\"severity\":\"info\",\"at\":7,\"kind\":\"reloaded\",\"changes\":[]}]";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_another_process_has_written_meanwhile_comes_before_what_happened_here() {
+        let log = EventLog::default();
+        log.go_on_after(past([1, 2]));
+        log.skip_to(4);
+        log.push(reload());
+        log.go_on_after(past([1, 2, 3, 4, 5, 6]));
+        assert_eq!(numbers(&log, 0), [1, 2, 3, 4, 5]);
+        // No number is given twice.
+        log.push(reload());
+        assert_eq!(numbers(&log, 4), [5, 7]);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_first() {
+        let log = EventLog::default();
+        log.go_on_after(past(1..=EVENTS_MAX as u64));
+        log.push(reload());
+        log.push(reload());
+        let kept = numbers(&log, 0);
+        assert_eq!((kept.len(), kept[0]), (EVENTS_MAX, 3));
+        for _ in 0..2 * EVENTS_MAX {
+            log.push(reload());
+        }
+        let kept = numbers(&log, 0);
+        assert_eq!(kept.len(), EVENTS_MAX);
+        assert_eq!(kept.last(), Some(&log.last()));
     }
 }

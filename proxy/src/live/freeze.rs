@@ -55,8 +55,8 @@ impl Freeze {
     }
 
     /// Begins as the process before has left it.
-    pub(crate) fn restore(&self, frozen: Option<Frozen>) {
-        self.0.store(frozen.map(Arc::new));
+    pub(crate) fn restore(&self, frozen: Option<Arc<Frozen>>) {
+        self.0.store(frozen);
     }
 }
 
@@ -68,7 +68,7 @@ impl Live {
         }
         let at = self.clock.now();
         let frozen = Frozen::new(at, actor.clone(), reason.clone());
-        self.freeze.restore(Some(frozen));
+        self.freeze.restore(Some(Arc::new(frozen)));
         self.tell(ProcessEventKind::Frozen { actor, reason });
         true
     }
@@ -81,6 +81,13 @@ impl Live {
         self.freeze.restore(None);
         self.tell(ProcessEventKind::Unfrozen { actor, reason });
         true
+    }
+
+    /// Another process of the same releases has frozen them.
+    pub(crate) fn follow_freeze(&self, frozen: Option<Arc<Frozen>>) {
+        if self.freeze.get().is_none() && frozen.is_some() {
+            self.freeze.restore(frozen);
+        }
     }
 
     fn tell(&self, kind: ProcessEventKind) {

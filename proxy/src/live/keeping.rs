@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Live;
+use super::freeze::Frozen;
 
 /// How many routes are remembered that are not there any more.
 const ABSENT_MAX: usize = 256;
@@ -68,8 +69,8 @@ pub(crate) enum Found {
     Damaged(Arc<str>),
     /// There is nothing.
     Nothing,
-    /// This.
-    Whole(Book),
+    /// This; and who had frozen rollouts, if somebody had.
+    Whole(Book, Option<Arc<Frozen>>),
 }
 
 /// What is to be kept, and how far that is.
@@ -77,6 +78,8 @@ pub(crate) struct Keeping {
     /// Nobody asked for it otherwise.
     wanted: bool,
     damage: Option<Arc<str>>,
+    /// Who had frozen rollouts in the process before.
+    frozen: Option<Arc<Frozen>>,
     /// As it was found.
     found: Book,
     book: Mutex<Book>,
@@ -91,7 +94,7 @@ pub(crate) struct Keeping {
 struct Desk {
     latest: Option<Sheet>,
     /// What was handed in last, to see whether there is anything new.
-    last: Option<(Book, u64)>,
+    last: Option<(Book, Option<Arc<Frozen>>, u64)>,
     tickets: u64,
     closed: bool,
 }
@@ -100,6 +103,7 @@ struct Desk {
 #[derive(Clone)]
 pub(crate) struct Sheet {
     pub(crate) book: Book,
+    pub(crate) frozen: Option<Arc<Frozen>>,
     ticket: u64,
     /// Every event up to this number is in it.
     covers: u64,
@@ -120,14 +124,15 @@ impl Keeping {
     /// What begins with what was found; `None` if nothing is to be kept.
     pub(crate) fn new(found: Option<Found>) -> Self {
         let wanted = found.is_some();
-        let (damage, book) = match found {
-            Some(Found::Damaged(reason)) => (Some(reason), Book::new()),
-            Some(Found::Whole(book)) => (None, book),
-            Some(Found::Nothing) | None => (None, Book::new()),
+        let (damage, book, frozen) = match found {
+            Some(Found::Damaged(reason)) => (Some(reason), Book::new(), None),
+            Some(Found::Whole(book, frozen)) => (None, book, frozen),
+            Some(Found::Nothing) | None => (None, Book::new(), None),
         };
         Self {
             wanted,
             damage,
+            frozen,
             found: book.clone(),
             book: Mutex::new(book),
             desk: Mutex::default(),
@@ -145,6 +150,16 @@ impl Keeping {
     /// Why what an earlier process kept could not be used.
     pub(crate) const fn damage(&self) -> Option<&Arc<str>> {
         self.damage.as_ref()
+    }
+
+    /// Who had frozen rollouts in the process before.
+    pub(crate) fn frozen(&self) -> Option<Arc<Frozen>> {
+        self.frozen.clone()
+    }
+
+    /// The generation that an earlier process has left of a route.
+    pub(crate) fn found_generation(&self, route: &str) -> Option<Generation> {
+        self.found.get(route).map(|entry| entry.release.generation)
     }
 
     /// How a route with this configuration begins.
@@ -194,11 +209,12 @@ impl Keeping {
         // Before the releases: what happens in between is then in the state, and not claimed.
         let covers = live.events.last();
         let book = self.updated_book(live);
-        let new = (book, covers);
+        let new = (book, live.freeze.get(), covers);
         if desk.last.as_ref() != Some(&new) {
             desk.tickets += 1;
             desk.latest = Some(Sheet {
                 book: new.0.clone(),
+                frozen: new.1.clone(),
                 ticket: desk.tickets,
                 covers,
             });

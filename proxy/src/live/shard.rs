@@ -56,8 +56,9 @@ struct Detail {
     slower: [AtomicU64; LATENCY_LIMITS_MAX],
     /// Of responses that are no failures: what limits in time are made from.
     succeeded: Times,
-    /// Of failed responses, which are often fast and would flatter their version.
-    failed: OnceLock<Box<Times>>,
+    /// Of all others: failed responses, which are often fast and would flatter their version,
+    /// and those that were given in the place of the other version.
+    others: OnceLock<Box<Times>>,
     statuses: Box<[AtomicU64]>,
     /// Calls by gRPC status; the last cell is for those without one that is known.
     grpc: [AtomicU64; GRPC_STATUSES + 1],
@@ -73,7 +74,8 @@ struct Times {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Responses {
     All,
-    /// Those whose status is no failure.
+    /// Those whose status is no failure, and that were not given in the place of the
+    /// other version.
     Succeeded,
 }
 
@@ -115,10 +117,11 @@ impl RoleShard {
         bump(&self.finished, 1);
     }
 
-    /// A response head with this status came after `ttfb` microseconds.
-    pub(crate) fn head(&self, status: u16, ttfb: u64) {
+    /// A response head with this status came after `ttfb` microseconds, to be found
+    /// among these responses.
+    pub(crate) fn head(&self, status: u16, (ttfb, among): (u64, Responses)) {
         let detail = self.detail.get_or_init(Detail::boxed);
-        detail.times(status).ttfb.record(ttfb);
+        detail.times(among).ttfb.record(ttfb);
         if let Some(cell) = detail
             .statuses
             .get(usize::from(status.wrapping_sub(LOWEST_STATUS)))
@@ -128,9 +131,9 @@ impl RoleShard {
     }
 
     /// A gRPC call came to this point after `ttfb` microseconds: its status is not known yet.
-    pub(crate) fn grpc_head(&self, ttfb: u64) {
+    pub(crate) fn grpc_head(&self, ttfb: u64, among: Responses) {
         let detail = self.detail.get_or_init(Detail::boxed);
-        detail.succeeded.ttfb.record(ttfb);
+        detail.times(among).ttfb.record(ttfb);
     }
 
     /// A gRPC call has ended with this status, or with none.
@@ -151,11 +154,11 @@ impl RoleShard {
         }
     }
 
-    /// A response with this status was complete after `duration` microseconds.
-    pub(crate) fn complete(&self, status: u16, duration: u64) {
+    /// A response was complete after `duration` microseconds.
+    pub(crate) fn complete(&self, duration: u64, among: Responses) {
         self.detail
             .get_or_init(Detail::boxed)
-            .times(status)
+            .times(among)
             .duration
             .record(duration);
     }
@@ -296,13 +299,13 @@ impl RoleShard {
 
     fn times_of(&self, responses: Responses) -> impl Iterator<Item = &Times> {
         let detail = self.detail.get();
-        let failed = detail
-            .and_then(|detail| detail.failed.get())
+        let others = detail
+            .and_then(|detail| detail.others.get())
             .filter(|_| responses == Responses::All);
         detail
             .map(|detail| &detail.succeeded)
             .into_iter()
-            .chain(failed.map(|times| &**times))
+            .chain(others.map(|times| &**times))
     }
 }
 
@@ -312,7 +315,7 @@ impl Detail {
             rungs: Default::default(),
             slower: Default::default(),
             succeeded: Times::new(),
-            failed: OnceLock::new(),
+            others: OnceLock::new(),
             statuses: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
             grpc: std::array::from_fn(|_| AtomicU64::new(0)),
         })
@@ -327,11 +330,10 @@ impl Detail {
         }
     }
 
-    fn times(&self, status: u16) -> &Times {
-        if status >= FAILURE_STATUS {
-            self.failed.get_or_init(|| Box::new(Times::new()))
-        } else {
-            &self.succeeded
+    fn times(&self, among: Responses) -> &Times {
+        match among {
+            Responses::All => self.others.get_or_init(|| Box::new(Times::new())),
+            Responses::Succeeded => &self.succeeded,
         }
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deliveries::Deliveries;
 use super::keeping::Start;
+use super::recall::{EvidenceEntry, News};
 use super::route_salt::RouteSalt;
 use super::{Live, Route, rolled_back_of, setting_of, spec_of};
 use crate::clock::Clock;
@@ -31,7 +32,13 @@ pub(crate) struct Standing {
     /// When its generation had its first traffic.
     #[serde(default)]
     pub(crate) began: Option<Timestamp>,
+    /// What was seen of it, where another process is to go on with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) evidence: Option<Arc<EvidenceEntry>>,
 }
+
+/// So much evidence goes with a hand-over; the routes that come last begin anew.
+const EVIDENCE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 impl Standing {
     /// The release that goes on from here with this configuration: from where it stood,
@@ -82,6 +89,9 @@ impl Route {
             lasting.secret = secret;
             fresh.salt = RouteSalt::new(&self.config.sticky.salt, secret);
         }
+        if let Some(evidence) = &from.evidence {
+            fresh.recall(evidence, clock);
+        }
         fresh
     }
 
@@ -129,9 +139,29 @@ impl Live {
                 salt: format!("{:032x}", salt.to_bits()),
                 release,
                 began,
+                evidence: None,
             })
         });
         standing.collect()
+    }
+
+    /// The same with what was seen of every release.
+    pub(crate) fn standing_with_evidence(&self) -> Vec<Standing> {
+        let mut standing = self.standing();
+        let mut room = EVIDENCE_BYTES_MAX;
+        for one in &mut standing {
+            let route = self.route(&one.route);
+            let news = route.map(|route| route.evidence_to_keep(None, self.clock));
+            let Some(News::Evidence(fresh)) = news else {
+                continue;
+            };
+            let (_, entry) = fresh.into_entry();
+            if let Some(left) = room.checked_sub(entry.len()) {
+                room = left;
+                one.evidence = Some(entry);
+            }
+        }
+        standing
     }
 
     /// Goes where another process has gone with the same canaries, as far as that is

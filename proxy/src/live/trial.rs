@@ -6,8 +6,11 @@
 //! began afterwards. Routes that follow each other with the same versions and gates
 //! share one trial.
 
+use std::sync::OnceLock;
+
 use haldane_decide::gate::spec::GateSpec;
 use haldane_decide::generation::Generation;
+use haldane_decide::tally::Tally;
 
 use super::limits::LatencyBoard;
 use super::signals::SignalBoard;
@@ -20,6 +23,8 @@ pub(crate) struct Trial {
     pub(super) limits: LatencyBoard,
     /// What versions report about themselves.
     pub(super) signals: SignalBoard,
+    /// What an earlier process counted, if its evidence goes on.
+    pub(super) base: OnceLock<Box<Tally>>,
 }
 
 impl Trial {
@@ -29,6 +34,7 @@ impl Trial {
             tenure: Tenure::default(),
             limits: LatencyBoard::new(gates),
             signals: SignalBoard::new(gates, workers),
+            base: OnceLock::new(),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::h1::head::Head;
 use crate::live::choice::Bearing;
 use crate::live::evidence::{Seen, Subject};
 use crate::live::limits::Times;
-use crate::live::shard::{FAILURE_STATUS, RoleShard};
+use crate::live::shard::{FAILURE_STATUS, Responses, RoleShard};
 use crate::waiting::Ticket;
 use crate::worker::{LocalRoute, Worker};
 
@@ -34,11 +34,23 @@ pub(crate) struct Exchange {
     status: u16,
     /// A gRPC call has begun to answer and has no status yet.
     awaits_grpc: bool,
-    reported: bool,
+    stage: Stage,
     /// Its place among those who wait for a head.
     waits: Cell<Option<Ticket>>,
     /// It had waited for too long.
     stalled: Cell<bool>,
+    /// Stable has the request because the canary has failed it.
+    stands_in: bool,
+}
+
+/// How far an exchange has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Open,
+    /// Its outcome was reported.
+    Reported,
+    /// It is not under way any more.
+    Ended,
 }
 
 /// Statuses from here on are errors, whoever's doing they are.
@@ -65,6 +77,15 @@ pub(crate) enum Call {
     Grpc,
     /// The protocol was switched: what counts is that it was, and how it ended.
     Session,
+}
+
+/// Why a version is not waited for any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Recall {
+    /// Its generation was rolled back.
+    RolledBack,
+    /// It has taken so long that it was counted as a failure.
+    Stalled,
 }
 
 /// What has become of the version since a request was routed to it.
@@ -116,10 +137,37 @@ impl Exchange {
             ttfb: 0,
             status: 0,
             awaits_grpc: false,
-            reported: false,
+            stage: Stage::Open,
             waits: Cell::new(None),
             stalled: Cell::new(false),
+            stands_in: false,
         }
+    }
+
+    /// Stable gets the request in the place of the canary: the canary's exchange ends, and
+    /// one of stable takes its place. It is no evidence about either, since the request was
+    /// not drawn for stable.
+    pub(crate) fn give_to_stable(&mut self) {
+        let now = self.worker.clock.micros();
+        self.worker.deadlines.advance(now);
+        self.notes.note(|facts| {
+            facts.shielded = true;
+            (facts.ttfb, facts.status) = (None, None);
+        });
+        *self = Self {
+            worker: Rc::clone(&self.worker),
+            local: Rc::clone(&self.local),
+            subject: self.local.route.stand_in(self.worker.id, &self.subject),
+            notes: self.notes.clone(),
+            started: now,
+            ttfb: 0,
+            status: 0,
+            awaits_grpc: false,
+            stage: Stage::Open,
+            waits: Cell::new(None),
+            stalled: Cell::new(false),
+            stands_in: true,
+        };
     }
 
     /// The role that the request went to.
@@ -149,6 +197,17 @@ impl Exchange {
         }
     }
 
+    /// Why the version is not waited for any more, if it need not be.
+    pub(crate) fn recall(&self) -> Option<Recall> {
+        let routed = self.subject.routed;
+        let is_counted = |ticket| self.local.waiting.is_counted(ticket);
+        if self.stalled.get() || self.waits.get().is_some_and(is_counted) {
+            return Some(Recall::Stalled);
+        }
+        let is_rolled_back = self.local.route.was_rolled_back(routed.generation);
+        (routed.role == Role::Canary && is_rolled_back).then_some(Recall::RolledBack)
+    }
+
     /// The head of the final response has come. If its status is a failure, the
     /// gates have judged it when this returns.
     pub(crate) fn head(&mut self, head: &Head, call: Call) {
@@ -159,14 +218,17 @@ impl Exchange {
         self.ttfb = now.saturating_sub(self.started);
         self.status = status;
         self.notes.note(|facts| {
-            facts.ttfb = Some(self.ttfb);
+            // What the client sees, which may have waited for the canary before.
+            facts.ttfb = Some(now.saturating_sub(facts.started));
             facts.status = Some(status);
         });
         match call {
-            Call::Http | Call::Session => self.shard().head(status, self.ttfb),
+            Call::Http | Call::Session => {
+                self.shard().head(status, (self.ttfb, self.responses()));
+            }
             Call::Grpc => {
                 self.awaits_grpc = true;
-                self.shard().grpc_head(self.ttfb);
+                self.shard().grpc_head(self.ttfb, self.responses());
             }
         }
         if self.local.route.has_signals() {
@@ -202,7 +264,7 @@ impl Exchange {
         };
         let duration = now.saturating_sub(self.started);
         self.note_end(now);
-        self.shard().complete(self.status, duration);
+        self.shard().complete(duration, self.responses());
         let is_error = self.status >= ERROR_STATUS;
         let class = is_error.then(|| ErrorClass::of_status(self.status));
         self.succeed(duration, class, now);
@@ -216,10 +278,11 @@ impl Exchange {
         self.note_end(now);
         self.notes.note(|facts| facts.grpc_status = status);
         self.shard().grpc_end(status);
-        self.shard().complete(self.status, duration);
+        self.shard().complete(duration, self.responses());
         let failures = self.local.route.config.grpc_failures;
         let class = ErrorClass::of_status(self.status).with_grpc(status);
         if failures.contains(status.unwrap_or(u32::MAX)) {
+            self.client_sees_error();
             self.report_as(class, FailureReason::Grpc, now);
         } else {
             let is_error = status != Some(GRPC_OK);
@@ -270,6 +333,27 @@ impl Exchange {
         }
     }
 
+    /// Nothing more comes of it: it is not under way any more.
+    pub(crate) fn end(&mut self) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Ended);
+        if stage == Stage::Ended {
+            return;
+        }
+        self.end_wait();
+        if self.awaits_grpc {
+            let status = (stage == Stage::Open).then_some(GRPC_CANCELLED);
+            self.notes.note(|facts| facts.grpc_status = status);
+            self.shard().grpc_end(status);
+        }
+        self.shard().finish();
+    }
+
+    /// Every byte of an answer has come that no client gets.
+    pub(crate) fn set_aside(&self) {
+        let duration = self.worker.clock.micros().saturating_sub(self.started);
+        self.shard().complete(duration, self.responses());
+    }
+
     /// Every byte of the answer has come.
     fn note_end(&self, now: Micros) {
         self.notes.note(|facts| {
@@ -296,18 +380,19 @@ impl Exchange {
     }
 
     fn report_as(&mut self, class: ErrorClass, reason: FailureReason, now: Micros) {
-        self.client_sees_error();
         if self.is_reported() {
             return;
         }
-        self.notes.note(|facts| facts.reason = Some(reason));
+        if !self.stands_in {
+            self.notes.note(|facts| facts.reason = Some(reason));
+        }
         let route = &self.local.route;
         route.failed(&self.subject, reason, class, self.seen(now));
     }
 
     /// The failure reaches the client, who is to be in the ledger. One that the client is
     /// spared is a failure of the version all the same, and does not come by here.
-    fn client_sees_error(&self) {
+    pub(crate) fn client_sees_error(&self) {
         if self.subject.routed.role == Role::Canary {
             let key = self.subject.key.map(SplitKey::to_bits);
             let generation = self.subject.routed.generation;
@@ -318,7 +403,11 @@ impl Exchange {
     /// Whether the outcome was reported before. From now on it is.
     fn is_reported(&mut self) -> bool {
         self.end_wait();
-        std::mem::replace(&mut self.reported, true) || self.stalled.get()
+        let is_open = self.stage == Stage::Open;
+        if is_open {
+            self.stage = Stage::Reported;
+        }
+        !is_open || self.stalled.get()
     }
 
     fn seen(&self, at: Micros) -> Seen<'_> {
@@ -326,6 +415,16 @@ impl Exchange {
             worker: self.worker.id,
             at,
             live: &self.worker.live,
+        }
+    }
+
+    /// Among which responses its times count. What is compared with the canary is what
+    /// stable takes for the requests that were drawn for it.
+    fn responses(&self) -> Responses {
+        if self.stands_in || self.status >= FAILURE_STATUS {
+            Responses::All
+        } else {
+            Responses::Succeeded
         }
     }
 
@@ -338,13 +437,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.end_wait();
-        if self.awaits_grpc {
-            let status = (!self.reported).then_some(GRPC_CANCELLED);
-            self.notes.note(|facts| facts.grpc_status = status);
-            self.shard().grpc_end(status);
-        }
-        self.shard().finish();
+        self.end();
     }
 }
 

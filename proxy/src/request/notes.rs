@@ -33,6 +33,8 @@ pub(crate) struct Facts {
     pub(crate) status: Option<u16>,
     pub(crate) grpc_status: Option<u32>,
     pub(crate) reason: Option<FailureReason>,
+    /// Stable has the request in the place of where it was sent.
+    pub(crate) shielded: bool,
     /// The code of haldane's own answer.
     pub(crate) code: Option<&'static str>,
     pub(crate) complete: bool,
@@ -129,6 +131,10 @@ impl Drop for Line<'_> {
             status: facts.status,
             grpc_status: facts.grpc_status,
             reason: facts.reason.map(FailureReason::as_str),
+            shielded: facts.sent.as_ref().and_then(|(local, _)| {
+                let stable = &local.route.config.stable.name;
+                facts.shielded.then_some(&**stable)
+            }),
             code: facts.code,
             complete: facts.complete,
             request_bytes: facts.request_bytes,

@@ -1,14 +1,16 @@
 //! Moves one body from one peer to another, with back-pressure.
 
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::h1::body::{BodyReader, Framing};
 use crate::h1::chunked;
-use crate::h1::wire::Wire;
 use crate::http2::message::fields_in;
 use crate::peer::Peer;
 use crate::websocket::Frames;
+
+use super::replay::Replay;
 
 /// One body on its way.
 pub(crate) struct Pump {
@@ -23,6 +25,11 @@ pub(crate) struct Pump {
     trailers: Vec<u8>,
     /// Follows the frames that are moved, where there are any.
     frames: Option<Frames>,
+    /// What was read of the body, while it may have to be sent once more.
+    kept: Option<Rc<Replay>>,
+    /// How much of that is to be sent before anything is read, and how much was.
+    due: usize,
+    repeated: usize,
     /// Bytes of the body that the receiver's side has taken.
     pub(crate) moved: u64,
     /// Whom the last call waited for.
@@ -77,6 +84,9 @@ impl Pump {
             ended: false,
             trailers: Vec::new(),
             frames: None,
+            kept: None,
+            due: 0,
+            repeated: 0,
             moved: 0,
             waits_for: End::Sender,
         }
@@ -92,9 +102,49 @@ impl Pump {
             ended: false,
             trailers: Vec::new(),
             frames,
+            kept: None,
+            due: 0,
+            repeated: 0,
             moved: 0,
             waits_for: End::Sender,
         }
+    }
+
+    /// Keeps what is read from now on, as far as `replay` takes it.
+    pub(crate) fn keep(&mut self, replay: Rc<Replay>) {
+        self.kept = Some(replay);
+    }
+
+    /// What was kept is not needed any more once it was sent.
+    pub(crate) fn forget(&mut self) {
+        if self.repeated == self.due
+            && let Some(kept) = self.kept.take()
+        {
+            kept.lose();
+        }
+    }
+
+    /// Whether everything that was read can be sent once more.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        match &self.kept {
+            Some(kept) => !kept.is_lost(),
+            None => self.is_untouched(),
+        }
+    }
+
+    /// Whether nothing was read since the body began, or began again.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.moved == self.repeated as u64
+    }
+
+    /// Begins again, towards another receiver. Everything that was read must be there.
+    pub(crate) fn rewind(&mut self) {
+        self.in_chunk = 0;
+        self.ended = false;
+        self.due = self.kept.as_ref().map_or(0, |kept| kept.len());
+        self.repeated = 0;
+        self.moved = 0;
+        self.waits_for = End::Sender;
     }
 
     /// Whether the whole body was read and handed to the receiver's side.
@@ -129,6 +179,14 @@ impl Pump {
         from: &mut Peer,
         to: &mut Peer,
     ) -> Poll<Result<(), Broken>> {
+        match self.poll_repeat(cx, to) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Receiver)),
+            Poll::Pending => {
+                self.waits_for = End::Receiver;
+                return Poll::Pending;
+            }
+        }
         while !self.ended {
             let piece = self
                 .reader
@@ -168,6 +226,22 @@ impl Pump {
         Poll::Pending
     }
 
+    /// Sends what was read before.
+    fn poll_repeat(&mut self, cx: &mut Context<'_>, to: &mut Peer) -> Poll<io::Result<()>> {
+        while self.repeated < self.due {
+            let kept = self.kept.clone();
+            let bytes = kept.as_ref().map(|kept| kept.bytes());
+            let left = bytes.as_ref().and_then(|bytes| bytes.get(self.repeated..));
+            let Some(data) = left.filter(|data| !data.is_empty()) else {
+                return Poll::Ready(Err(io::ErrorKind::NotFound.into()));
+            };
+            let sent = std::task::ready!(self.poll_put(cx, data, to))?;
+            self.repeated += sent;
+            self.moved += sent as u64;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn poll_move(
         &mut self,
         cx: &mut Context<'_>,
@@ -175,43 +249,44 @@ impl Pump {
         from: &mut Peer,
         to: &mut Peer,
     ) -> Poll<io::Result<()>> {
+        let data = &from.input()[..available];
+        let moved = std::task::ready!(self.poll_put(cx, data, to))?;
+        self.moved(moved, from);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands a part of `data` to the receiver's side: how much, at least one byte. What it
+    /// does not take must come again.
+    fn poll_put(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+        to: &mut Peer,
+    ) -> Poll<io::Result<usize>> {
         let chunks = match to {
             Peer::H1(wire) if self.tail == Tail::Chunk => Some(wire),
             Peer::H1(_) | Peer::H2(_) => None,
         };
-        if let Some(wire) = chunks {
-            return self.poll_move_chunk(cx, available, from, wire);
+        let Some(wire) = chunks else {
+            let sent = std::task::ready!(to.poll_send(cx, data))?;
+            return Poll::Ready(something(sent));
+        };
+        if self.in_chunk == 0 {
+            chunked::write_size(wire.output(), data.len());
+            self.in_chunk = data.len();
         }
-        let data = &from.input()[..available];
-        let moved = std::task::ready!(to.poll_send(cx, data))?;
-        self.moved(moved, from)?;
-        Poll::Ready(Ok(()))
+        let data = &data[..self.in_chunk.min(data.len())];
+        let sent = std::task::ready!(wire.poll_send(cx, data))?;
+        self.in_chunk -= sent;
+        if self.in_chunk == 0 {
+            wire.output().extend_from_slice(b"\r\n");
+        }
+        Poll::Ready(something(sent))
     }
 
-    fn poll_move_chunk(
-        &mut self,
-        cx: &mut Context<'_>,
-        available: usize,
-        from: &mut Peer,
-        to: &mut Wire,
-    ) -> Poll<io::Result<()>> {
-        if self.in_chunk == 0 {
-            chunked::write_size(to.output(), available);
-            self.in_chunk = available;
-        }
-        let data = &from.input()[..self.in_chunk.min(available)];
-        let moved = std::task::ready!(to.poll_send(cx, data))?;
-        self.moved(moved, from)?;
-        self.in_chunk -= moved;
-        if self.in_chunk == 0 {
-            to.output().extend_from_slice(b"\r\n");
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn moved(&mut self, moved: usize, from: &mut Peer) -> io::Result<()> {
-        if moved == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+    fn moved(&mut self, moved: usize, from: &mut Peer) {
+        if let Some(kept) = &self.kept {
+            kept.keep(&from.input()[..moved]);
         }
         if let Some(frames) = &mut self.frames {
             frames.follow(&from.input()[..moved]);
@@ -219,7 +294,6 @@ impl Pump {
         from.consume(moved);
         self.reader.used(moved);
         self.moved += moved as u64;
-        Ok(())
     }
 
     fn end(&mut self, from: &Peer) {
@@ -241,4 +315,11 @@ impl Pump {
             Peer::H1(_) | Peer::H2(_) => {}
         }
     }
+}
+
+fn something(sent: usize) -> io::Result<usize> {
+    if sent == 0 {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    Ok(sent)
 }

@@ -87,6 +87,14 @@ impl Upload {
         }
     }
 
+    /// Begins again, towards another connection.
+    pub(crate) fn rewind(&mut self) {
+        self.pump.rewind();
+        self.refused = false;
+        self.seen = 0;
+        self.response_due = false;
+    }
+
     /// Whether the upstream has taken the whole body.
     pub(crate) fn is_complete(&self) -> bool {
         self.pump.is_done() && !self.refused

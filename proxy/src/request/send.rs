@@ -18,6 +18,7 @@ use crate::h1::body::Framing;
 use crate::h1::head::Head;
 use crate::live::health::AddressFailure;
 use crate::peer::Peer;
+use crate::upstream::http2::{Multiplexed, StreamLease};
 use crate::upstream::{Connection, Link, Opened, Upstream};
 use crate::worker::LocalRoute;
 
@@ -37,37 +38,66 @@ pub(crate) struct Outbound<'a> {
 /// The head of the final response has come.
 pub(crate) struct Answer {
     pub(crate) connection: Connection,
-    /// What is left of the request body.
-    pub(crate) upload: Upload,
     pub(crate) framing: Framing,
     /// The upstream has switched protocols: what follows is no body.
     pub(crate) switched: bool,
 }
 
+/// A connection with streams on which a head is waited for. Where nobody waits any more,
+/// it gets no more requests: it may be dead.
+struct Doubt(Option<Rc<Multiplexed>>);
+
+/// What has become of a request that was sent.
+pub(crate) type Sent = Result<Answer, Unanswered>;
+
+/// Why there is no answer.
+pub(crate) struct Unanswered {
+    pub(crate) error: ProxyError,
+    pub(crate) processed: Processed,
+}
+
+/// What a version can have done with a request that it did not answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Processed {
+    /// It was not sent, or refused before anything was done.
+    Nothing,
+    /// It may have been processed, in part or as a whole.
+    Perhaps,
+}
+
 /// Why an attempt gave no answer.
 enum Failure {
-    Final(ProxyError),
+    Final(Unanswered),
     /// The connection was closed before anything of this request can have been
     /// processed, or a repetition does no harm.
     Stale,
 }
 
 impl Outbound<'_> {
+    /// The body of the request, of which nothing has been sent.
+    pub(crate) fn upload(&self, client: &Peer) -> Upload {
+        let framing = self.inbound.framing;
+        let pump = Pump::new(client, framing, Tail::of(framing));
+        Upload::new(pump, self.inbound.expects_continue)
+    }
+
     /// Sends the request and waits for the head of the final response, which is in
     /// `response` then.
     pub(crate) async fn send(
         &self,
         session: &mut Session,
         response: &mut Head,
+        upload: &mut Upload,
         exchange: &Exchange,
-    ) -> Result<Answer, ProxyError> {
+    ) -> Sent {
         // A route without a canary splits everything to stable.
         let upstream = self
             .local
             .upstream(self.role)
-            .ok_or(UpstreamError::Connect)?;
+            .ok_or_else(|| unsent(UpstreamError::Connect))?;
         let now = session.worker.deadlines.now();
-        let address = upstream.choose(now).ok_or(UpstreamError::Unhealthy)?;
+        let address = upstream.choose(now);
+        let address = address.ok_or_else(|| unsent(UpstreamError::Unhealthy))?;
         let pooled = upstream.check_out(&address, now);
         // A request that must not be repeated is worth a system call to see whether
         // the upstream has just closed the connection.
@@ -79,38 +109,38 @@ impl Outbound<'_> {
                 None => upstream
                     .reach(Rc::clone(&address), timeout, &session.watch)
                     .await
-                    .map_err(UpstreamError::from)?,
+                    .map_err(|error| unsent(error.into()))?,
             };
-            let attempt = self.attempt(session, upstream, opened, response, exchange);
+            let attempt = self.attempt(session, (upstream, opened), response, upload, exchange);
             match attempt.await {
                 Ok(answer) => return Ok(answer),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Stale) => {}
+                Err(Failure::Final(unanswered)) => return Err(unanswered),
+                Err(Failure::Stale) => upload.rewind(),
             }
         }
-        Err(UpstreamError::Reset.into())
+        // Stale twice, which nothing but what may be repeated is.
+        Err(unsent(UpstreamError::Reset))
     }
 
     async fn attempt(
         &self,
         session: &mut Session,
-        upstream: &Rc<Upstream>,
-        opened: Opened,
+        (upstream, opened): (&Rc<Upstream>, Opened),
         response: &mut Head,
+        upload: &mut Upload,
         exchange: &Exchange,
     ) -> Result<Answer, Failure> {
         if let Link::Shared(lease) = &opened.link
             && self.inbound.switch.is_some()
             && !lease.connection.takes_tunnels()
         {
-            return Err(Failure::Final(ProxyError::NoTunnel));
+            return Err(ProxyError::NoTunnel.into());
         }
         let mut connection = self.engage(session, upstream, opened)?;
-        let framing = self.inbound.framing;
-        let mut upload = Upload::new(
-            Pump::new(&session.client, framing, Tail::of(framing)),
-            self.inbound.expects_continue,
-        );
+        if connection.shared.is_none() && !self.inbound.is_idempotent() {
+            // No word of its upstream can say any more that nothing was processed.
+            upload.pump.forget();
+        }
         let (limits, timeouts) = (
             session.worker.head_limits(),
             self.local.route.config.timeouts,
@@ -120,38 +150,36 @@ impl Outbound<'_> {
                 client: &mut session.client,
                 upstream: &mut connection.peer,
                 watch: &session.watch,
-                upload: &mut upload,
+                upload,
                 idle_body: self.idle_body(),
             };
             let heading = relay.head(response, limits, timeouts.response, exchange);
-            if let Err(failure) = heading.await {
-                // An interim response is the first byte of an answer too.
-                let untouched = interim == 0 && upload.pump.moved == 0;
+            let doubt = Doubt::about(connection.shared.as_ref());
+            let headed = heading.await;
+            doubt.dispel();
+            if let Err(failure) = headed {
                 if let Some(doing) = doing_of_address(failure, &connection) {
                     upstream.tell(&connection, Err(doing), session.watch.now());
                 }
                 session.notes.bytes(upload.pump.moved, 0);
-                let failure = self.failure(failure, &connection, untouched);
+                let failure = self.failure(failure, &connection, (interim, upload));
                 connection.give_up(session.client.reason());
                 return Err(failure);
             }
-            let switched = self.is_switched(response).map_err(Failure::Final)?;
+            let switched = self.is_switched(response)?;
             if switched || !matches!(response.status, 100 | 102..=199) {
                 upstream.tell(&connection, Ok(()), session.watch.now());
                 return Ok(Answer {
-                    framing: self.framing(response, switched).map_err(Failure::Final)?,
+                    framing: self.framing(response, switched)?,
                     connection,
-                    upload,
                     switched,
                 });
             }
             exchange.end_wait();
             upload.awaits_continue &= response.status != 100;
-            self.pass_interim(session, response)
-                .await
-                .map_err(Failure::Final)?;
+            self.pass_interim(session, response).await?;
         }
-        Err(Failure::Final(UpstreamError::Response.into()))
+        Err(ProxyError::from(UpstreamError::Response).into())
     }
 
     /// Sends the head of the request.
@@ -186,7 +214,7 @@ impl Outbound<'_> {
                 };
                 let request =
                     http2_head::request(self.inbound, &introduction, switch, &destination)
-                        .map_err(|error| Failure::Final(error.into()))?;
+                        .map_err(|error| Failure::from(ProxyError::from(error)))?;
                 let finished = self.inbound.framing == Framing::Empty && switch.is_none();
                 // Nothing has been sent on a connection that takes no more streams.
                 let stream = lease
@@ -198,13 +226,20 @@ impl Outbound<'_> {
         })
     }
 
-    fn failure(&self, failure: HeadFailure, connection: &Connection, untouched: bool) -> Failure {
+    fn failure(
+        &self,
+        failure: HeadFailure,
+        connection: &Connection,
+        (interim, upload): (usize, &Upload),
+    ) -> Failure {
         if let Some(lease) = &connection.shared
             && failure == HeadFailure::Timeout
         {
             // It may be the connection that is dead, and all others on it with it.
             lease.connection.retire();
         }
+        // An interim response is the first byte of an answer too.
+        let untouched = interim == 0 && upload.pump.is_untouched();
         let replayable = connection.reused && untouched && self.inbound.is_idempotent();
         // Once a connection has ended, requests that it had begun with look the same.
         let is_open = connection
@@ -215,7 +250,14 @@ impl Outbound<'_> {
             HeadFailure::GoneAway | HeadFailure::NoAnswer if replayable => Failure::Stale,
             HeadFailure::GoneAway if untouched && is_open => Failure::Stale,
             HeadFailure::Refused if untouched => Failure::Stale,
-            failure => Failure::Final(failure.into()),
+            failure => Failure::Final(Unanswered {
+                processed: match failure {
+                    HeadFailure::Refused if interim == 0 => Processed::Nothing,
+                    HeadFailure::GoneAway if interim == 0 && is_open => Processed::Nothing,
+                    _ => Processed::Perhaps,
+                },
+                error: failure.into(),
+            }),
         }
     }
 
@@ -286,6 +328,33 @@ impl Outbound<'_> {
     }
 }
 
+impl Doubt {
+    fn about(lease: Option<&StreamLease>) -> Self {
+        Self(lease.map(|lease| Rc::clone(&lease.connection)))
+    }
+
+    /// It was heard of.
+    fn dispel(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Doubt {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            connection.retire();
+        }
+    }
+}
+
+/// Nothing was sent.
+fn unsent(error: UpstreamError) -> Unanswered {
+    Unanswered {
+        error: error.into(),
+        processed: Processed::Nothing,
+    }
+}
+
 /// What a failure says about the address, if it is the address's own doing. A slow
 /// answer is the version's; so is one stream that ends while its connection lives. And
 /// any upstream may close a connection that was idle.
@@ -322,5 +391,20 @@ impl From<HeadFailure> for ProxyError {
             | HeadFailure::Reset => Self::Upstream(UpstreamError::Reset),
             HeadFailure::Timeout => Self::Upstream(UpstreamError::Timeout),
         }
+    }
+}
+
+impl From<ProxyError> for Unanswered {
+    fn from(error: ProxyError) -> Self {
+        Self {
+            error,
+            processed: Processed::Perhaps,
+        }
+    }
+}
+
+impl From<ProxyError> for Failure {
+    fn from(error: ProxyError) -> Self {
+        Self::Final(error.into())
     }
 }

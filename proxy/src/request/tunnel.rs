@@ -33,8 +33,8 @@ const HALF_CLOSED: Duration = Duration::from_secs(10);
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// A session and what is known of it.
-pub(crate) struct Tunnel {
-    pub(crate) exchange: Exchange,
+pub(crate) struct Tunnel<'a> {
+    pub(crate) exchange: &'a mut Exchange,
     pub(crate) timeouts: Timeouts,
     pub(crate) is_websocket: bool,
 }
@@ -65,7 +65,7 @@ enum End {
     Idle,
 }
 
-impl Tunnel {
+impl Tunnel<'_> {
     /// Relays until the session ends.
     pub(crate) async fn run(mut self, session: &mut Session, mut connection: Connection) -> Next {
         let frames = || self.is_websocket.then(Frames::default);
@@ -85,13 +85,16 @@ impl Tunnel {
         };
         match end {
             End::Complete | End::Idle => self.exchange.session_succeeded(),
-            End::Broken => self.exchange.fail(FailureReason::Truncated),
+            End::Broken => {
+                self.exchange.fail(FailureReason::Truncated);
+                self.exchange.client_sees_error();
+            }
             End::Abandoned | End::Evicted => {}
         }
         session.notes.bytes(flow.up.moved, flow.down.moved);
         let whole = matches!(end, End::Complete | End::Idle);
         session.notes.note(|facts| facts.complete = whole);
-        drop(self.exchange);
+        self.exchange.end();
         match end {
             End::Complete => {}
             End::Abandoned | End::Broken | End::Idle => connection.give_up(session.client.reason()),

@@ -47,6 +47,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) grpc_status: Option<u32>,
     /// How its version failed it.
     pub(crate) reason: Option<&'static str>,
+    /// The version that answered in its place, if one was asked to.
+    pub(crate) shielded: Option<&'a str>,
     /// The code of an answer that haldane gave itself.
     pub(crate) code: Option<&'static str>,
     /// Whether the answer came to its end.

@@ -36,7 +36,7 @@ use table::{
     ACCESS_DROPPED, BUILD, CONNECTIONS, DURATION, FAILURES, FROZEN, Family, FamilyUnit,
     GATE_EVIDENCE, GATE_LIMIT, GATE_SAMPLES, GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY,
     IN_FLIGHT, NOTIFICATIONS, PHASE, RATIO, RELOAD_SUCCEEDED_AT, RELOAD_SUCCESSFUL, REQUESTS,
-    ROLLBACK_TIME, ROLLBACKS, STATE_OK, STATE_WRITE_FAILURES, STEP, TTFB, WEIGHT,
+    ROLLBACK_TIME, ROLLBACKS, SHIELDED, STATE_OK, STATE_WRITE_FAILURES, STEP, TTFB, WEIGHT,
 };
 
 /// All metrics of a process.
@@ -255,6 +255,10 @@ fn releases(
             let labels = [("route", release.route), ("gate", &*gate.name)];
             metric.counter(&labels, count)?;
         }
+    }
+    let mut metric = Metric::open(encoder, &SHIELDED)?;
+    for route in routes.iter().filter(|route| route.config.canary.is_some()) {
+        metric.counter(&[("route", &*route.config.name)], route.shielded())?;
     }
     let mut metric = Metric::open(encoder, &ROLLBACK_TIME)?;
     for release in &releases {

@@ -8,6 +8,7 @@
 use super::bet::{TwoSample, TwoSampleBet, float};
 use super::numbers::requests_to_show;
 use super::spec::RateMargin;
+use super::tape::{Kept, Tape};
 use crate::role::Role;
 use crate::tally::{Counts, Tally};
 use crate::weight::Weight;
@@ -144,6 +145,33 @@ impl NoWorse {
     }
 }
 
+impl Kept for NoWorse {
+    fn pass(&mut self, tape: &mut Tape<'_>) {
+        let Self {
+            margin: _,
+            next,
+            bet,
+            fed,
+            share,
+            rate,
+            requests,
+        } = self;
+        next.pass(tape);
+        fed.pass(tape);
+        tape.number(share, 0.0..=1.0);
+        tape.number(rate, 0.0..=1.0);
+        requests.pass(tape);
+        let mut has_begun = bet.is_some();
+        has_begun.pass(tape);
+        if !has_begun {
+            *bet = None;
+            return;
+        }
+        let blank = || TwoSampleBet::new(&[(0.5, 0.5); LANES.len()], 0.0, 0.5);
+        bet.get_or_insert_with(blank).pass(tape);
+    }
+}
+
 /// Counts of a signal as counts of outcomes: bad ones are failures.
 pub(super) fn counts_of(good: u64, bad: u64) -> Counts {
     Counts {
@@ -176,5 +204,11 @@ impl SignalCounts {
                 now.failures.saturating_sub(then.failures),
             )
         }))
+    }
+}
+
+impl Kept for SignalCounts {
+    fn pass(&mut self, tape: &mut Tape<'_>) {
+        self.0.pass(tape);
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tape::{Kept, Tape};
+
 /// Buckets are one percent wide.
 const WIDTH: f64 = 1.01;
 /// Its natural logarithm.
@@ -96,6 +98,36 @@ impl Baseline {
             upper > micros * WIDTH.sqrt()
         });
         above.map(|(_, count)| count).sum::<f64>() / self.total
+    }
+}
+
+/// Only the buckets that have something in them: most are empty.
+impl Kept for Baseline {
+    fn pass(&mut self, tape: &mut Tape<'_>) {
+        self.total.pass(tape);
+        let mut found: Vec<(u64, f64)> = (0_u64..)
+            .zip(self.counts.iter().copied())
+            .filter(|(_, count)| *count > 0.0)
+            .collect();
+        let len = tape.length(found.len(), BUCKETS);
+        found.resize(len, (0, 0.0));
+        for (bucket, count) in &mut found {
+            tape.count(bucket, BUCKETS as u64 - 1);
+            count.pass(tape);
+        }
+        if tape.is_writing() {
+            return;
+        }
+        self.counts.clear();
+        if !found.is_empty() {
+            self.make_room();
+        }
+        for (bucket, count) in found {
+            let bucket = usize::try_from(bucket).unwrap_or_default();
+            if let Some(cell) = self.counts.get_mut(bucket) {
+                *cell = count;
+            }
+        }
     }
 }
 

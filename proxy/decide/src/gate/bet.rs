@@ -17,6 +17,8 @@
 
 use serde::{Deserialize, Serialize};
 
+mod kept;
+
 /// One size of difference that is bet on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lane {

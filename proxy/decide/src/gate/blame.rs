@@ -13,6 +13,7 @@
 
 use super::bet::{CeilingBet, float};
 use super::numbers::upper;
+use super::tape::kept;
 use crate::role::Role;
 use crate::tally::Tally;
 use crate::weight::Weight;
@@ -144,6 +145,13 @@ impl Degradation {
         (requests >= REQUESTS_MIN).then(|| upper(failures as u64, requests as u64, RATE_ERROR))
     }
 }
+
+kept!(Degradation {
+    bets,
+    block_start,
+    usual,
+    recent,
+});
 
 /// Whether stable has answered enough requests since the canary, with so many failures, is
 /// suspected.

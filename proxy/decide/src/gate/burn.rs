@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::bet::float;
 use super::numbers::interval;
+use super::tape::{Kept, Tape, kept};
 use super::verdict::{Comparison, Estimate, Measure};
 use crate::role::Role;
 use crate::tally::Tally;
@@ -191,6 +192,30 @@ impl Mark {
             failures: sum(|counts| counts.failures),
             requests: sum(crate::tally::Counts::requests),
         }
+    }
+}
+
+kept!(Mark {
+    at,
+    failures,
+    requests,
+});
+
+impl Kept for BurnRate {
+    fn pass(&mut self, tape: &mut Tape<'_>) {
+        let Self {
+            budget: _,
+            objective: _,
+            fine,
+            coarse,
+            now,
+            gone,
+        } = self;
+        now.pass(tape);
+        gone.0.pass(tape);
+        gone.1.pass(tape);
+        tape.queue(fine, FINE.1, now);
+        tape.queue(coarse, COARSE.1, now);
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use super::bet::{ERROR_LANES, ShareBet, float};
 use super::errors::EPISODE_ENDS_BELOW;
 use super::keys::KeySet;
+use super::tape::{Kept, Tape};
 use super::verdict::{Comparison, Estimate, Measure};
 use crate::outcome::{ErrorClass, Outcome};
 use crate::role::Role;
@@ -204,6 +205,51 @@ impl Classes {
         } else {
             class
         }
+    }
+}
+
+impl Kept for Classes {
+    fn pass(&mut self, tape: &mut Tape<'_>) {
+        self.weight.pass(tape);
+        let blank = ClassBet {
+            bet: self.fresh_bet(0.0),
+            share: 0.0,
+            episode_start: 0,
+            canary: 0,
+            stable: 0,
+        };
+        let Self {
+            share: _,
+            before,
+            of_stable,
+            bets,
+            new,
+            weight: _,
+        } = self;
+        for shown in [before, of_stable] {
+            tape.map(shown, CLASSES_MAX, &(ErrorClass::OTHER, 0));
+        }
+        // One more stands for all others.
+        let most = CLASSES_MAX + 1;
+        tape.map(bets, most, &(ErrorClass::OTHER, blank));
+        tape.count(new, most as u64);
+    }
+}
+
+impl Kept for ClassBet {
+    fn pass(&mut self, tape: &mut Tape<'_>) {
+        let Self {
+            bet,
+            share,
+            episode_start,
+            canary,
+            stable,
+        } = self;
+        bet.pass(tape);
+        tape.number(share, 0.0..=1.0);
+        episode_start.pass(tape);
+        canary.pass(tape);
+        stable.pass(tape);
     }
 }
 

@@ -11,6 +11,7 @@ use super::bet::{ERROR_LANES, HardBet, ShareBet};
 use super::keys::{KeySet, KnownBad};
 use super::panel::Manner;
 use super::spec::{RateBound, RateLimit};
+use super::tape::{Kept, Tape};
 use super::verdict::{Comparison, Estimate, Measure};
 use super::whole::HardBlock;
 use crate::outcome::Outcome;
@@ -209,6 +210,38 @@ impl Failures {
     /// How bad the canary is compared with a limit, in this episode.
     pub(super) fn compare(&self, limit: &RateLimit, tally: &Tally) -> Comparison {
         compare(limit, &tally.since(&self.episode_start))
+    }
+}
+
+impl Kept for Failures {
+    fn pass(&mut self, tape: &mut Tape<'_>) {
+        let Self {
+            manner: _,
+            bet,
+            hard,
+            seen,
+            known_bad,
+            of_stable,
+            weight,
+            hard_block,
+            episode_start,
+            suspected_since,
+            suspicion_start,
+            affected,
+        } = self;
+        weight.pass(tape);
+        bet.pass(tape);
+        bet.set_share(weight.as_ratio());
+        tape.present(hard);
+        seen.pass(tape);
+        known_bad.close();
+        known_bad.pass(tape);
+        of_stable.pass(tape);
+        hard_block.pass(tape);
+        episode_start.pass(tape);
+        suspected_since.pass(tape);
+        suspicion_start.pass(tape);
+        affected.pass(tape);
     }
 }
 

@@ -5,14 +5,18 @@
 //! unit of evidence is the first failure of each user, which is the canary's with exactly
 //! its share, however often who asks for what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::tape::{Kept, Tape};
 use crate::time::Timestamp;
 
 /// Beyond so many entries, only a part of the users is looked at. Bounds the memory to
 /// two MiB for each route.
 const ENTRIES_MAX: usize = 1 << 17;
+
+/// A set with any entry has so many cells at least.
+const CELLS_MIN: usize = 64;
 
 /// The bits of a key by which users are left out. The position of a key under the weight
 /// is made of its highest bits, so leaving out favours neither version.
@@ -51,7 +55,7 @@ impl KeySet {
         if self.len >= ENTRIES_MAX && self.left_out_bits < SAMPLE_BITS {
             self.left_out_bits += 1;
         }
-        let capacity = (self.cells.len() * 2).clamp(64, ENTRIES_MAX * 2);
+        let capacity = (self.cells.len() * 2).clamp(CELLS_MIN, ENTRIES_MAX * 2);
         let before = std::mem::replace(&mut self.cells, vec![0; capacity]);
         self.len = 0;
         for entry in before {
@@ -60,6 +64,35 @@ impl KeySet {
             }
         }
         self.includes(key) && self.len * 2 < self.cells.len()
+    }
+
+    /// Leaves users out until there are at most so many entries.
+    fn thin_out(&mut self, entries_max: usize) {
+        while self.len > entries_max && self.left_out_bits < SAMPLE_BITS {
+            self.left_out_bits += 1;
+            let mut before = std::mem::take(&mut self.cells);
+            before.retain(|entry| *entry != 0 && self.includes(*entry));
+            *self = Self {
+                left_out_bits: self.left_out_bits,
+                ..Self::with_room_for(before.len())
+            };
+            for entry in before {
+                self.place(entry);
+            }
+        }
+    }
+
+    /// Without entries, and as large as if so many had come.
+    fn with_room_for(entries: usize) -> Self {
+        let capacity = if entries == 0 {
+            0
+        } else {
+            (entries * 2 + 1).next_power_of_two().max(CELLS_MIN)
+        };
+        Self {
+            cells: vec![0; capacity],
+            ..Self::default()
+        }
     }
 
     fn place(&mut self, entry: u64) -> bool {
@@ -76,6 +109,35 @@ impl KeySet {
                 taken if taken == entry => return false,
                 _ => index = (index + 1) & mask,
             }
+        }
+    }
+}
+
+/// So many entries are kept at most: 128 KiB for each route.
+const KEPT_MAX: usize = 1 << 14;
+
+impl Kept for KeySet {
+    fn pass(&mut self, tape: &mut Tape<'_>) {
+        if tape.is_writing() {
+            self.thin_out(KEPT_MAX);
+        }
+        let left_out_bits = self.left_out_bits;
+        let mut bits = u64::from(left_out_bits);
+        tape.count(&mut bits, u64::from(SAMPLE_BITS));
+        let len = tape.length(self.len, KEPT_MAX);
+        if tape.is_writing() {
+            for entry in self.cells.iter_mut().filter(|entry| **entry != 0) {
+                tape.bits(entry);
+            }
+            return;
+        }
+        *self = Self::with_room_for(len);
+        self.left_out_bits = u32::try_from(bits).unwrap_or(left_out_bits);
+        for _ in 0..len {
+            let mut entry = 0;
+            tape.bits(&mut entry);
+            let is_one = entry != 0 && self.includes(entry) && self.place(entry);
+            tape.demand(is_one);
         }
     }
 }
@@ -133,6 +195,50 @@ impl KnownBad {
     pub(super) fn contains(&self, key: u64) -> bool {
         let count = |counts: &BTreeMap<u64, u32>| counts.get(&key).copied().unwrap_or_default();
         count(&self.recent).saturating_add(count(&self.before)) >= KNOWN_BAD
+    }
+}
+
+/// So many users are kept at most, of those who have failed before the rollout and of those
+/// who fail now. Who has failed most is.
+const USERS_KEPT_MAX: usize = 2048;
+
+impl KnownBad {
+    /// Nothing is noted any more: what is left to know is who is bad.
+    pub(super) fn close(&mut self) {
+        let users: BTreeSet<u64> = self
+            .recent
+            .keys()
+            .chain(self.before.keys())
+            .copied()
+            .collect();
+        let bad = users.into_iter().filter(|key| self.contains(*key));
+        self.recent = bad.map(|key| (key, KNOWN_BAD)).collect();
+        self.before = BTreeMap::new();
+    }
+}
+
+impl Kept for KnownBad {
+    fn pass(&mut self, tape: &mut Tape<'_>) {
+        let Self {
+            recent,
+            before,
+            since,
+        } = self;
+        for users in [recent, before] {
+            let mut listed: Vec<(u64, u32)> = std::mem::take(users).into_iter().collect();
+            if tape.is_writing() {
+                listed.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+                listed.truncate(USERS_KEPT_MAX);
+            }
+            let len = tape.length(listed.len(), USERS_KEPT_MAX);
+            listed.resize(len, (0, 0));
+            for (key, count) in &mut listed {
+                tape.bits(key);
+                count.pass(tape);
+            }
+            *users = listed.into_iter().collect();
+        }
+        since.pass(tape);
     }
 }
 

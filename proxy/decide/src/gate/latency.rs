@@ -15,6 +15,7 @@ use super::errors::EPISODE_ENDS_BELOW;
 use super::numbers::requests_to_show;
 use super::panel::Manner;
 use super::spec::{LatencyBound, LatencyLimit, LatencyMargin, LatencyMetric, Quantile};
+use super::tape::kept;
 use super::verdict::{Comparison, Estimate, Measure};
 use crate::role::Role;
 use crate::tally::{Counts, LADDERS_MAX, LATENCY_LIMITS_MAX, RUNGS_MAX, Tally};
@@ -127,10 +128,15 @@ impl Latency {
 
     /// The weight has changed. A block in which it did is not judged.
     pub(super) fn set_share(&mut self, share: f64, tally: &Tally) {
+        self.go_on_with(share);
+        self.block_start = *tally;
+    }
+
+    /// The weight is this one, and has been.
+    pub(super) fn go_on_with(&mut self, share: f64) {
         for rung in &mut self.rungs {
             rung.bet.set_share(share);
         }
-        self.block_start = *tally;
     }
 
     /// A step begins: whether the canary is no slower has to be shown anew.
@@ -316,6 +322,20 @@ pub(crate) fn rungs_of(
     }
     rungs
 }
+
+kept!(Latency {
+    rungs,
+    limits,
+    margins,
+    evidence,
+    block_start,
+    episode_start,
+} without {
+    metric,
+    ladder,
+    share,
+});
+kept!(Limit { micros, stable } without { spec, slot });
 
 impl Limit {
     fn settle(&mut self, baseline: &Baseline, manner: Manner) {

@@ -3,6 +3,7 @@
 use super::bet::float;
 use super::numbers::{calibrated_run, interval};
 use super::spec::{Exposure, RunLimit};
+use super::tape::kept;
 use super::verdict::{Comparison, Estimate, Measure};
 use crate::outcome::{Evidence, Outcome};
 use crate::role::Role;
@@ -147,6 +148,13 @@ impl Run {
         }
     }
 }
+
+kept!(ConsecutiveFailures { drawn, ruled } without { limit });
+kept!(Run {
+    length,
+    successes,
+    stable,
+});
 
 impl Exposure {
     /// The budget that is used up, if one is. `since_start` is what was counted in this

@@ -31,6 +31,7 @@ mod alone;
 mod ceiling;
 mod check;
 mod gate;
+mod kept;
 mod observe;
 mod pace;
 mod report;

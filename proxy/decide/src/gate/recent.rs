@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use super::bet::float;
+use super::tape::{Kept, Tape, kept};
 use super::verdict::{Comparison, Estimate, Measure};
 use crate::role::Role;
 use crate::tally::{Counts, Tally};
@@ -152,6 +153,20 @@ impl Spike {
         }
     }
 }
+
+impl Kept for Trend {
+    fn pass(&mut self, tape: &mut Tape<'_>) {
+        let Self { parts, ticks } = self;
+        tape.queue(parts, PARTS + 1, &Tally::default());
+        ticks.pass(tape);
+    }
+}
+
+kept!(Spike {
+    tick_start,
+    holds_for,
+    last,
+});
 
 #[cfg(test)]
 mod tests {

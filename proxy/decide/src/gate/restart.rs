@@ -7,6 +7,8 @@
 //! the bound on false rollbacks holds for the whole rollout. A fault that begins late
 //! costs `ln(1/mass)` more evidence: about three failures more at a weight of 5 %.
 
+use super::tape::kept;
+
 /// Put in when the rollout begins.
 const START: f64 = 0.5;
 /// Put in over the planned raises.
@@ -83,6 +85,16 @@ impl RestartMass {
         mass
     }
 }
+
+kept!(RestartMass {
+    steps_left,
+    ticks,
+    released,
+} without {
+    step,
+    tick,
+    ticks_planned,
+});
 
 #[cfg(test)]
 mod tests {

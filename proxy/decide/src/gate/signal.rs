@@ -10,6 +10,7 @@ use super::advance::{NoWorse, SignalCounts};
 use super::bet::{Block, HardBet};
 use super::errors::EPISODE_ENDS_BELOW;
 use super::spec::RateMargin;
+use super::tape::{Kept, Tape};
 use super::verdict::{Comparison, Estimate, Measure};
 use crate::role::Role;
 use crate::tally::Tally;
@@ -90,6 +91,12 @@ impl Signal {
         }
     }
 
+    /// How many results were reported.
+    pub(super) fn reported(&self) -> u64 {
+        let of = |role| self.counts.of(role).requests();
+        Role::ALL.into_iter().map(of).sum()
+    }
+
     /// The weighted evidence that the canary is worse.
     pub(super) fn evidence(&self) -> f64 {
         self.share * self.bet.evidence()
@@ -131,5 +138,26 @@ impl Signal {
     pub(super) fn needs(&self, enough: f64, weight: Weight) -> f64 {
         let needs = |no_worse: &NoWorse| no_worse.needs(enough, weight);
         self.no_worse.as_ref().map_or(0.0, needs)
+    }
+}
+
+impl Kept for Signal {
+    fn pass(&mut self, tape: &mut Tape<'_>) {
+        let Self {
+            name: _,
+            rollback: _,
+            advance: _,
+            share: _,
+            bet,
+            no_worse,
+            counts,
+            block_start,
+            episode_start,
+        } = self;
+        bet.pass(tape);
+        tape.present(no_worse);
+        counts.pass(tape);
+        block_start.pass(tape);
+        episode_start.pass(tape);
     }
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::bet::Block;
 use super::panel::Manner;
+use super::tape::{Kept, Tape};
 use crate::outcome::Outcome;
 use crate::role::Role;
 use crate::split::SplitKey;
@@ -71,6 +72,27 @@ impl HardBlock {
             canary_exceeding: failures[Role::Canary.index()],
             stable_exceeding: failures[Role::Stable.index()],
         }
+    }
+}
+
+impl Kept for HardBlock {
+    fn pass(&mut self, tape: &mut Tape<'_>) {
+        let Self {
+            start,
+            failures,
+            users,
+            seen,
+        } = self;
+        start.pass(tape);
+        failures.pass(tape);
+        users.pass(tape);
+        let mut keys: Vec<u64> = std::mem::take(seen).into_iter().collect();
+        let len = tape.length(keys.len(), USERS_MAX);
+        keys.resize(len, 0);
+        for key in &mut keys {
+            tape.bits(key);
+        }
+        *seen = keys.into_iter().collect();
     }
 }
 

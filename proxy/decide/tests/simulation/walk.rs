@@ -246,8 +246,15 @@ impl Walk {
             Action::Restart => {
                 let kept = serde_json::to_vec(&self.release.snapshot()).unwrap();
                 let kept = serde_json::from_slice(&kept).unwrap();
+                let evidence = self.release.evidence_to_keep(self.now);
                 self.tally = Tally::default();
                 self.release = Release::resume(self.spec.clone(), kept, &self.tally, self.now);
+                // It may also be lost.
+                if let Some(evidence) = evidence.filter(|_| self.generator.below(2) == 0) {
+                    let bytes = evidence.into_bytes();
+                    let recalled = self.release.recall(&bytes, self.now);
+                    self.tally = recalled.expect("it was just written");
+                }
                 self.tell();
                 Vec::new()
             }

@@ -247,12 +247,13 @@ impl<'a> Course<'a> {
         let recent = self.stats.recent();
         let requests: u64 = recent.by_role.iter().sum();
         let [_, canary] = recent.by_role;
-        let (failed, proxy_errors) = {
+        let (seen_errors, proxy_errors) = {
             let seen = self.stats.seen();
             (seen.errors, seen.proxy_errors)
         };
+        let failed = self.canary.failures();
         let mut line = format!(
-            "{:>3}s  {:>4.0} req/s  weight {:>4}  canary got {:>5}  errors {failed:>3}  p99 {} {:>8}",
+            "{:>3}s  {:>4.0} req/s  weight {:>4}  canary got {:>5} failed {failed:>3}  users saw {seen_errors:>3}  p99 {} {:>8}",
             self.since(self.began).as_secs(),
             ratio(requests, 1) / over.as_secs_f64(),
             route.weight,

@@ -52,6 +52,20 @@ pub(super) fn report(scenario: Scenario, outcome: &Outcome, stats: &Stats, canar
     } else {
         report_gates(outcome);
     }
+    if scenario == Scenario::Errors {
+        let failures = canary.failures();
+        row("failures of the canary", failures);
+        row(
+            "of them answered from stable instead",
+            failures.saturating_sub(seen.errors),
+        );
+        if seen.errors > 0 {
+            broken.push(format!(
+                "clients saw {} failures of the canary",
+                seen.errors
+            ));
+        }
+    }
     report_users(scenario, &seen);
     for promise in &broken {
         complain(promise);

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ pub(super) struct Toy {
     fault: AtomicU8,
     /// Microseconds since the epoch, one for each request.
     arrivals: Mutex<Vec<u64>>,
+    /// How often it has said that it failed.
+    failures: AtomicU64,
 }
 
 impl Toy {
@@ -64,6 +66,7 @@ impl Toy {
             clock,
             fault: AtomicU8::new(Fault::None as u8),
             arrivals: Mutex::default(),
+            failures: AtomicU64::new(0),
         })
     }
 
@@ -80,6 +83,11 @@ impl Toy {
             .clone()
     }
 
+    /// How often it has said that it failed.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
     async fn answer(&self) -> Response<Full<Bytes>> {
         self.arrivals
             .lock()
@@ -93,6 +101,7 @@ impl Toy {
         tokio::time::sleep(service).await;
         let mut response = Response::new(Full::from(format!("hello from {}\n", self.role)));
         if fault == Fault::Errors {
+            self.failures.fetch_add(1, Ordering::Relaxed);
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         }
         let headers = response.headers_mut();

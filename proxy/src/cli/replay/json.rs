@@ -40,6 +40,8 @@ struct Object<'a> {
     /// How its version failed the request.
     #[serde(borrow)]
     reason: Option<Cow<'a, str>>,
+    /// Which version answered in its place.
+    shielded: Option<IgnoredAny>,
     /// What haldane answered itself.
     error: Option<IgnoredAny>,
     /// The rule that decided in the place of the weight.
@@ -176,8 +178,11 @@ fn parse(
     let mut status = status(number)?;
     if is_log {
         match object.reason {
-            // Its client left, or haldane refused it: that says nothing about the version.
-            None if status == 0 || object.error.is_some() => return Ok(None),
+            // Its client left, or haldane refused it or gave it to the other version: that
+            // says nothing about the version.
+            None if status == 0 || object.error.is_some() || object.shielded.is_some() => {
+                return Ok(None);
+            }
             // It has failed whatever its client was told.
             Some(_) if status < 500 => status = 0,
             None | Some(_) => {}

@@ -314,7 +314,11 @@ mod tests {
             line("\"status\":200,\"reason\":\"truncated\""),
             line("\"status\":503,\"reason\":\"status\""),
             line("\"status\":502,\"reason\":\"connect\",\"error\":\"connect_failed\""),
-            // Nobody's failure: the client left, or haldane refused.
+            // It has failed, and stable has answered.
+            line("\"status\":200,\"reason\":\"status\",\"shielded\":\"v1\""),
+            // Nobody's failure: its generation was rolled back while it waited.
+            line("\"status\":200,\"reason\":null,\"shielded\":\"v1\""),
+            // Nor this: the client left, or haldane refused.
             line("\"status\":0,\"reason\":null"),
             line("\"status\":503,\"reason\":null,\"error\":\"overloaded\""),
             // Not sent anywhere.
@@ -325,12 +329,12 @@ mod tests {
         .concat();
         let rows = all(&text).unwrap();
         let seen: Vec<(u64, u16)> = rows.iter().map(|row| (row.row, row.status)).collect();
-        assert_eq!(seen, [(1, 200), (2, 0), (3, 503), (4, 502)]);
+        assert_eq!(seen, [(1, 200), (2, 0), (3, 503), (4, 502), (5, 0)]);
         let two = format!("{text}{}", line("\"status\":200").replace("\"a\"", "\"b\""));
         let bad = all(&two).unwrap_err();
-        assert_eq!(bad.line, 8);
+        assert_eq!(bad.line, 10);
         assert!(bad.what.contains("--route"), "{bad}");
-        for (route, count) in [("a", 4), ("b", 1), ("c", 0)] {
+        for (route, count) in [("a", 5), ("b", 1), ("c", 0)] {
             let reading = Reading {
                 route: Some(route.to_owned()),
                 ..Reading::default()

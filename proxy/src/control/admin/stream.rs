@@ -76,8 +76,8 @@ async fn tell(live: Arc<Live>, mut seen: u64, sender: mpsc::Sender<String>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut text = COME_BACK.to_owned();
     loop {
-        for event in live.events.since(seen) {
-            seen = event.seq;
+        for event in live.events.recorded_since(seen) {
+            seen = event.seq();
             if let Ok(data) = serde_json::to_string(&event) {
                 // Writing to a `String` cannot fail.
                 let _ = write!(text, "event: happened\nid: {seen}\ndata: {data}\n\n");

@@ -14,7 +14,7 @@ use super::health::AddressView;
 use super::problem::Problem;
 use super::reply::{Reply, json, with};
 use crate::live::drill::DrillReport;
-use crate::live::events::Event;
+use crate::live::events::Recorded;
 use crate::live::freeze::Frozen;
 use crate::live::histogram::empty_histogram;
 use crate::live::shard::Responses;
@@ -123,7 +123,7 @@ pub(super) struct VerdictView {
 /// What happened after an event that is known.
 #[derive(Serialize)]
 pub(super) struct EventsView {
-    events: Vec<Event>,
+    events: Vec<Recorded>,
     last: u64,
     /// Every event up to this one is on disk; absent before the first write.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -261,10 +261,10 @@ pub(super) fn events(since: u64, live: &Live) -> EventsView {
     // Before the events: one that comes in between is then sent, not skipped.
     let last = live.events.last();
     let persisted = live.keeping.covered();
-    let events = live.events.since(since);
+    let events = live.events.recorded_since(since);
     EventsView {
         persisted,
-        last: events.last().map_or(last, |event| event.seq),
+        last: events.last().map_or(last, Recorded::seq),
         events,
     }
 }

@@ -1,18 +1,39 @@
-//! The form of the state file: one line of JSON, whose checksum covers every byte.
+//! The form of the files: one line of JSON, whose checksum covers every byte.
 //!
 //! `{"schema":"haldane.state/1","sha256":"…","state":…}`: the digest is that of the
 //! bytes of `state`, and everything around them is compared byte for byte. It finds
 //! accidents; whoever can write the file can also compute a digest.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::live::keeping::{Book, Entry};
+use crate::live::freeze::Frozen;
 
-const START: &str = "{\"schema\":\"haldane.state/1\",\"sha256\":\"";
+/// The form of one file.
+pub(super) struct Form {
+    start: &'static str,
+    /// What is said of something else.
+    is_none: &'static str,
+}
+
+/// Where releases stand.
+pub(super) const STATE: Form = Form {
+    start: "{\"schema\":\"haldane.state/1\",\"sha256\":\"",
+    is_none: "it is no state file",
+};
+
+/// What was seen of them.
+pub(super) const EVIDENCE: Form = Form {
+    start: "{\"schema\":\"haldane.evidence/1\",\"sha256\":\"",
+    is_none: "it is no evidence file",
+};
+
 const MIDDLE: &str = "\",\"state\":";
 const END: &str = "}\n";
 
@@ -23,7 +44,13 @@ const DIGITS: usize = 64;
 #[serde(deny_unknown_fields)]
 struct State<T> {
     routes: T,
+    /// Only of the state, and only while frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    frozen: Option<Arc<Frozen>>,
 }
+
+/// What is in a file, by the names of routes; and who has frozen rollouts.
+pub(super) type Content<T> = (BTreeMap<String, T>, Option<Arc<Frozen>>);
 
 /// What is asked of a file whose form is another.
 #[derive(Deserialize)]
@@ -31,45 +58,53 @@ struct Schema {
     schema: String,
 }
 
-/// The bytes of a file.
-pub(super) fn encode(book: &Book) -> io::Result<Vec<u8>> {
-    let state = serde_json::to_string(&State { routes: book })?;
-    let digits = checksum(state.as_bytes());
-    Ok([START, &digits, MIDDLE, &state, END].concat().into_bytes())
-}
-
-/// What the bytes of a file say; a fragment that fits after "cannot use …:" if they are
-/// not exactly what was written.
-pub(super) fn decode(bytes: &[u8]) -> Result<Book, String> {
-    let Some(rest) = bytes.strip_prefix(START.as_bytes()) else {
-        return Err(match serde_json::from_slice::<Schema>(bytes) {
-            Ok(Schema { schema }) if format!("\"{schema}\"") != schema_text() => {
-                let shown: String = schema.chars().take(60).collect();
-                format!("its schema is {shown:?}, not {}", schema_text())
-            }
-            Ok(_) | Err(_) => "it is no state file".to_owned(),
-        });
-    };
-    let parts = rest
-        .split_at_checked(DIGITS)
-        .and_then(|(digits, rest)| Some((digits, rest.strip_prefix(MIDDLE.as_bytes())?)))
-        .and_then(|(digits, rest)| Some((digits, rest.strip_suffix(END.as_bytes())?)));
-    let Some((digits, state)) = parts else {
-        return Err("it is cut short".to_owned());
-    };
-    if checksum(state).as_bytes() != digits {
-        return Err("its checksum is wrong".to_owned());
+impl Form {
+    /// The bytes of a file.
+    pub(super) fn encode<T: Serialize>(
+        &self,
+        routes: &BTreeMap<String, T>,
+        frozen: Option<Arc<Frozen>>,
+    ) -> io::Result<Vec<u8>> {
+        let state = serde_json::to_string(&State { routes, frozen })?;
+        let digits = checksum(state.as_bytes());
+        Ok([self.start, &digits, MIDDLE, &state, END]
+            .concat()
+            .into_bytes())
     }
-    let state: State<std::collections::BTreeMap<String, Entry>> =
-        serde_json::from_slice(state).map_err(|error| format!("it is malformed: {error}"))?;
-    Ok(state.routes)
-}
 
-fn schema_text() -> &'static str {
-    START
-        .split_once(':')
-        .and_then(|(_, rest)| rest.split(',').next())
-        .unwrap_or(START)
+    /// What the bytes of a file say; a fragment that fits after "cannot use …:" if they are
+    /// not exactly what was written.
+    pub(super) fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<Content<T>, String> {
+        let Some(rest) = bytes.strip_prefix(self.start.as_bytes()) else {
+            return Err(match serde_json::from_slice::<Schema>(bytes) {
+                Ok(Schema { schema }) if format!("\"{schema}\"") != self.schema() => {
+                    let shown: String = schema.chars().take(60).collect();
+                    format!("its schema is {shown:?}, not {}", self.schema())
+                }
+                Ok(_) | Err(_) => self.is_none.to_owned(),
+            });
+        };
+        let parts = rest
+            .split_at_checked(DIGITS)
+            .and_then(|(digits, rest)| Some((digits, rest.strip_prefix(MIDDLE.as_bytes())?)))
+            .and_then(|(digits, rest)| Some((digits, rest.strip_suffix(END.as_bytes())?)));
+        let Some((digits, state)) = parts else {
+            return Err("it is cut short".to_owned());
+        };
+        if checksum(state).as_bytes() != digits {
+            return Err("its checksum is wrong".to_owned());
+        }
+        let state: State<BTreeMap<String, T>> =
+            serde_json::from_slice(state).map_err(|error| format!("it is malformed: {error}"))?;
+        Ok((state.routes, state.frozen))
+    }
+
+    fn schema(&self) -> &'static str {
+        let start = self.start.split_once(':');
+        start
+            .and_then(|(_, rest)| rest.split(',').next())
+            .unwrap_or(self.start)
+    }
 }
 
 fn checksum(bytes: &[u8]) -> String {
@@ -91,6 +126,17 @@ mod tests {
     use haldane_decide::weight::Weight;
 
     use super::*;
+    use crate::live::keeping::{Book, Entry};
+
+    const START: &str = STATE.start;
+
+    fn encode(book: &Book) -> io::Result<Vec<u8>> {
+        STATE.encode(book, None)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Book, String> {
+        STATE.decode(bytes).map(|(book, _)| book)
+    }
 
     fn book() -> Book {
         let entry = |phase| Entry {

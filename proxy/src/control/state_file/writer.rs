@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::events::{self, EventsFile};
+use super::evidence::Evidence;
 use super::{Directory, describe, read};
 use crate::clock::Micros;
 use crate::live::Live;
@@ -34,10 +36,12 @@ impl Writer {
     /// If the operating system gives no thread.
     pub(crate) fn start(directory: PathBuf, live: &Arc<Live>) -> io::Result<Self> {
         let desk = Desk {
+            events: EventsFile::in_directory(&directory),
             path: directory,
             live: Arc::clone(live),
             directory: None,
             complained: None,
+            evidence: Evidence::default(),
         };
         let thread = std::thread::Builder::new()
             .name("state".to_owned())
@@ -76,6 +80,8 @@ struct Desk {
     directory: Option<Directory>,
     /// When the last failure was logged, if nothing has succeeded since.
     complained: Option<Micros>,
+    evidence: Evidence,
+    events: EventsFile,
 }
 
 impl Desk {
@@ -84,10 +90,15 @@ impl Desk {
         let mut unwritten: Option<Sheet> = None;
         let mut backoff = BACKOFF_MIN;
         loop {
-            let pause = unwritten.is_some().then_some(backoff);
+            let pause = match (&unwritten, &self.directory) {
+                (Some(_), _) => Some(backoff),
+                (None, Some(_)) => Some(self.evidence.pause(&live)),
+                (None, None) => None,
+            };
             unwritten = live.keeping.latest(pause).or(unwritten);
             let is_over = live.keeping.is_closed();
             let Some(sheet) = unwritten.take() else {
+                self.keep_evidence(is_over);
                 if is_over {
                     return;
                 }
@@ -99,6 +110,7 @@ impl Desk {
                         tracing::info!(directory = %self.path.display(), "state is kept again");
                     }
                     live.keeping.wrote(&written);
+                    self.evidence.follow_state(&written.book, &live);
                     backoff = BACKOFF_MIN;
                 }
                 Err((sheet, error)) => {
@@ -131,7 +143,9 @@ impl Desk {
                 Err(error) => return Err((sheet, error)),
             },
         };
-        let result = directory.write(&sheet.book);
+        // First what happened, then where it has led: no number is ever given twice.
+        self.events.keep(&self.live);
+        let result = directory.write(&sheet);
         self.directory = Some(directory);
         match result {
             Ok(()) => Ok(sheet),
@@ -146,9 +160,12 @@ impl Desk {
             let path = self.path.display();
             return Err(format!("another process keeps its state in {path}").into());
         };
+        // Another process may have gone on with it since this one has read.
+        self.live.events.go_on_after(events::read(&self.path));
         match read(&self.path) {
             Found::Nothing => {}
-            Found::Whole(book) => {
+            Found::Whole(book, frozen) => {
+                self.live.follow_freeze(frozen);
                 let news = self.live.keeping.news(book);
                 self.live.follow_kept(&news);
                 self.live.keeping.remember(news);
@@ -160,6 +177,14 @@ impl Desk {
             }
         }
         Ok(directory)
+    }
+
+    fn keep_evidence(&mut self, is_over: bool) {
+        match &self.directory {
+            Some(directory) if is_over => self.evidence.keep_now(directory, &self.live),
+            Some(directory) => self.evidence.keep(directory, &self.live),
+            None => {}
+        }
     }
 
     fn complain(&mut self, error: &str) {

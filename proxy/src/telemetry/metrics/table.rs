@@ -27,13 +27,19 @@ pub(super) const REQUESTS: Family = Family {
     name: "haldane_requests_total",
     kind: MetricType::Counter,
     unit: FamilyUnit::None,
-    help: "Responses by status code, those included that haldane gave for a version that failed.",
+    help: "Responses by status code, those included that haldane gave for a version that failed, or would have given if stable had not answered.",
 };
 pub(super) const FAILURES: Family = Family {
     name: "haldane_request_failures_total",
     kind: MetricType::Counter,
     unit: FamilyUnit::None,
     help: "Requests that a version failed, by how it failed.",
+};
+pub(super) const SHIELDED: Family = Family {
+    name: "haldane_shielded_total",
+    kind: MetricType::Counter,
+    unit: FamilyUnit::None,
+    help: "Requests that the canary had failed, or had when it was rolled back, and that went to stable.",
 };
 pub(super) const TTFB: Family = Family {
     name: "haldane_request_ttfb_seconds",

@@ -3,6 +3,7 @@
 use super::super::bet::{Block, float};
 use super::super::spec::LatencyMargin;
 use super::ladder::Place;
+use crate::gate::tape::kept;
 
 /// Stakes of the lanes that bet on the canary's share of what exceeds.
 pub(crate) const SHARE_STAKES: [f64; 2] = [0.3, 0.95];
@@ -76,6 +77,12 @@ impl NoSlower {
         }
     }
 }
+
+kept!(NoSlower {
+    by_share,
+    by_rate,
+    requests,
+} without { spec });
 
 /// Neither lost for ever nor without bound: a step may last for days.
 fn bounded(capital: f64) -> f64 {

@@ -13,6 +13,7 @@ use super::super::bet::{
 };
 use super::super::panel::Manner;
 use super::super::spec::{LatencyMargin, Quantile};
+use crate::gate::tape::kept;
 
 /// Where stable's time of a rung lies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,6 +119,8 @@ impl Rung {
         self.bet.close(mass, block)
     }
 }
+
+kept!(Rung { bet, stable } without { place, margin, share });
 
 /// The rungs for these quantiles and absolute limits, in ascending order of their
 /// quantiles. `absolute` are times in microseconds with their slots.

@@ -7,6 +7,7 @@
 use super::super::bet::{CeilingBet, float};
 use super::super::verdict::{Comparison, Estimate, Measure};
 use crate::gate::spec::RateBound;
+use crate::gate::tape::kept;
 use crate::role::Role;
 use crate::tally::Tally;
 use crate::weight::Weight;
@@ -95,3 +96,11 @@ impl Alone {
         })
     }
 }
+
+kept!(Alone {
+    bet,
+    usual,
+    is_alone,
+    block_start,
+    start,
+} without { difference });

@@ -4,6 +4,7 @@
 
 use super::super::bet::CeilingBet;
 use super::super::spec::{GateRule, LatencyBound, RateBound};
+use crate::gate::tape::kept;
 use crate::role::Role;
 use crate::tally::{LATENCY_LIMITS_MAX, Tally};
 
@@ -90,3 +91,5 @@ impl Ceiling {
         self.bet.evidence()
     }
 }
+
+kept!(Ceiling { bet, block_start } without { counted });

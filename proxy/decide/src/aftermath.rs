@@ -91,13 +91,14 @@ impl Aftermath {
         if quiet.is_some_and(|quiet| quiet >= QUIET) {
             return Some(Finding::Verified);
         }
-        (self.lasted(now) >= self.patience).then(|| {
-            Finding::Unverified(match sight.stable {
-                StableReach::Unreachable => Doubt::Stable,
-                StableReach::Reachable if sight.in_flight > 0 => Doubt::InFlight(sight.in_flight),
-                StableReach::Reachable => Doubt::Routed,
-            })
-        })
+        if self.lasted(now) < self.patience {
+            return None;
+        }
+        Some(Finding::Unverified(match sight.stable {
+            StableReach::Unreachable => Doubt::Stable,
+            StableReach::Reachable if sight.in_flight > 0 => Doubt::InFlight(sight.in_flight),
+            StableReach::Reachable => Doubt::Routed,
+        }))
     }
 }
 

@@ -15,6 +15,7 @@ fn route(stable: &Upstream, canary: &Upstream) -> String {
         "[[route]]\nstable = {:?}\nweight = \"50%\"\n\
          canary = {{ version = \"v2\", upstream = {:?} }}\n\
          [route.sticky]\nkey = \"header:x-user\"\n\
+         [route.rollout]\nshield = \"off\"\n\
          [[route.gate]]\nname = \"errors\"\nmetric = \"error_rate\"\n\
          rollback = \"stable + 1pp\"\n",
         stable.url(),

@@ -1,5 +1,6 @@
 //! A rollout goes on where it was, whenever the process was killed.
 
+use std::net::SocketAddr;
 use std::sync::mpsc;
 
 use haldane_config::{Overrides, Source, load};
@@ -94,7 +95,7 @@ fn draw(random: &mut fastrand::Rng) -> Command {
     }
 }
 
-fn give(client: &mut Client, process: std::net::SocketAddr, ask: Command) -> Option<(u16, Value)> {
+fn give(client: &mut Client, process: SocketAddr, ask: Command) -> Option<(u16, Value)> {
     let verb = ask.name().as_str();
     let (method, body) = match ask {
         Command::SetWeight(weight) => ("PUT", json!({ "weight": weight.to_string() })),
@@ -111,9 +112,12 @@ fn give(client: &mut Client, process: std::net::SocketAddr, ask: Command) -> Opt
 }
 
 /// Gives commands until nobody answers: where the rollout may stand on disk then.
-fn drive(admin: std::net::SocketAddr, mut model: Model, seed: u64) -> (Model, Vec<Model>, usize) {
+fn drive(
+    (mut client, admin): (Client, SocketAddr),
+    mut model: Model,
+    seed: u64,
+) -> (Vec<Model>, usize) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut client = Client::connect(admin);
     let mut possible = vec![model.clone()];
     let mut persisted = 0;
     loop {
@@ -128,7 +132,7 @@ fn drive(admin: std::net::SocketAddr, mut model: Model, seed: u64) -> (Model, Ve
             let mut begun_next = begun.clone();
             begun_next.obey(ask);
             possible.extend([next, begun, begun_next]);
-            return (model, possible, persisted);
+            return (possible, persisted);
         };
         if status == 409 {
             continue;
@@ -174,10 +178,11 @@ fn kill_9_at_any_instant_loses_no_step_that_was_acknowledged() {
         assert_eq!(now, model.standing(), "round {round} of seed {seed}");
         let (admin, own, start) = (process.admin, random.u64(..), model.clone());
         let (done, course) = mpsc::channel();
-        let driver = std::thread::spawn(move || done.send(drive(admin, start, own)).ok());
+        let client = (Client::connect(admin), admin);
+        let driver = std::thread::spawn(move || done.send(drive(client, start, own)).ok());
         meanwhile(std::time::Duration::from_micros(random.u64(0..120_000)));
         process.kill();
-        let (_, possible, safe) = course.recv_timeout(PATIENCE).expect("ends");
+        let (possible, safe) = course.recv_timeout(PATIENCE).expect("ends");
         driver.join().expect("ends");
         persisted += safe;
         let process = Process::start(&directory, ROUTE);

@@ -12,7 +12,7 @@ use crate::support::upstream::{Behaviour, Upstream};
 #[track_caller]
 fn aftermath(proxy: &Proxy) -> Value {
     some("the aftermath is known", || {
-        let events = proxy.events(0).into_iter();
+        let events = proxy.all_events(0).into_iter();
         let kind = |event: &Value| event["kind"].as_str().unwrap_or_default().to_owned();
         let mut found = events.filter(|event| kind(event).ends_with("verified"));
         found.next()
@@ -35,7 +35,7 @@ fn it_is_verified_when_the_last_request_of_the_canary_has_ended() {
     assert_eq!(verified["canary_requests"], 1);
     assert!(verified["seconds"].as_f64().unwrap() >= 3.0, "{verified}");
     let events = proxy.events(0);
-    let rolled_back = &events[events.len() - 2];
+    let rolled_back = &events[events.len() - 1];
     assert_eq!(rolled_back["kind"], "rolled_back");
     assert_eq!(rolled_back["severity"], "warning", "somebody asked for it");
 }

@@ -47,7 +47,7 @@ impl Split {
         let before = self.proxy.live.events.last();
         for user in 0..1000 {
             self.proxy.get("/", &[("x-user", &user.to_string())]);
-            if self.proxy.live.events.last() > before {
+            if !self.proxy.events(before).is_empty() {
                 return;
             }
         }

@@ -120,9 +120,35 @@ fn every_configuration_passes_the_check() {
         fs::write(&path, manifest.embedded).expect("is writable");
         check(&manifest.name, &path);
     }
-    for path in ["deploy/haldane.toml", "deploy/compose/config/haldane.toml"] {
+    for path in [
+        "deploy/haldane.toml",
+        "deploy/three-numbers.toml",
+        "deploy/compose/config/haldane.toml",
+    ] {
         check(path, &root().join(path).display().to_string());
     }
+}
+
+#[test]
+fn three_numbers_are_a_whole_deployment() {
+    use haldane_decide::gate::spec::GateRule;
+    use haldane_decide::plan::Hold;
+
+    let path = "deploy/three-numbers.toml";
+    let config = parsed(path, &read(path));
+    let route = &config.routes[0];
+    let first = route.plan.steps()[0];
+    assert_eq!(first.weight.to_string(), "5%");
+    let ten_minutes = Hold::For {
+        time: Duration::from_secs(600),
+        requests: 0,
+    };
+    assert_eq!(first.hold, ten_minutes);
+    let [errors, latency] = &route.gates[..] else {
+        panic!("{:?}", route.gates)
+    };
+    assert!(matches!(errors.rule, GateRule::ErrorRate { .. }));
+    assert!(matches!(latency.rule, GateRule::Latency { .. }));
 }
 
 #[test]

@@ -159,6 +159,18 @@ fn a_rollback_is_counted_and_the_release_is_where_it_stands() {
         ),
         ("haldane_rollback_seconds_count{route=\"default\"}", 1),
         (
+            "haldane_rollouts_total{route=\"default\",result=\"rolled_back\"}",
+            1,
+        ),
+        (
+            "haldane_rollouts_total{route=\"default\",result=\"completed\"}",
+            0,
+        ),
+        (
+            "haldane_rollout_duration_seconds_count{route=\"default\",result=\"rolled_back\"}",
+            1,
+        ),
+        (
             "haldane_gate_value{route=\"default\",gate=\"meltdown\"}",
             failed,
         ),

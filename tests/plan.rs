@@ -173,3 +173,60 @@ fn check_has_no_advice_for_what_can_decide() {
     assert_eq!(quiet.err, busy.err, "{busy:?}");
     assert!(!quiet.err.contains("route[0].weight"), "{quiet:?}");
 }
+
+/// A route whose canary walks a plan.
+fn walking(name: &str, rollout: &str) -> String {
+    let path = file(
+        name,
+        &format!(
+            "listen = \":0\"\n[[route]]\nstable = \"http://127.0.0.1:1\"\ncanary = \"http://127.0.0.1:2\"\n\
+             [route.rollout]\n{rollout}\n"
+        ),
+    );
+    path.to_str().expect("is text").to_owned()
+}
+
+#[test]
+fn check_warns_of_plans_that_are_too_bold_too_slow_or_only_watch() {
+    let file = walking(
+        "bold.toml",
+        "steps = [\"10% for 1m\", \"80% for 1m\", \"100%\"]\non_breach = \"observe\"\nmax_hold = \"1m\"",
+    );
+    let ran = run(&["check", &file]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for part in [
+        "the first step gives the canary 10% of all users at once",
+        "at 80% stable has little traffic left",
+        "a breach is only told",
+    ] {
+        assert!(ran.err.contains(part), "{part}:\n{}", ran.err);
+    }
+    let ran = run(&["check", &file, "--rps", "10", "--error-rate", "1%"]);
+    let part = "cannot show its limit for advancing within 2 min";
+    assert!(ran.err.contains(part), "{}", ran.err);
+    for plan in ["conservative", "standard", "aggressive"] {
+        let file = walking("bold.toml", &format!("plan = \"{plan}\""));
+        let ran = run(&["check", &file]);
+        assert!(!ran.err.contains("rollout"), "{plan}: {}", ran.err);
+    }
+}
+
+#[test]
+fn the_steps_of_a_plan_are_forecast_as_it_walks_them() {
+    let file = walking(
+        "walk.toml",
+        "steps = [\"0% until promoted\", \"1% for 10m and 6000 requests\", \"50% for 10m\", \"100%\"]\n\
+         max_hold = \"1h\"",
+    );
+    let plan = json(&["-c", &file, "--rps", "100"]);
+    let steps = plan["steps"].as_array().expect("a list").iter();
+    let weights: Vec<_> = steps.map(|step| &step["weight"]).collect();
+    assert_eq!(weights, ["1%", "50%", "100%"]);
+    // As many requests take longer than ten minutes.
+    assert_eq!(plan["steps"][0]["hold_seconds"], 6000.0);
+    assert_eq!(plan["steps"][0]["longest_seconds"], 9600.0);
+    assert_eq!(plan["steps"][1]["hold_seconds"], 600.0);
+    assert!(plan["steps"][2]["hold_seconds"].is_null());
+    let ran = run(&["plan", "-c", &file, "--rps", "100"]);
+    assert!(ran.out.contains("the plan pauses before"), "{}", ran.out);
+}

@@ -8,6 +8,7 @@ use crate::support::proxy::{Proxy, Setup};
 use crate::support::upstream::{Behaviour, Upstream};
 
 /// The decision, thousands of times, against the canary's own log.
+mod aftermath;
 mod decision;
 
 /// The first event after event `since` that tells of a breach.

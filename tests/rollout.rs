@@ -13,6 +13,7 @@ use crate::support::upstream::{Behaviour, Upstream};
 
 mod begin;
 mod dark;
+mod delivery;
 mod people;
 mod reloads;
 mod rings;
@@ -179,6 +180,15 @@ fn a_healthy_canary_walks_the_whole_plan() {
         ]
     );
     assert_eq!(status["commands"], json!(["weight", "rollback"]));
+    for (result, count) in [("completed", 1), ("rolled_back", 0)] {
+        let labels = [&*format!("result=\"{result}\"")];
+        for metric in [
+            "haldane_rollouts_total",
+            "haldane_rollout_duration_seconds_count",
+        ] {
+            assert_eq!(walk.proxy.metric(metric, &labels), count, "{result}");
+        }
+    }
     assert_eq!(walk.version_of("anybody", &[]), "canary");
 }
 

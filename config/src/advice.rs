@@ -4,12 +4,14 @@
 //! traffic that there is, or with what does not depend on it.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use haldane_decide::forecast::{Detection, Fault, Shown, Step, StepForecast, Traffic, forecast};
 use haldane_decide::gate::numbers::calibrated_run;
 use haldane_decide::gate::spec::{Exposure, GateRule, GateSpec, Promise, RunLimit};
+use haldane_decide::plan::{OnBreach, Plan};
 use haldane_decide::weight::Weight;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
@@ -21,6 +23,12 @@ const USUAL_RATE: f64 = 0.01;
 
 /// Detection gets slow above.
 const SHARE_MAX: f64 = 0.5;
+
+/// More users at once are not needed to find what is wrong.
+const FIRST_MAX: f64 = 0.05;
+
+/// Between these shares detection is slow, and what stands at 100% is not far.
+const SLOW: RangeInclusive<f64> = 0.75..=0.95;
 
 /// Without a planned hold, nobody waits longer in one step.
 const HOLD_MAX: Duration = Duration::from_secs(4 * 3600);
@@ -38,7 +46,8 @@ pub fn advice(config: &Config, name: &str, traffic: Option<&Traffic>) -> Diagnos
     });
     let mut found = Vec::new();
     for (index, route) in config.routes.iter().enumerate() {
-        if route.canary.is_none() || route.weight.is_zero() {
+        let is_idle = route.plan.is_fixed() && route.weight.is_zero();
+        if route.canary.is_none() || is_idle {
             continue;
         }
         let mut about = About {
@@ -47,7 +56,11 @@ pub fn advice(config: &Config, name: &str, traffic: Option<&Traffic>) -> Diagnos
             found: &mut found,
         };
         about.gates(route);
-        about.weight(route.weight);
+        if route.plan.is_fixed() {
+            about.weight(route.weight);
+        } else {
+            about.plan(&route.plan);
+        }
         about.exposure(route);
         if let Some(traffic) = traffic {
             about.traffic(route, traffic);
@@ -94,25 +107,65 @@ impl About<'_> {
         }
     }
 
-    fn weight(&mut self, weight: Weight) {
-        if weight.as_ratio() > SHARE_MAX && weight != Weight::FULL {
-            let failures = failures_until_rolled_back(&default_errors(), weight);
+    /// What of a plan reaches many at once, can hardly be judged, or is never taken back.
+    fn plan(&mut self, plan: &Plan) {
+        let steps = plan.steps();
+        let is_switch = steps.first().is_some_and(|step| step.weight.is_zero());
+        let first = first_weight(plan);
+        if let Some(first) = first
+            .filter(|first| first.as_ratio() > FIRST_MAX && !(is_switch && *first == Weight::FULL))
+        {
             let message = format!(
-                "at {weight} stable has little traffic left to compare with: it takes about \
-                 {failures:.0} failures to blame the canary, at 5% it takes 4",
+                "the first step gives the canary {first} of all users at once, more than 5%"
             );
             self.warn(
-                "weight",
+                "rollout",
                 message,
-                "stay at or below 50%, then make the canary stable",
+                "begin with 1% to 5%: fewer see what is wrong",
             );
         }
+        let slow = steps.iter().map(|step| step.weight);
+        for weight in slow.filter(|weight| SLOW.contains(&weight.as_ratio())) {
+            self.little_stable(
+                weight,
+                (
+                    "rollout",
+                    "go from 50% to 100%: there it is judged by how stable was",
+                ),
+            );
+        }
+        if plan.terms.on_breach == OnBreach::Observe {
+            self.warn(
+                "rollout.on_breach",
+                "a breach is only told: a canary that fails keeps the weight it has until somebody \
+                 rolls it back"
+                    .to_owned(),
+                "\"rollback\", or \"pause\" to decide by hand",
+            );
+        }
+    }
+
+    fn weight(&mut self, weight: Weight) {
+        if weight.as_ratio() > SHARE_MAX && weight != Weight::FULL {
+            let hint = "stay at or below 50%, then make the canary stable";
+            self.little_stable(weight, ("weight", hint));
+        }
+    }
+
+    fn little_stable(&mut self, weight: Weight, (key, hint): (&str, &str)) {
+        let failures = failures_until_rolled_back(&default_errors(), weight);
+        let message = format!(
+            "at {weight} stable has little traffic left to compare with: it takes about \
+             {failures:.0} failures to blame the canary, at 5% it takes 4",
+        );
+        self.warn(key, message, hint);
     }
 
     /// A budget that is used up before the evidence is enough decides alone, without any.
     fn exposure(&mut self, route: &RouteConfig) {
         let exposure = route.promise.exposure;
-        let failures = failures_until_rolled_back(&route.gates, route.weight);
+        let weight = first_weight(&route.plan).unwrap_or(route.weight);
+        let failures = failures_until_rolled_back(&route.gates, weight);
         let budgets = [
             ("failed_requests", exposure.failed_requests),
             ("affected_users", exposure.affected_users),
@@ -123,8 +176,7 @@ impl About<'_> {
             };
             let message = format!(
                 "the budget of {budget} is used up before the gates can decide: they need about \
-                 {failures:.0} failures at {}, and the budget rolls back without evidence",
-                route.weight
+                 {failures:.0} failures at {weight}, and the budget rolls back without evidence"
             );
             let hint = format!("make it {failures:.0} or more, or begin with a smaller weight");
             self.warn(&format!("rollout.exposure.{key}"), message, &hint);
@@ -132,53 +184,75 @@ impl About<'_> {
     }
 
     fn traffic(&mut self, route: &RouteConfig, traffic: &Traffic) {
-        let step = Step {
-            weight: route.weight,
-            hold: None,
+        let steps = if route.plan.is_fixed() {
+            vec![Step::at(route.weight)]
+        } else {
+            Step::of_plan(&route.plan, traffic)
         };
-        let forecast = forecast(&route.gates, &route.promise, &[step], traffic);
-        for step in &forecast.steps {
-            self.detections(step);
+        let forecast = forecast(&route.gates, &route.promise, &steps, traffic);
+        // A plan has no stable to compare with in its last step.
+        let is_compared =
+            |step: &&StepForecast| route.plan.is_fixed() || step.step.weight != Weight::FULL;
+        let compared: Vec<_> = forecast.steps.iter().filter(is_compared).collect();
+        let key = if route.plan.is_fixed() {
+            "weight"
+        } else {
+            "rollout"
+        };
+        self.detections(&compared, key);
+        for step in compared {
             self.shown(step);
         }
     }
 
-    fn detections(&mut self, step: &StepForecast) {
-        let is_late = |one: &&Detection| match one.fault {
-            Fault::FailingAlways => one.seconds > FAILING_MAX.as_secs_f64(),
-            Fault::Failing { .. } | Fault::Slower { .. } => {
-                one.seconds > step.step.hold.unwrap_or(HOLD_MAX).as_secs_f64()
-            }
+    /// What is found late: a canary that fails always in any step, anything else in all.
+    fn detections(&mut self, steps: &[&StepForecast], key: &str) {
+        let Some(last) = steps.last() else {
+            return;
         };
-        for one in step.detections.iter().filter(is_late) {
-            let fault = match one.fault {
-                Fault::Failing { times } => format!("fails {times} times as often as stable"),
-                Fault::FailingAlways => "fails always".to_owned(),
-                Fault::Slower { quantile, times } => {
-                    format!("is {times} times slower at {quantile}")
+        for fault in last.detections.iter().map(|one| one.fault) {
+            let mut found = steps.iter().filter_map(|step| {
+                let one = step.detections.iter().find(|one| one.fault == fault)?;
+                Some((*step, one, is_late(step, one)))
+            });
+            let late = match fault {
+                Fault::FailingAlways => found.find(|(_, _, late)| *late),
+                Fault::Failing { .. } | Fault::Slower { .. } => {
+                    let all = found.clone().all(|(_, _, late)| late);
+                    found.next_back().filter(|_| all)
                 }
             };
-            let when = if one.seconds.is_finite() {
-                format!("only after about {}", Span(one.seconds))
-            } else {
-                "by no gate".to_owned()
-            };
-            let message = format!(
-                "a canary that {fault} is found {when} at {}, with {} requests per second",
-                step.step.weight,
-                short(step.canary_per_second)
-            );
-            self.warn(
-                "weight",
-                message,
-                "give the canary more traffic, or wait for longer",
-            );
+            if let Some((step, one, _)) = late {
+                self.detection(step, one, key);
+            }
         }
     }
 
+    fn detection(&mut self, step: &StepForecast, one: &Detection, key: &str) {
+        let fault = match one.fault {
+            Fault::Failing { times } => format!("fails {times} times as often as stable"),
+            Fault::FailingAlways => "fails always".to_owned(),
+            Fault::Slower { quantile, times } => {
+                format!("is {times} times slower at {quantile}")
+            }
+        };
+        let when = if one.seconds.is_finite() {
+            format!("only after about {}", Span(one.seconds))
+        } else {
+            "by no gate".to_owned()
+        };
+        let message = format!(
+            "a canary that {fault} is found {when} at {}, with {} requests per second",
+            step.step.weight,
+            short(step.canary_per_second)
+        );
+        let hint = "give the canary more traffic, or wait for longer";
+        self.warn(key, message, hint);
+    }
+
     fn shown(&mut self, step: &StepForecast) {
-        let hold = step.step.hold.unwrap_or(HOLD_MAX);
-        let is_late = |one: &&Shown| one.seconds > hold.as_secs_f64() && one.seconds.is_finite();
+        let longest = step.step.longest().unwrap_or(HOLD_MAX);
+        let is_late = |one: &&Shown| one.seconds > longest.as_secs_f64() && one.seconds.is_finite();
         for one in step.shown.iter().filter(is_late) {
             let of = one
                 .quantile
@@ -187,7 +261,7 @@ impl About<'_> {
                 "the gate \"{}\" cannot show its limit for advancing{of} within {}: that takes a \
                  good canary about {} at {}",
                 one.gate,
-                Span(hold.as_secs_f64()),
+                Span(longest.as_secs_f64()),
                 Span(one.seconds),
                 step.step.weight
             );
@@ -200,13 +274,27 @@ impl About<'_> {
     }
 }
 
+/// The weight with which a plan begins, if there is one.
+fn first_weight(plan: &Plan) -> Option<Weight> {
+    let mut weights = plan.steps().iter().map(|step| step.weight);
+    weights.find(|weight| !weight.is_zero())
+}
+
+fn is_late(step: &StepForecast, one: &Detection) -> bool {
+    let most = match one.fault {
+        Fault::FailingAlways => FAILING_MAX,
+        Fault::Failing { .. } | Fault::Slower { .. } => step.step.hold.unwrap_or(HOLD_MAX),
+    };
+    one.seconds > most.as_secs_f64()
+}
+
 /// How many failures of a canary that fails always the evidence of these gates takes.
 fn failures_until_rolled_back(gates: &[GateSpec], weight: Weight) -> f64 {
     let promise = Promise {
         exposure: Exposure::default(),
         ..Promise::default()
     };
-    let step = Step { weight, hold: None };
+    let step = Step::at(weight);
     let forecast = forecast(gates, &promise, &[step], &Traffic::default());
     let all = forecast.steps.iter().flat_map(|step| &step.detections);
     let found = all.filter(|one| one.fault == Fault::FailingAlways);

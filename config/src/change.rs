@@ -183,6 +183,14 @@ impl Version {
     }
 }
 
+impl Version {
+    /// Whether requests go to both at the same places and in the same way.
+    #[must_use]
+    pub fn is_reached_like(&self, other: &Self) -> bool {
+        self.name == other.name && self.upstream == other.upstream && self.tls == other.tls
+    }
+}
+
 /// Threads are started once.
 fn needs_restart(key: &str) -> bool {
     matches!(key, "hand_over" | "state_dir" | "workers")

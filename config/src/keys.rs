@@ -49,8 +49,10 @@ tables! {
          "gate", "rule"],
         reserved [];
     MATCH = "route.match": ["host", "path"], reserved ["header"];
-    STABLE = "route.stable": ["version", "upstream", "ca", "cert", "key"], reserved [];
-    CANARY = "route.canary": ["version", "upstream", "ca", "cert", "key"], reserved [];
+    STABLE = "route.stable":
+        ["version", "upstream", "ca", "cert", "key", "owner", "sha", "commit_time"], reserved [];
+    CANARY = "route.canary":
+        ["version", "upstream", "ca", "cert", "key", "owner", "sha", "commit_time"], reserved [];
     TIMEOUTS = "route.timeouts":
         ["connect", "response", "idle_body", "idle_session", "session_grace"], reserved [];
     EJECTION = "route.ejection": ["failures", "time", "max"], reserved [];
@@ -63,7 +65,7 @@ tables! {
     ROLLOUT = "route.rollout":
         ["plan", "steps", "advance", "on_breach", "bake", "max_hold",
          "false_rollback", "false_advance", "exposure", "shield", "ledger",
-         "pre"],
+         "pre", "expires"],
         reserved [];
     PRE = "route.rollout.pre": ["url", "url_file", "token_file", "ca", "timeout"], reserved [];
     EXPOSURE = "route.rollout.exposure": ["failed_requests", "affected_users"], reserved [];

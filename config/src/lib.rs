@@ -57,7 +57,7 @@ pub use types::{
     AccessAlways, AccessFormat, AccessOutput, AccessSpec, Admin, AdminAddress, ClientTls, Config,
     Drain, Ejection, Force, GrpcStatuses, HealthCheck, KeySource, LedgerDetail, Limits, Listen,
     Log, LogFormat, Networks, NotifyEvent, NotifyFormat, NotifyTarget, OnMissing, OutsideGate,
-    Pair, PathMatch, PreHook, Question, Remote, RemoteUrl, RouteConfig, RouteMatch, RuleMatch,
-    SaltSource, Secret, ServerTls, Shield, Sticky, TargetingRule, Timeouts, Unusable,
+    Pair, PathMatch, PreHook, Provenance, Question, Remote, RemoteUrl, RouteConfig, RouteMatch,
+    RuleMatch, SaltSource, Secret, ServerTls, Shield, Sticky, TargetingRule, Timeouts, Unusable,
     UpstreamAddress, UpstreamProtocol, Url, Version,
 };

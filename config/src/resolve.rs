@@ -25,6 +25,7 @@ mod names;
 mod notify;
 mod plan;
 mod protocol;
+mod provenance;
 pub(crate) mod remote;
 mod rollout;
 mod route;

@@ -17,12 +17,14 @@ use ipnet::IpNet;
 mod ledger;
 mod notify;
 mod outside;
+mod provenance;
 mod remote;
 mod rule;
 
 pub use ledger::LedgerDetail;
 pub use notify::{NotifyEvent, NotifyFormat, NotifyTarget};
 pub use outside::{OutsideGate, Question};
+pub use provenance::Provenance;
 pub use remote::{Remote, RemoteUrl, Unusable, Url};
 pub(crate) use remote::{URL_BYTES_MAX, read_token, read_token_again, read_url};
 pub use rule::{RuleMatch, TargetingRule};
@@ -295,6 +297,8 @@ pub struct RouteConfig {
     pub shield: Shield,
     /// What is told of those who were on the canary.
     pub ledger: LedgerDetail,
+    /// How long a complete rollout may wait for its canary to be made stable.
+    pub expires: Duration,
     /// Whether clients are told the version in `x-haldane-version`.
     pub expose_version: bool,
 }
@@ -363,6 +367,8 @@ pub struct Version {
     pub upstream: Vec<UpstreamAddress>,
     /// For the addresses that are reached over TLS.
     pub tls: ClientTls,
+    /// Where it comes from.
+    pub provenance: Provenance,
 }
 
 impl Version {

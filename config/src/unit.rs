@@ -5,12 +5,14 @@ use std::time::Duration;
 use haldane_decide::weight::Weight;
 
 mod limit;
+mod moment;
 mod step;
 
 pub(crate) use limit::{
     LATENCY_LIMIT, LATENCY_MARGIN, RATE_LIMIT, RATE_MARGIN, SIGNAL_LIMIT, latency_bound,
     latency_margin, quantile, rate_limit, rate_margin, signal_limit,
 };
+pub(crate) use moment::{MOMENT, moment};
 pub(crate) use step::{STEP, step};
 
 /// What a value may be, for messages.

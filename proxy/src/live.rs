@@ -23,6 +23,7 @@ use crate::tls::{Tls, VersionTls};
 
 pub(crate) mod access;
 pub(crate) mod choice;
+pub(crate) mod deliveries;
 pub(crate) mod drill;
 pub(crate) mod endpoints;
 pub mod events;
@@ -50,6 +51,7 @@ mod trial;
 pub mod weight;
 
 use access::Access;
+use deliveries::Deliveries;
 use drill::DrillReport;
 use endpoints::{Endpoints, RouteEndpoints};
 use events::{EventLog, Happening, ReleaseEvent};
@@ -208,6 +210,7 @@ struct Judge {
     stable: Arc<str>,
     rollback_times: Histogram<u64>,
     rollbacks_by_gate: Vec<(Arc<str>, u64)>,
+    deliveries: Deliveries,
     /// How the gates were tried last.
     drill: Option<DrillReport>,
 }
@@ -240,6 +243,7 @@ impl Route {
                 secret,
                 exposure: Exposure::default(),
                 judge: Mutex::new(Judge {
+                    deliveries: Deliveries::new(&release, clock.now()),
                     release,
                     canary: config.canary.clone(),
                     stable: Arc::clone(&config.stable.name),
@@ -441,6 +445,7 @@ impl Route {
                     .store(generation, Ordering::Relaxed);
             }
             let rollback_micros = judge.note_breach(&notice, seen, done);
+            judge.deliveries.note(&notice, &judge.release);
             live.events.push(Happening::Release(Box::new(ReleaseEvent {
                 route: Arc::clone(&self.config.name),
                 version: judge.canary.as_ref().map(|canary| Arc::clone(&canary.name)),

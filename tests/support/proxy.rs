@@ -301,9 +301,22 @@ impl Proxy {
         self.admin("POST", "/v1/config/reload", &json!({}))
     }
 
-    /// What has happened after the event with this number.
+    /// What has happened after the event with this number, but for how rollbacks have gone:
+    /// that comes when it comes.
     #[track_caller]
     pub(crate) fn events(&self, since: u64) -> Vec<Value> {
+        let is_aftermath = |event: &Value| {
+            let kind = event["kind"].as_str();
+            kind.is_some_and(|kind| kind.ends_with("verified"))
+        };
+        let mut events = self.all_events(since);
+        events.retain(|event| !is_aftermath(event));
+        events
+    }
+
+    /// Everything that has happened after the event with this number.
+    #[track_caller]
+    pub(crate) fn all_events(&self, since: u64) -> Vec<Value> {
         let (status, answer) =
             self.admin("GET", &format!("/v1/events?since={since}"), &Value::Null);
         assert_eq!(status, 200, "{answer}");

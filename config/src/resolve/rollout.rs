@@ -15,6 +15,12 @@ use crate::unit::{self, CHANCE};
 /// More are no question that anybody waits for.
 const HOOKS_MAX: usize = 16;
 
+/// How long a complete rollout may wait for its canary to be made stable, unless said.
+const EXPIRES: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The longest that anybody may want.
+const EXPIRES_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// More of anything is never reached.
 const BUDGET_MAX: u64 = 1_000_000_000_000;
 
@@ -25,6 +31,7 @@ pub(super) struct Rollout {
     pub(super) promise: Promise,
     pub(super) ledger: LedgerDetail,
     pub(super) pre: Vec<PreHook>,
+    pub(super) expires: Duration,
 }
 
 /// `[route.rollout]`; no plan and the default promise without it.
@@ -38,6 +45,12 @@ pub(super) fn rollout(route: &Table<'_>, report: &mut Report) -> Option<Rollout>
     let promise = promise(table, report);
     let ledger = ledger(table, report);
     let pre = pre(table, report);
+    let expires = read(
+        table,
+        report,
+        ("expires", EXPIRES),
+        duration_within((Duration::from_secs(1), EXPIRES_MAX)),
+    );
     let (plan, promise) = (plan?, promise?);
     let promise = if plan.is_fixed() {
         promise
@@ -60,6 +73,7 @@ pub(super) fn rollout(route: &Table<'_>, report: &mut Report) -> Option<Rollout>
         promise,
         ledger: ledger?,
         pre,
+        expires: expires?,
     })
 }
 

@@ -124,6 +124,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         pre: rollout.pre,
         shield: shield?,
         ledger: rollout.ledger,
+        expires: rollout.expires,
         expose_version: expose_version?,
     })
 }

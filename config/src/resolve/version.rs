@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{names, tls};
+use super::{names, provenance, tls};
 use crate::file::{Value, quoted};
 use crate::keys::Keys;
 use crate::report::{Finding, Report};
-use crate::types::{ClientTls, UpstreamAddress, Version};
+use crate::types::{ClientTls, Provenance, UpstreamAddress, Version};
 use crate::unit::{Kind, Misfit};
 
 const UPSTREAMS_MAX: usize = 256;
@@ -46,6 +46,7 @@ pub(super) fn version(
             name: role.into(),
             upstream: vec![upstream(value, report)?],
             tls: ClientTls::default(),
+            provenance: Provenance::default(),
         };
         return Some(Named {
             version,
@@ -66,6 +67,7 @@ pub(super) fn version(
         .require(report, "upstream", "\"http://127.0.0.1:3000\"")
         .and_then(|value| upstreams(&value, report));
     let tls = tls::client(&table, report);
+    let provenance = provenance::provenance(&table, report);
     if let Some(upstream) = &upstream
         && !upstream.iter().any(UpstreamAddress::is_tls)
     {
@@ -77,6 +79,7 @@ pub(super) fn version(
             name,
             upstream: upstream?,
             tls: tls?,
+            provenance: provenance?,
         },
         place,
     })

@@ -250,6 +250,7 @@ fn reference_shows_the_defaults() {
         reference.routes[0].sticky.on_missing,
         minimal.routes[0].sticky.on_missing
     );
+    assert_eq!(reference.routes[0].expires, minimal.routes[0].expires);
     assert_eq!(
         reference.routes[0].expose_version,
         minimal.routes[0].expose_version

@@ -56,6 +56,36 @@ const VERSIONS: &[(&str, &str, &str)] = &[
         "wrong type: found a list",
     ),
     (
+        r#"{ upstream = "http://a", commit_time = "yesterday" }"#,
+        r#""http://b""#,
+        r#"the text "yesterday" is not a moment: it is not of the form of RFC 3339"#,
+    ),
+    (
+        r#"{ upstream = "http://a", commit_time = 2026-11-26T10:00:00Z }"#,
+        r#""http://b""#,
+        r#"found a date (expected a moment, such as "2026-11-26T10:00:00Z""#,
+    ),
+    (
+        r#""http://a""#,
+        r#"{ upstream = "http://b", commit_time = "2026-02-30T10:00:00Z" }"#,
+        "there is no such day since 1970",
+    ),
+    (
+        r#"{ upstream = "http://a", owner = " us" }"#,
+        r#""http://b""#,
+        "it begins or ends with a space",
+    ),
+    (
+        r#"{ upstream = "http://a", owner = "" }"#,
+        r#""http://b""#,
+        "it is empty",
+    ),
+    (
+        r#"{ upstream = "http://a", sha = "5f 1c" }"#,
+        r#""http://b""#,
+        "printable ASCII without spaces only",
+    ),
+    (
         r#"{ version = "v1" }"#,
         r#""http://b""#,
         "route.stable.upstream: `upstream` is missing",
@@ -182,6 +212,10 @@ const ROLLOUTS: &[(&str, &str)] = &[
     (
         r#"on_breach = "ignore""#,
         r#"expected one of "rollback", "pause", "observe""#,
+    ),
+    (
+        r#"expires = "0s""#,
+        "a duration of zero makes no sense here",
     ),
     (r#"bake = "1y""#, "\"y\" is no unit"),
     (

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::gate::restart::RestartMass;
 use crate::gate::spec::{GateName, GateRule, GateSpec, Promise, Quantile, RunLimit};
 use crate::gate::{Shares, numbers};
+use crate::plan::{Hold, Plan};
 use crate::weight::Weight;
 
 mod failures;
@@ -67,6 +68,49 @@ pub struct Step {
     pub weight: Weight,
     /// How long it stays, if that is planned.
     pub hold: Option<Duration>,
+    /// How long it may wait for evidence after that; then the rollout pauses.
+    pub max_hold: Duration,
+}
+
+impl Step {
+    /// A weight without a plan.
+    #[must_use]
+    pub const fn at(weight: Weight) -> Self {
+        Self {
+            weight,
+            hold: None,
+            max_hold: Duration::ZERO,
+        }
+    }
+
+    /// The steps of a plan that give the canary traffic. A hold for a number of requests
+    /// lasts until this traffic has brought them.
+    #[must_use]
+    pub fn of_plan(plan: &Plan, traffic: &Traffic) -> Vec<Self> {
+        let steps = plan.steps().iter().filter(|step| !step.weight.is_zero());
+        let step = |step: &crate::plan::Step| Self {
+            weight: step.weight,
+            hold: match step.hold {
+                _ if step.weight == Weight::FULL => None,
+                Hold::For { time, requests: 0 } => Some(time),
+                Hold::For { time, requests } => {
+                    let rate = traffic.requests_per_second * step.weight.as_ratio();
+                    let seconds = requests as f64 / rate;
+                    let counted = Duration::try_from_secs_f64(seconds);
+                    Some(time.max(counted.unwrap_or(Duration::MAX)))
+                }
+                Hold::UntilPromoted => None,
+            },
+            max_hold: plan.terms.max_hold,
+        };
+        steps.map(step).collect()
+    }
+
+    /// How long it lasts at most, if that is planned.
+    #[must_use]
+    pub fn longest(&self) -> Option<Duration> {
+        self.hold.map(|hold| hold.saturating_add(self.max_hold))
+    }
 }
 
 /// What gates will be able to say.

@@ -5,6 +5,7 @@
 //!
 //! [`release::Release`] is the only type that a proxy has to drive.
 
+pub mod aftermath;
 pub mod drill;
 pub mod feed;
 pub mod forecast;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use haldane_config::{Diagnostics, Overrides, RouteConfig};
 use haldane_decide::gate::spec::{GateRule, GateSpec, Promise, default_gates};
+use haldane_decide::plan::Plan;
 use haldane_decide::weight::Weight;
 
 use super::Exit;
@@ -19,6 +20,8 @@ pub(crate) struct Gates {
     pub(crate) promise: Promise,
     /// The canary's share, if there is a route that says it.
     pub(crate) weight: Option<Weight>,
+    /// The steps that the route walks, if it does.
+    pub(crate) plan: Plan,
 }
 
 /// Why there are no gates.
@@ -69,6 +72,7 @@ impl Gates {
                 gates: default_gates(),
                 promise: Promise::default(),
                 weight: None,
+                plan: Plan::default(),
             });
         };
         let origin = Origin {
@@ -84,6 +88,7 @@ impl Gates {
             gates,
             promise: route.promise,
             weight: Some(route.weight),
+            plan: route.plan.clone(),
         })
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Whose gates; may be left out if there is only one
     #[arg(long, value_name = "NAME")]
     route: Option<String>,
-    /// Weights one after the other, such as "1% for 10m,5%,25%" [default: the configured weight]
+    /// Weights one after the other, such as "1% for 10m,5%,25%" [default: the steps of the plan, or the configured weight]
     #[arg(long, value_name = "STEPS", value_delimiter = ',')]
     steps: Vec<StepFlag>,
     #[command(flatten)]
@@ -57,7 +57,10 @@ impl FromStr for StepFlag {
         if weight.is_zero() {
             return Err("a step gives the canary some traffic".to_owned());
         }
-        Ok(Self(Step { weight, hold }))
+        Ok(Self(Step {
+            hold,
+            ..Step::at(weight)
+        }))
     }
 }
 
@@ -75,12 +78,15 @@ pub(crate) fn plan(args: &Args) -> Exit {
     };
     let mut steps: Vec<Step> = args.steps.iter().map(|step| step.0).collect();
     if steps.is_empty() {
+        steps = Step::of_plan(&gates.plan, &traffic);
+    }
+    if steps.is_empty() {
         let weight = gates.weight.or_else(|| DEFAULT_WEIGHT.parse().ok());
         let Some(weight) = weight.filter(|weight| !weight.is_zero()) else {
             complain("the configured weight is 0%; name the steps to look at, as in --steps 1%,5%");
             return Exit::Usage;
         };
-        steps.push(Step { weight, hold: None });
+        steps.push(Step::at(weight));
     }
     let forecast = forecast(&gates.gates, &gates.promise, &steps, &traffic);
     if args.form.is_json() {

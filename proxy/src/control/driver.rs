@@ -8,9 +8,11 @@ use tokio::time::MissedTickBehavior;
 use super::notify;
 use crate::live::Live;
 
+mod aftermath;
 mod gains;
 mod log;
 
+use aftermath::Aftermaths;
 use gains::Gains;
 
 /// How often counts are absorbed.
@@ -24,6 +26,7 @@ pub(crate) async fn drive(live: Arc<Live>) {
     let mut ticks = tokio::time::interval(ABSORB_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut gains = Gains::default();
+    let mut aftermaths = Aftermaths::default();
     let mut logged = live.events.last();
     let mut absorptions = 0_u32;
     loop {
@@ -38,6 +41,7 @@ pub(crate) async fn drive(live: Arc<Live>) {
                 for route in live.routes().iter() {
                     route.fill_ledger();
                 }
+                aftermaths.look(&live);
             }
             () = live.changed.notified() => {
                 live.keeping.hand_in(&live);
@@ -46,6 +50,7 @@ pub(crate) async fn drive(live: Arc<Live>) {
         for event in live.events.since(logged) {
             logged = event.seq;
             log::log(&event);
+            aftermaths.follow(&event, &live);
         }
         notify::announce(&live);
     }

@@ -3,14 +3,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use haldane_decide::generation::Generation;
 use haldane_decide::rollout::Notice;
 use haldane_decide::time::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
 mod past;
+mod severity;
 
 pub(crate) use past::{PastEvent, Recorded};
+pub use severity::Severity;
 
 /// How many events are kept. A rollout has tens; older ones are in the logs.
 pub(crate) const EVENTS_MAX: usize = 1024;
@@ -20,6 +23,8 @@ pub(crate) const EVENTS_MAX: usize = 1024;
 pub struct Event {
     /// Counts up by one, from 1.
     pub seq: u64,
+    /// How much it matters.
+    pub severity: Severity,
     /// What it was.
     #[serde(flatten)]
     pub what: Happening,
@@ -29,10 +34,43 @@ pub struct Event {
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Happening {
+    /// What came after a rollback.
+    Aftermath(AftermathEvent),
     /// Something that concerns no single route.
     Process(ProcessEvent),
     /// One change of one route.
     Release(Box<ReleaseEvent>),
+}
+
+/// What came after a rollback. The release is where it was, and so is its entity tag.
+#[derive(Clone, Debug, Serialize)]
+pub struct AftermathEvent {
+    /// When it was known.
+    pub at: Timestamp,
+    /// The route that was rolled back.
+    pub route: Arc<str>,
+    /// The generation that was rolled back.
+    pub generation: Generation,
+    /// Requests that were routed to the canary since the process started.
+    pub canary_requests: u64,
+    /// How long after the rollback. Seconds.
+    pub seconds: f64,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: AftermathKind,
+}
+
+/// Whether the canary has lost its traffic indeed.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AftermathKind {
+    /// It is not known.
+    RollbackUnverified {
+        /// Why, in one sentence.
+        why: String,
+    },
+    /// No request is in flight, none has come for a while, and stable can be reached.
+    RollbackVerified,
 }
 
 /// Something that concerns no single route.
@@ -126,7 +164,12 @@ impl EventLog {
         if let Happening::Release(event) = &what {
             inner.last_by_route.insert(Arc::clone(&event.route), seq);
         }
-        inner.events.push_back(Event { seq, what });
+        let severity = Severity::of(&what);
+        inner.events.push_back(Event {
+            seq,
+            severity,
+            what,
+        });
         inner.forget_oldest();
         self.announce(inner);
     }
@@ -251,7 +294,7 @@ mod tests {
         assert_eq!(own, [10]);
         let text = serde_json::to_string(&log.recorded_since(4)).unwrap();
         let expected = "[{\"seq\":9,\"route\":\"a\",\"odd\":0.10},\
-            {\"seq\":10,\"at\":7,\"kind\":\"reloaded\",\"changes\":[]}]";
+            {\"seq\":10,\"severity\":\"info\",\"at\":7,\"kind\":\"reloaded\",\"changes\":[]}]";
         assert_eq!(text, expected);
     }
 

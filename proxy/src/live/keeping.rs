@@ -37,6 +37,9 @@ pub(crate) struct Entry {
     pub(crate) canary: CanaryIdentity,
     /// Where its release stands.
     pub(crate) release: Snapshot,
+    /// When its generation had its first traffic.
+    #[serde(default)]
+    pub(crate) began: Option<Timestamp>,
     /// How many were on the canary in this generation.
     #[serde(default)]
     pub(crate) exposed: Exposed,
@@ -184,6 +187,11 @@ impl Keeping {
     pub(crate) fn exposed(&self, route: &str) -> Option<(Generation, Exposed)> {
         let entry = self.found.get(route)?;
         Some((entry.release.generation, entry.exposed))
+    }
+
+    /// What the last process kept of a route.
+    pub(crate) fn found(&self, route: &str) -> Option<&Entry> {
+        self.found.get(route)
     }
 
     /// Hands the state of all releases in to be written. Returns a ticket to wait with;
@@ -393,6 +401,7 @@ mod tests {
                 weight: Weight::ZERO,
                 phase: Phase::Idle,
             },
+            began: None,
             exposed: Exposed::default(),
             seen: Timestamp::from_micros(seen),
         }

@@ -41,6 +41,9 @@ impl Beginning<'_> {
         if let Some((generation, exposed)) = self.keeping.exposed(&config.name) {
             route.go_on_after(generation, exposed);
         }
+        if let Some(entry) = self.keeping.found(&config.name) {
+            route.began_as_kept(entry);
+        }
         if let Some(detail) = damage {
             self.events.push(Happening::Release(Box::new(ReleaseEvent {
                 route: Arc::clone(&config.name),
@@ -93,14 +96,16 @@ impl Route {
     /// What is kept of the route, if it has or had a canary. `seen` is when the process
     /// began.
     pub(super) fn to_keep(&self, seen: Timestamp) -> Option<Entry> {
-        let (canary, release) = {
+        let (canary, release, began) = {
             let judge = self.lock();
             let canary = judge.canary.as_ref()?.canary_identity();
-            (canary, judge.release.snapshot())
+            let began = judge.deliveries.began();
+            (canary, judge.release.snapshot(), began)
         };
         Some(Entry {
             salt: self.lasting.secret.to_bits(),
             canary,
+            began,
             exposed: self.exposed(release.generation),
             release,
             seen,

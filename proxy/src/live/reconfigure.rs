@@ -113,7 +113,11 @@ impl Route {
             && same_endpoints
             && self.config.upstream_protocol == other.config.upstream_protocol
             && self.config.ejection == other.config.ejection
-            && self.config.version(role) == other.config.version(role)
+            && match (self.config.version(role), other.config.version(role)) {
+                (None, None) => true,
+                (Some(one), Some(other)) => one.is_reached_like(other),
+                (None, Some(_)) | (Some(_), None) => false,
+            }
     }
 
     /// The route that takes the place of this one.

@@ -11,6 +11,7 @@ use haldane_decide::tally::Tally;
 use haldane_decide::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::deliveries::Deliveries;
 use super::keeping::Start;
 use super::recall::{EvidenceEntry, News};
 use super::route_salt::RouteSalt;
@@ -28,6 +29,9 @@ pub(crate) struct Standing {
     pub(crate) salt: String,
     /// Generation, weight and phase.
     pub(crate) release: Snapshot,
+    /// When its generation had its first traffic.
+    #[serde(default)]
+    pub(crate) began: Option<Timestamp>,
     /// What was seen of it, where another process is to go on with that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) evidence: Option<Arc<EvidenceEntry>>,
@@ -75,7 +79,11 @@ impl Route {
             .store(rolled_back, Ordering::Relaxed);
         fresh.lasting.word.store(setting_of(&release));
         fresh.trial.limits.publish(&release, clock);
-        fresh.lock().release = release;
+        let mut deliveries = Deliveries::new(&release, clock.now());
+        deliveries.go_on_since(from.release.generation, from.began);
+        let mut judge = fresh.lock();
+        (judge.release, judge.deliveries) = (release, deliveries);
+        drop(judge);
         fresh.ledger().clone_from(&self.ledger());
         if let (Some(secret), Some(lasting)) = (from.salt(), Arc::get_mut(&mut fresh.lasting)) {
             lasting.secret = secret;
@@ -95,9 +103,11 @@ impl Route {
         self.carry_out(&mut judge, effects, None, live);
     }
 
-    /// The route's own secret, and where the release stands.
-    fn to_hand_over(&self) -> (Salt, Snapshot) {
-        (self.lasting.secret, self.lock().release.snapshot())
+    /// The route's own secret, where the release stands, and since when it goes on.
+    fn to_hand_over(&self) -> (Salt, Snapshot, Option<Timestamp>) {
+        let judge = self.lock();
+        let (release, began) = (judge.release.snapshot(), judge.deliveries.began());
+        (self.lasting.secret, release, began)
     }
 }
 
@@ -122,12 +132,13 @@ impl Live {
     pub(crate) fn standing(&self) -> Vec<Standing> {
         let routes = self.routes();
         let standing = routes.iter().filter_map(|route| {
-            let (salt, release) = route.to_hand_over();
+            let (salt, release, began) = route.to_hand_over();
             Some(Standing {
                 route: route.config.name.to_string(),
                 canary: identity(&route.config)?,
                 salt: format!("{:032x}", salt.to_bits()),
                 release,
+                began,
                 evidence: None,
             })
         });

@@ -26,6 +26,7 @@ use crate::live::series::Series;
 use crate::live::{Live, Route};
 
 mod buckets;
+mod delivery;
 mod exposition;
 mod table;
 
@@ -76,6 +77,8 @@ impl Collector for Scrape {
         requests(&mut encoder, &routes)?;
         addresses(&mut encoder, &routes)?;
         releases(&mut encoder, &routes, live)?;
+        delivery::encode(&mut encoder, &routes)?;
+        delivery::completed(&mut encoder, &routes, live.clock.now())?;
 
         if live.keeping.is_wanted() {
             state(&mut encoder, &routes, live)?;

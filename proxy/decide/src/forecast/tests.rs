@@ -174,11 +174,61 @@ fn being_no_worse_is_shown_as_fast_as_in_simulations() {
 }
 
 fn steps(texts: &[&str]) -> Vec<Step> {
-    let step = |text: &&str| Step {
-        weight: weight(text),
-        hold: None,
-    };
+    let step = |text: &&str| Step::at(weight(text));
     texts.iter().map(step).collect()
+}
+
+#[test]
+fn the_steps_of_a_plan_last_until_their_requests_have_come() {
+    let step = |text: &str, seconds, requests| crate::plan::Step {
+        weight: weight(text),
+        hold: Hold::For {
+            time: Duration::from_secs(seconds),
+            requests,
+        },
+    };
+    let until = crate::plan::Step {
+        weight: weight("50%"),
+        hold: Hold::UntilPromoted,
+    };
+    let steps = vec![
+        step("1%", 60, 0),
+        step("5%", 60, 500),
+        step("10%", 1, 500),
+        until,
+        crate::plan::Step::FULL,
+    ];
+    let plan = Plan::new(steps, crate::plan::Terms::default()).unwrap();
+    let traffic = Traffic {
+        requests_per_second: 100.0,
+        ..Traffic::default()
+    };
+    let steps = Step::of_plan(&plan, &traffic);
+    let held: Vec<_> = steps.iter().map(|step| step.hold).collect();
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(held, [seconds(60), seconds(100), seconds(50), None, None]);
+    assert_eq!(steps[0].longest(), seconds(60 + 4 * 3600));
+    let silent = Traffic {
+        requests_per_second: 0.0,
+        ..traffic
+    };
+    assert_eq!(
+        Step::of_plan(&plan, &silent)[1].longest(),
+        Some(Duration::MAX)
+    );
+    // A margin for the service as a whole is about the weight that comes next.
+    let forecast = forecast(&default_gates(), &Promise::default(), &steps, &traffic);
+    let alone = super::forecast(
+        &default_gates(),
+        &Promise::default(),
+        &steps[1..2],
+        &traffic,
+    );
+    let margin = |step: &StepForecast| {
+        let errors = step.shown.iter().find(|one| one.quantile.is_none());
+        errors.unwrap().margin
+    };
+    assert!(margin(&forecast.steps[1]) < margin(&alone.steps[0]));
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn step(step: &StepForecast, traffic: &Traffic) -> Value {
     json!({
         "weight": step.step.weight,
         "hold_seconds": step.step.hold.map(|hold| hold.as_secs_f64()),
+        "longest_seconds": step.step.longest().map(|longest| longest.as_secs_f64()),
         "canary_per_second": step.canary_per_second,
         "faults": step.detections.iter().map(|one| fault(one, traffic)).collect::<Vec<_>>(),
         "shown": step.shown.iter().map(shown).collect::<Vec<_>>(),

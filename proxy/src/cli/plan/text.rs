@@ -87,7 +87,19 @@ fn advance(step: &StepForecast) -> String {
         return "never advances by evidence: there is no stable to compare with".to_owned();
     }
     let hold = step.step.hold.map(|hold| hold.as_secs_f64());
+    let longest = step.step.longest().map(|longest| longest.as_secs_f64());
     match hold {
+        Some(hold) if seconds > hold && longest > Some(seconds) => {
+            format!(
+                "may advance after about {}: it waits beyond its hold for that",
+                span(seconds)
+            )
+        }
+        Some(_) if longest > hold && longest < Some(seconds) => format!(
+            "may advance after about {}: the plan pauses before, after {}",
+            span(seconds),
+            span(longest.unwrap_or_default())
+        ),
         Some(hold) if seconds > hold => format!(
             "may advance after about {}: the hold of {} is too short to show that",
             span(seconds),

@@ -19,6 +19,7 @@ use crate::live::freeze::Frozen;
 use crate::live::histogram::empty_histogram;
 use crate::live::shard::Responses;
 use crate::live::{Live, Route};
+use crate::telemetry::access::date::rfc3339_seconds;
 
 /// The form of what is said about routes. Raised when a field changes its meaning.
 const SCHEMA: &str = "haldane.status/1";
@@ -88,6 +89,12 @@ struct VersionsView {
 #[derive(Serialize)]
 struct VersionView {
     version: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit_time: Option<String>,
     requests: u64,
     in_flight: u64,
     failures: u64,
@@ -282,7 +289,8 @@ impl RouteView {
 
 impl VersionView {
     fn of(route: &Route, role: Role, live: &Live) -> Option<Self> {
-        let version = Arc::clone(&route.config.version(role)?.name);
+        let version = route.config.version(role)?;
+        let provenance = version.provenance.clone();
         let (requests, in_flight) = route.requests(role);
         let mut times = empty_histogram();
         let mut failures = 0;
@@ -296,7 +304,10 @@ impl VersionView {
             (!times.is_empty()).then(|| std::time::Duration::from_micros(micros).as_secs_f64())
         };
         Some(Self {
-            version,
+            version: Arc::clone(&version.name),
+            owner: provenance.owner,
+            sha: provenance.sha,
+            commit_time: provenance.commit_time.map(rfc3339_seconds),
             requests,
             in_flight,
             failures,

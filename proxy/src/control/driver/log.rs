@@ -3,12 +3,40 @@
 use haldane_decide::release::change::Amendment;
 use haldane_decide::rollout::NoticeKind;
 
-use crate::live::events::{Event, Happening, ProcessEvent, ProcessEventKind, ReleaseEvent};
+use crate::live::events::{
+    AftermathEvent, AftermathKind, Event, Happening, ProcessEvent, ProcessEventKind, ReleaseEvent,
+};
 
 pub(super) fn log(event: &Event) {
     match &event.what {
+        Happening::Aftermath(event) => log_aftermath(event),
         Happening::Process(event) => log_process(event),
         Happening::Release(event) => log_release(event),
+    }
+}
+
+fn log_aftermath(event: &AftermathEvent) {
+    let (route, generation) = (&*event.route, event.generation.0);
+    let (canary_requests, seconds) = (event.canary_requests, event.seconds);
+    match &event.kind {
+        AftermathKind::RollbackUnverified { why } => {
+            tracing::warn!(
+                route,
+                generation,
+                canary_requests,
+                seconds,
+                "rollback not verified: {why}"
+            );
+        }
+        AftermathKind::RollbackVerified => {
+            tracing::info!(
+                route,
+                generation,
+                canary_requests,
+                seconds,
+                "rollback verified: the canary gets nothing, and stable is there"
+            );
+        }
     }
 }
 

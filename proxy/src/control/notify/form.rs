@@ -6,7 +6,8 @@ use haldane_decide::weight::Weight;
 use hyper::body::Bytes;
 use serde::Serialize;
 
-use super::news::{News, Severity};
+use super::news::News;
+use crate::live::events::Severity;
 use crate::telemetry::access::date::{rfc3339, rfc3339_seconds};
 
 /// The form of what is sent as JSON. Raised when a field changes its meaning.

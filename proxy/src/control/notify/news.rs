@@ -5,7 +5,7 @@ use haldane_decide::rollout::{Cause, NoticeKind};
 use haldane_decide::time::Timestamp;
 use haldane_decide::weight::Weight;
 
-use crate::live::events::ReleaseEvent;
+use crate::live::events::{ReleaseEvent, Severity};
 
 /// Something that others want to know.
 #[derive(Debug)]
@@ -25,40 +25,19 @@ pub(super) struct News<'a> {
     pub(super) cause: Option<&'a Cause>,
 }
 
-/// How much it matters.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Severity {
-    /// Somebody must act.
-    Critical,
-    /// All is as planned.
-    Info,
-    /// Somebody should look.
-    Warning,
-}
-
-impl Severity {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Critical => "critical",
-            Self::Info => "info",
-            Self::Warning => "warning",
-        }
-    }
-}
-
 /// What of a kind of event others want to know.
-type Told<'a> = (NotifyEvent, Severity, Weight, Option<&'a Cause>);
+type Told<'a> = (NotifyEvent, Weight, Option<&'a Cause>);
 
 impl<'a> News<'a> {
     /// What others want to know of this event, if anything.
     pub(super) fn of(event: &'a ReleaseEvent) -> Option<Self> {
-        let (kind, severity, weight, cause) = told(&event.notice.kind)?;
+        let (kind, weight, cause) = told(&event.notice.kind)?;
         let (route, stable) = (&*event.route, &*event.stable_version);
         let version = event.version.as_deref().unwrap_or("canary");
         let what = in_words(&event.notice.kind, version, stable)?;
         Some(Self {
             event: kind,
-            severity,
+            severity: Severity::of_notice(&event.notice.kind),
             route,
             generation: event.notice.generation.0,
             version,
@@ -74,42 +53,28 @@ impl<'a> News<'a> {
 /// The one place that says which event is which kind of notice.
 fn told(kind: &NoticeKind) -> Option<Told<'_>> {
     use NotifyEvent::{Completed, Incident, Paused, Progressed, RolledBack, Started};
-    use Severity::{Critical, Info, Warning};
     Some(match kind {
-        NoticeKind::Breached { weight, by } => (Incident, Warning, *weight, Some(by)),
-        NoticeKind::Completed { weight } => (Completed, Info, *weight, None),
+        NoticeKind::Breached { weight, by } => (Incident, *weight, Some(by)),
+        NoticeKind::Completed { weight } => (Completed, *weight, None),
         NoticeKind::Confirmed { .. }
         | NoticeKind::Prepared { .. }
         | NoticeKind::Reconfigured(_) => return None,
-        NoticeKind::Incident { weight } => (Incident, Warning, *weight, None),
-        NoticeKind::Paused { weight, by, .. } => {
-            let severity = match by {
-                Cause::Command { .. } | Cause::Configuration | Cause::Plan => Info,
-                Cause::Overdue { .. } | Cause::StateDamaged { .. } => Warning,
-                Cause::Breach(_) => Critical,
-            };
-            (Paused, severity, *weight, Some(by))
-        }
-        NoticeKind::Progressed { to, by, .. } => (Progressed, Info, *to, Some(by)),
-        NoticeKind::Promoted { by, .. } => (Progressed, Info, Weight::FULL, Some(by)),
-        NoticeKind::Ready { weight, .. } => (Paused, Info, *weight, None),
-        NoticeKind::Resumed { weight, by, .. } => (Progressed, Info, *weight, Some(by)),
+        NoticeKind::Incident { weight } => (Incident, *weight, None),
+        NoticeKind::Paused { weight, by, .. } => (Paused, *weight, Some(by)),
+        NoticeKind::Progressed { to, by, .. } => (Progressed, *to, Some(by)),
+        NoticeKind::Promoted { by, .. } => (Progressed, Weight::FULL, Some(by)),
+        NoticeKind::Ready { weight, .. } => (Paused, *weight, None),
+        NoticeKind::Resumed { weight, by, .. } => (Progressed, *weight, Some(by)),
         // With a plan the first step is told as soon as it begins.
         NoticeKind::Retried { weight, .. } if weight.is_zero() => return None,
-        NoticeKind::Retried { weight, by } => (Started, Info, *weight, Some(by)),
+        NoticeKind::Retried { weight, by } => (Started, *weight, Some(by)),
         // Less traffic is no progress; people lower it, or the canary is gone.
         NoticeKind::Reweighed { from, to, .. } if to <= from => return None,
-        NoticeKind::Reweighed { to, by, .. } => (Progressed, Info, *to, Some(by)),
-        NoticeKind::RollbackRefused { weight, by } => (Incident, Critical, *weight, Some(by)),
-        NoticeKind::RolledBack { by, .. } => {
-            let severity = match by {
-                Cause::Command { .. } | Cause::Configuration | Cause::Plan => Warning,
-                Cause::Breach(_) | Cause::Overdue { .. } | Cause::StateDamaged { .. } => Critical,
-            };
-            (RolledBack, severity, Weight::ZERO, Some(by))
-        }
-        NoticeKind::Started { weight, by } => (Started, Info, *weight, Some(by)),
-        NoticeKind::StateDamaged { .. } => (Incident, Critical, Weight::ZERO, None),
+        NoticeKind::Reweighed { to, by, .. } => (Progressed, *to, Some(by)),
+        NoticeKind::RollbackRefused { weight, by } => (Incident, *weight, Some(by)),
+        NoticeKind::RolledBack { by, .. } => (RolledBack, Weight::ZERO, Some(by)),
+        NoticeKind::Started { weight, by } => (Started, *weight, Some(by)),
+        NoticeKind::StateDamaged { .. } => (Incident, Weight::ZERO, None),
     })
 }
 

@@ -150,6 +150,7 @@ mod tests {
                 weight: Weight::ZERO,
                 phase,
             },
+            began: None,
             exposed: Exposed {
                 users: 3,
                 saw_error: 2,

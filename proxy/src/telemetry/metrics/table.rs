@@ -107,6 +107,30 @@ pub(super) const ROLLBACK_TIME: Family = Family {
     unit: FamilyUnit::Seconds,
     help: "Time from the outcome that broke a limit until the weight was zero.",
 };
+pub(super) const ROLLOUTS: Family = Family {
+    name: "haldane_rollouts_total",
+    kind: MetricType::Counter,
+    unit: FamilyUnit::None,
+    help: "Generations that ended, by how they ended first.",
+};
+pub(super) const ROLLOUT_DURATION: Family = Family {
+    name: "haldane_rollout_duration_seconds",
+    kind: MetricType::Histogram,
+    unit: FamilyUnit::Seconds,
+    help: "Time from the first traffic of a generation until it was complete or rolled back.",
+};
+pub(super) const LEAD_TIME: Family = Family {
+    name: "haldane_rollout_lead_time_seconds",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::Seconds,
+    help: "Time from the commit of the canary until its rollout was complete. Absent before, and without commit_time.",
+};
+pub(super) const OVERDUE: Family = Family {
+    name: "haldane_rollout_overdue",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::None,
+    help: "Whether the rollout has been complete for longer than expires: 1 if the canary is to be made stable, or removed.",
+};
 pub(super) const PHASE: Family = Family {
     name: "haldane_rollout_phase",
     kind: MetricType::Gauge,

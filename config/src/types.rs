@@ -372,6 +372,12 @@ pub struct Version {
 }
 
 impl Version {
+    /// Which commit or build it is, if that is said.
+    #[must_use]
+    pub fn sha(&self) -> Option<Arc<str>> {
+        self.provenance.sha.clone()
+    }
+
     /// Which canary the version is, where it is one.
     #[must_use]
     pub fn canary_identity(&self) -> CanaryIdentity {

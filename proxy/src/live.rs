@@ -207,7 +207,7 @@ struct Judge {
     /// What the release is about: the canary that there is, or the last one that was.
     canary: Option<Version>,
     /// The name of the version in service.
-    stable: Arc<str>,
+    stable: Version,
     rollback_times: Histogram<u64>,
     rollbacks_by_gate: Vec<(Arc<str>, u64)>,
     deliveries: Deliveries,
@@ -246,7 +246,7 @@ impl Route {
                     deliveries: Deliveries::new(&release, clock.now()),
                     release,
                     canary: config.canary.clone(),
-                    stable: Arc::clone(&config.stable.name),
+                    stable: config.stable.clone(),
                     rollback_times: empty_histogram(),
                     rollbacks_by_gate: Vec::new(),
                     drill: None,
@@ -449,7 +449,9 @@ impl Route {
             live.events.push(Happening::Release(Box::new(ReleaseEvent {
                 route: Arc::clone(&self.config.name),
                 version: judge.canary.as_ref().map(|canary| Arc::clone(&canary.name)),
-                stable_version: Arc::clone(&judge.stable),
+                sha: judge.canary.as_ref().and_then(Version::sha),
+                stable_version: Arc::clone(&judge.stable.name),
+                stable_sha: judge.stable.sha(),
                 notice,
                 canary_requests,
                 canary_in_flight,

@@ -121,8 +121,14 @@ pub struct ReleaseEvent {
     /// The canary that it is about, if there is or was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<Arc<str>>,
+    /// Which commit or build that is, if the configuration says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha: Option<Arc<str>>,
     /// The version in service.
     pub stable_version: Arc<str>,
+    /// Which commit or build that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stable_sha: Option<Arc<str>>,
     /// What changed, when, and by whom.
     #[serde(flatten)]
     pub notice: Notice,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use haldane_config::RouteConfig;
+use haldane_config::{RouteConfig, Version};
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::rollout::{Notice, NoticeKind, Phase};
 use haldane_decide::snapshot::Snapshot;
@@ -51,7 +51,9 @@ impl Beginning<'_> {
                     .canary
                     .as_ref()
                     .map(|canary| Arc::clone(&canary.name)),
+                sha: config.canary.as_ref().and_then(Version::sha),
                 stable_version: Arc::clone(&config.stable.name),
+                stable_sha: config.stable.sha(),
                 notice: Notice {
                     at: self.clock.now(),
                     generation: route.lock().release.generation(),
@@ -122,10 +124,7 @@ impl Live {
                 continue;
             };
             let mut judge = route.lock();
-            let canary = judge
-                .canary
-                .as_ref()
-                .map(haldane_config::Version::canary_identity);
+            let canary = judge.canary.as_ref().map(Version::canary_identity);
             if canary.as_ref() == Some(&entry.canary) {
                 let (other, now) = (entry.release.clone(), self.clock.now());
                 let effects = judge.release.follow(other, &route.tally(), now);

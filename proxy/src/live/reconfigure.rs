@@ -154,7 +154,7 @@ impl Route {
         if config.canary.is_some() {
             judge.canary.clone_from(&config.canary);
         }
-        judge.stable = Arc::clone(&config.stable.name);
+        judge.stable.clone_from(&config.stable);
         // With the counts of the canary whose generation ends here, if one does.
         self.carry_out(&mut judge, effects, None, live);
         drop(judge);

@@ -69,11 +69,11 @@ struct Deployment<'a> {
 pub(super) fn write(news: &News<'_>, id: &str, format: &NotifyFormat) -> Option<Bytes> {
     let body = match format {
         NotifyFormat::Deployment { environment } => serde_json::to_vec(&Deployment {
-            sha: news.version,
+            sha: news.sha,
             environment,
             status: deployment_status(news.event)?,
             timestamp: rfc3339_seconds(news.at),
-            rollback_sha: news.stable_version,
+            rollback_sha: news.stable_sha,
         }),
         NotifyFormat::Json => serde_json::to_vec(&Json {
             schema: SCHEMA,
@@ -170,6 +170,8 @@ mod tests {
             generation: 3,
             version: "v2",
             stable_version: "v1",
+            sha: "v2",
+            stable_sha: "4f1e2d",
             weight: Weight::ZERO,
             at: Timestamp::from_micros(1_700_000_000_250_000),
             sentence: "shop: v2 <!channel> & more".to_owned(),
@@ -231,7 +233,7 @@ mod tests {
         ] {
             let expected = json!({
                 "sha": "v2", "environment": "staging", "status": status,
-                "timestamp": "2023-11-14T22:13:20Z", "rollback_sha": "v1",
+                "timestamp": "2023-11-14T22:13:20Z", "rollback_sha": "4f1e2d",
             });
             assert_eq!(written(&news(event, None), &format), expected);
         }

@@ -17,6 +17,10 @@ pub(super) struct News<'a> {
     /// The canary; `"canary"` if there is none.
     pub(super) version: &'a str,
     pub(super) stable_version: &'a str,
+    /// Which commit or build the canary is: its version, if nothing else is said.
+    pub(super) sha: &'a str,
+    /// The same of stable.
+    pub(super) stable_sha: &'a str,
     /// The canary's share from here on.
     pub(super) weight: Weight,
     pub(super) at: Timestamp,
@@ -42,6 +46,8 @@ impl<'a> News<'a> {
             generation: event.notice.generation.0,
             version,
             stable_version: stable,
+            sha: event.sha.as_deref().unwrap_or(version),
+            stable_sha: event.stable_sha.as_deref().unwrap_or(stable),
             weight,
             at: event.notice.at,
             sentence: format!("{route}: {what}"),
@@ -139,7 +145,9 @@ mod tests {
         ReleaseEvent {
             route: "shop".into(),
             version: Some("v2".into()),
+            sha: None,
             stable_version: "v1".into(),
+            stable_sha: Some("4f1e2d".into()),
             notice: Notice {
                 at: Timestamp::from_micros(1),
                 generation: Generation(7),
@@ -156,6 +164,7 @@ mod tests {
         let event = event(kind);
         let news = News::of(&event).unwrap();
         assert_eq!((news.version, news.generation), ("v2", 7));
+        assert_eq!((news.sha, news.stable_sha), ("v2", "4f1e2d"));
         let (kind, severity) = (news.event.as_str(), news.severity.as_str());
         format!("{kind} {severity} {} {}", news.weight, news.sentence)
     }

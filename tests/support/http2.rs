@@ -133,7 +133,11 @@ impl H2Client {
         let mut exchange = self.open(request, body.is_empty());
         if !body.is_empty() {
             let body = Bytes::copy_from_slice(body);
-            wait("the body is taken", send(&mut exchange.upload, body, true)).expect("is sent");
+            // Who has answered already need not take the body any more.
+            drop(wait(
+                "the body is taken",
+                send(&mut exchange.upload, body, true),
+            ));
         }
         exchange.answer()
     }

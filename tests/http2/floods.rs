@@ -19,7 +19,11 @@ const MANY: u32 = 5_000;
 /// Begins to answer on `/held` and goes on when told, and answers all else.
 fn serving() -> (H2Upstream, watch::Sender<bool>, Proxy) {
     let (release, told) = watch::channel(false);
-    let upstream = H2Upstream::scripted(move |mut call: Call| {
+    // It would close the connection of all for what one does: what is tried here are
+    // haldane's own limits.
+    let mut patient = h2::server::Builder::new();
+    patient.max_pending_accept_reset_streams(MANY as usize);
+    let upstream = H2Upstream::with(patient, move |mut call: Call| {
         let mut told = told.clone();
         async move {
             drop(read(&mut call.body).await);

@@ -39,7 +39,7 @@ fn one_client_after_another_sees_exactly_as_many_failures_as_the_limit_says() {
         let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
         let proxy = Setup::canary(&stable, &canary, "100%")
             .by_user()
-            .route("timeouts = { response = \"100ms\" }")
+            .route("timeouts = { response = \"500ms\" }")
             .meltdown(3)
             .start();
         // Not repeated by haldane, so that each arrives once.

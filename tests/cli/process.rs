@@ -157,6 +157,10 @@ fn a_hangup_reloads_the_file_and_flags_stay_over_it() {
     process.signal("HUP");
     assert_eq!(Client::connect(process.data).get("/", &[]).text(), "stable");
     process.signal("TERM");
+    // Two that are pending at the same time are one.
+    eventually("readiness says no", || {
+        Client::connect(process.admin).get("/readyz", &[]).status == 503
+    });
     process.signal("TERM");
     assert_eq!(process.code(), Some(1));
 }

@@ -83,14 +83,8 @@ fn a_request_that_stalls_counts_once_and_goes_on() {
             "[[route.gate]]\nname = \"slow\"\nmetric = \"ttfb\"\nrollback = { p99 = \"10x stable\" }",
         )
         .start();
-    let mut client = proxy.client();
-    let mut users: Vec<String> = (0..300).map(|user| user.to_string()).collect();
-    users.retain(|user| client.get("/", &[("x-user", user)]).text() == "canary");
-    // It is known how long stable takes.
-    eventually("limits", || {
-        let gates = proxy.status()["gates"][0]["sentence"].to_string();
-        !gates.contains("no limit yet")
-    });
+    let users = proxy.users_of_canary();
+    proxy.wait_for_limits();
     let ask = |path: &str| {
         let mut client = proxy.client();
         client.send(request("GET", path, &[("x-user", &users[0])], ""));
@@ -128,10 +122,7 @@ fn an_upload_that_takes_its_time_does_not_stall() {
     for user in 0..200 {
         client.get("/", &[("x-user", &user.to_string())]);
     }
-    eventually("limits", || {
-        let gates = proxy.status()["gates"][0]["sentence"].to_string();
-        !gates.contains("no limit yet")
-    });
+    proxy.wait_for_limits();
     for fields in ["", "expect: 100-continue\r\n"] {
         for user in 0..4 {
             client.send(format!(

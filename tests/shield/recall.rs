@@ -105,14 +105,8 @@ fn whoever_has_waited_for_far_too_long_is_answered_from_stable_and_counts_once()
             "[[route.gate]]\nname = \"slow\"\nmetric = \"ttfb\"\nrollback = { p99 = \"10x stable\" }",
         )
         .start();
-    let mut client = proxy.client();
-    let mut users: Vec<String> = (0..300).map(|user| user.to_string()).collect();
-    users.retain(|user| client.get("/", &[("x-user", user)]).text() == "canary");
-    // It is known how long stable takes.
-    eventually("limits", || {
-        let gates = proxy.status()["gates"][0]["sentence"].to_string();
-        !gates.contains("no limit yet")
-    });
+    let users = proxy.users_of_canary();
+    proxy.wait_for_limits();
     canary.behave(Behaviour::Silent);
     let asked = |method: &str| {
         let mut client = proxy.client();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::client::{Client, Response};
-use super::eventually::some;
+use super::eventually::{eventually, some};
 use super::upstream::Upstream;
 
 /// A configuration in the making.
@@ -339,6 +339,24 @@ impl Proxy {
             matches.then(|| value.parse::<u64>().expect("a count"))
         });
         these.sum()
+    }
+
+    /// Those of 300 users whom the canary named `canary` answers; each asks once.
+    #[track_caller]
+    pub(crate) fn users_of_canary(&self) -> Vec<String> {
+        let mut client = self.client();
+        let mut users: Vec<String> = (0..300).map(|user| user.to_string()).collect();
+        users.retain(|user| client.get("/", &[("x-user", user)]).text() == "canary");
+        users
+    }
+
+    /// Waits until the first gate knows how long stable takes.
+    #[track_caller]
+    pub(crate) fn wait_for_limits(&self) {
+        eventually("limits", || {
+            let sentence = self.status()["gates"][0]["sentence"].to_string();
+            !sentence.contains("no limit yet")
+        });
     }
 
     /// Waits until nothing is under way for this role, and gives its picture.

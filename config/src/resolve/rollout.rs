@@ -56,7 +56,7 @@ pub(super) fn rollout(route: &Table<'_>, report: &mut Report) -> Option<Rollout>
         promise
     } else {
         Promise {
-            steps: plan.len().saturating_sub(1),
+            steps: plan.count().saturating_sub(1),
             horizon: plan.horizon(),
             ..promise
         }

@@ -257,7 +257,7 @@ fn reference_shows_the_defaults() {
     );
     assert_eq!(reference.routes[0].shield, minimal.routes[0].shield);
     assert_eq!(reference.routes[0].plan.terms, minimal.routes[0].plan.terms);
-    assert_eq!(reference.routes[0].plan.len(), 5);
+    assert_eq!(reference.routes[0].plan.count(), 5);
 }
 
 /// What needs files that are not there stands in comments, and so do gates that are no

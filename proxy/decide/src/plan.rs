@@ -240,7 +240,7 @@ impl Plan {
 
     /// Whether there is nothing to be walked: the canary has one weight.
     #[must_use]
-    pub fn is_fixed(&self) -> bool {
+    pub const fn is_fixed(&self) -> bool {
         self.steps.is_empty()
     }
 
@@ -251,16 +251,21 @@ impl Plan {
         self.steps.get(index)
     }
 
-    /// How many steps there are.
+    /// The weight of a generation that has not begun: none, or without steps the
+    /// `configured` one.
     #[must_use]
-    pub fn len(&self) -> u32 {
-        u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
+    pub const fn weight_before(&self, configured: Weight) -> Weight {
+        if self.is_fixed() {
+            configured
+        } else {
+            Weight::ZERO
+        }
     }
 
-    /// Whether there are no steps.
+    /// How many steps there are.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.is_fixed()
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
 
     /// The number of the step that a canary with this weight has reached: the last whose
@@ -271,17 +276,13 @@ impl Plan {
         u32::try_from(reached.count()).unwrap_or(u32::MAX)
     }
 
-    /// How long the plan takes at least, watching included; what waits for people takes none.
-    #[must_use]
-    pub fn length(&self) -> Duration {
-        let times = self.steps.iter().map(|step| step.hold.time());
-        times.fold(self.terms.watch, Duration::saturating_add)
-    }
-
-    /// Over which time the evidence of a rollout is to be spread.
+    /// Over which time the evidence of a rollout is to be spread: how long the plan takes
+    /// at least, watching included. What waits for people takes none.
     #[must_use]
     pub fn horizon(&self) -> Duration {
-        self.length().max(HORIZON_MIN)
+        let times = self.steps.iter().map(|step| step.hold.time());
+        let length = times.fold(self.terms.watch, Duration::saturating_add);
+        length.max(HORIZON_MIN)
     }
 }
 

@@ -386,12 +386,7 @@ impl Release {
         tally: &Tally,
         now: Timestamp,
     ) -> Vec<Effect> {
-        let change = Change {
-            gates: change.gates
-                || spec.gates != self.spec.gates
-                || spec.promise != self.spec.promise,
-            ..change
-        };
+        let change = self.with_gates(change, &spec);
         self.spec = spec;
         let (generation, was_judged) = (self.generation(), self.is_judged());
         let effects = self.rollout.reconfigure(self.spec.course(), change, now);
@@ -409,6 +404,16 @@ impl Release {
         }
         self.publish_limits();
         effects
+    }
+
+    /// A change with what a spec has otherwise of what the canary is judged by.
+    fn with_gates(&self, change: Change, spec: &ReleaseSpec) -> Change {
+        Change {
+            gates: change.gates
+                || spec.gates != self.spec.gates
+                || spec.promise != self.spec.promise,
+            ..change
+        }
     }
 
     fn is_judged(&self) -> bool {

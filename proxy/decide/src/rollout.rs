@@ -56,11 +56,7 @@ pub enum Preconditions {
 impl Rollout {
     /// The first generation, which begins with the configured weight, or with the plan.
     pub(crate) fn new(configured: Weight, plan: Plan) -> Self {
-        let weight = if plan.is_fixed() {
-            configured
-        } else {
-            Weight::ZERO
-        };
+        let weight = plan.weight_before(configured);
         Self::standing((configured, plan), (Generation::FIRST, Phase::Idle, weight))
     }
 

@@ -56,7 +56,7 @@ impl Release {
     /// The generation after `last`, which was about another canary.
     #[must_use]
     pub fn succeed(spec: ReleaseSpec, last: Generation, tally: &Tally, now: Timestamp) -> Self {
-        let weight = Rollout::new(spec.weight, spec.plan.clone()).weight();
+        let weight = spec.plan.weight_before(spec.weight);
         let rollout = Rollout::standing(spec.course(), (last.next(), Phase::Idle, weight));
         Self::with_rollout(spec, rollout, tally, now)
     }

@@ -10,10 +10,9 @@ use serde::Deserialize;
 
 use super::Exit;
 use super::client::{Client, Failure};
-use super::output::{complain, say};
+use super::output::say;
 use super::settings::{DEFAULT_FILE, Flags, show};
 use super::traffic::{per_second, share};
-use crate::origin::Refusal;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
@@ -88,18 +87,9 @@ impl Args {
 pub(crate) fn check(args: &Args, token_file: Option<&std::path::Path>) -> Exit {
     let file = args.file.as_deref();
     let origin = args.flags.origin(file, token_file);
-    let loaded = match origin.candidate(None) {
-        Ok(candidate) => candidate.loaded,
-        Err(Refusal::Configuration(diagnostics)) => {
-            args.flags.explain(&diagnostics, file);
-            return Exit::Configuration;
-        }
-        Err(refusal) => {
-            complain(&refusal);
-            return Exit::Configuration;
-        }
+    let Some(loaded) = args.flags.loaded(file, token_file) else {
+        return Exit::Configuration;
     };
-    show(&loaded.warnings);
     let config = &loaded.config;
     show(&advice(config, &origin.name(), args.traffic().as_ref()));
     let names: Vec<&str> = config.routes.iter().map(|route| &*route.name).collect();

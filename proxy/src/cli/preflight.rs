@@ -15,12 +15,11 @@ use tokio::time::timeout;
 
 use super::Exit;
 use super::client::Failure;
-use super::output::{Form, Style, complain, say};
-use super::settings::{Flags, show};
+use super::output::{Form, Style, say};
+use super::settings::Flags;
 use crate::clock::Clock;
 use crate::live::drill::drill;
 use crate::live::spec_of;
-use crate::origin::Refusal;
 
 /// The form of the result. Raised when a field changes its meaning.
 const SCHEMA: &str = "haldane.preflight/1";
@@ -59,18 +58,9 @@ struct Check {
 
 pub(crate) async fn preflight(args: &Args, token_file: Option<&Path>) -> Result<Exit, Failure> {
     let file = args.file.as_deref();
-    let loaded = match args.flags.origin(file, token_file).candidate(None) {
-        Ok(candidate) => candidate.loaded,
-        Err(Refusal::Configuration(diagnostics)) => {
-            args.flags.explain(&diagnostics, file);
-            return Ok(Exit::Configuration);
-        }
-        Err(refusal) => {
-            complain(&refusal);
-            return Ok(Exit::Configuration);
-        }
+    let Some(loaded) = args.flags.loaded(file, token_file) else {
+        return Ok(Exit::Configuration);
     };
-    show(&loaded.warnings);
     let mut checks = Vec::new();
     for route in &loaded.config.routes {
         checks.extend(of_route(route).await);

@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use haldane_config::{Diagnostics, Overrides};
+use haldane_config::{Diagnostics, Loaded, Overrides};
 
-use super::output::{Style, tell};
-use crate::origin::Origin;
+use super::output::{Style, complain, tell};
+use crate::origin::{Origin, Refusal};
 
 /// The file that is read when nothing else is said.
 pub(crate) const DEFAULT_FILE: &str = "haldane.toml";
@@ -61,6 +61,20 @@ impl Flags {
             None => Some(PathBuf::from(DEFAULT_FILE)),
         };
         Origin { file, overrides }
+    }
+
+    /// The configuration that [`Self::origin`] reads, whose warnings are shown; `None` if it
+    /// cannot be used, which was said.
+    pub(crate) fn loaded(&self, file: Option<&Path>, token_file: Option<&Path>) -> Option<Loaded> {
+        match self.origin(file, token_file).candidate(None) {
+            Ok(candidate) => {
+                show(&candidate.loaded.warnings);
+                return Some(candidate.loaded);
+            }
+            Err(Refusal::Configuration(diagnostics)) => self.explain(&diagnostics, file),
+            Err(refusal) => complain(&refusal),
+        }
+        None
     }
 
     /// Shows why a configuration cannot be used.

@@ -173,7 +173,7 @@ fn read(hub: &Hub, resource: Resource<'_>, head: &Parts) -> Result<Reply, Proble
             no_query(head)?;
             json(&view::verdict(&*hub.route(name)?, live))
         }
-        Resource::Events => json(&view::events(since(head)?, live)),
+        Resource::Events => json(&view::events(seq(head, "since")?.unwrap_or(0), live)),
         Resource::Exposure(name) => exposure::exposure(&*hub.route(name)?, head),
         // Not reached: these are not asked with GET, or wait.
         Resource::ConfigCheck
@@ -258,14 +258,22 @@ fn no_query(head: &Parts) -> Result<(), Problem> {
     }
 }
 
-fn since(head: &Parts) -> Result<u64, Problem> {
-    let hint = "the only parameter is since=SEQ, the number of the last event that is known";
-    match head.uri.query() {
-        None | Some("") => Ok(0),
-        Some(query) => query
-            .strip_prefix("since=")
-            .and_then(|seq| seq.parse().ok())
-            .ok_or_else(|| Problem::query(query, hint)),
+/// The number of an event that a query may say, as its only parameter, which has this name.
+fn seq(head: &Parts, name: &str) -> Result<Option<u64>, Problem> {
+    let Some(query) = head.uri.query().filter(|query| !query.is_empty()) else {
+        return Ok(None);
+    };
+    let value = query
+        .strip_prefix(name)
+        .and_then(|rest| rest.strip_prefix('='));
+    match value.and_then(|seq| seq.parse().ok()) {
+        Some(seq) => Ok(Some(seq)),
+        None => {
+            let hint = format!(
+                "the only parameter is {name}=SEQ, the number of the last event that is known"
+            );
+            Err(Problem::query(query, &hint))
+        }
     }
 }
 

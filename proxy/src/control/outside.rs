@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::remote::{self, Message, exchange};
-use crate::live::{Live, Route, Routes};
+use crate::live::{Live, Routes};
 
 mod answer;
 
@@ -78,7 +78,7 @@ async fn ask_on(name: Arc<str>, gate: OutsideGate, live: Arc<Live>) {
     let mut is_lost = false;
     loop {
         ticks.tick().await;
-        let Some(route) = live.route(&name).filter(|route| is_judged(route)) else {
+        let Some(route) = live.route(&name).filter(|route| route.is_judged()) else {
             continue;
         };
         let asked = live.clock.now();
@@ -86,10 +86,6 @@ async fn ask_on(name: Arc<str>, gate: OutsideGate, live: Arc<Live>) {
         tell_of(&answer, (&name, &gate), &mut is_lost);
         route.tell_answer(&gate.gate, answer, asked);
     }
-}
-
-fn is_judged(route: &Route) -> bool {
-    route.config.canary.is_some() && !route.was_rolled_back(route.setting().generation)
 }
 
 /// Writes to the log when answers stop coming, and when they come again.

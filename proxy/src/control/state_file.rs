@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::live::keeping::{Found, Sheet};
 
+mod complaint;
 pub(crate) mod events;
 pub(crate) mod evidence;
 mod format;

@@ -128,6 +128,16 @@ impl Exchange {
             let key = subject.key.map(SplitKey::to_bits);
             local.slate.sent(subject.routed.generation, key);
         }
+        Self::open((worker, local), subject, notes, started)
+    }
+
+    /// An exchange of which nothing is known yet.
+    fn open(
+        (worker, local): (&Rc<Worker>, &Rc<LocalRoute>),
+        subject: Subject,
+        notes: &Notes,
+        started: Micros,
+    ) -> Self {
         Self {
             worker: Rc::clone(worker),
             local: Rc::clone(local),
@@ -154,20 +164,11 @@ impl Exchange {
             facts.shielded = true;
             (facts.ttfb, facts.status) = (None, None);
         });
-        *self = Self {
-            worker: Rc::clone(&self.worker),
-            local: Rc::clone(&self.local),
-            subject: self.local.route.stand_in(self.worker.id, &self.subject),
-            notes: self.notes.clone(),
-            started: now,
-            ttfb: 0,
-            status: 0,
-            awaits_grpc: false,
-            stage: Stage::Open,
-            waits: Cell::new(None),
-            stalled: Cell::new(false),
-            stands_in: true,
-        };
+        let subject = self.local.route.stand_in(self.worker.id, &self.subject);
+        let places = (&self.worker, &self.local);
+        let mut of_stable = Self::open(places, subject, &self.notes, now);
+        of_stable.stands_in = true;
+        *self = of_stable;
     }
 
     /// The role that the request went to.

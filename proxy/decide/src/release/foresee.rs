@@ -19,9 +19,7 @@ impl Release {
         now: Timestamp,
     ) -> Option<String> {
         let mut after = self.clone();
-        let begins_anew = change.restarts_evidence()
-            || spec.gates != self.spec.gates
-            || spec.promise != self.spec.promise;
+        let begins_anew = self.with_gates(change, &spec).restarts_evidence();
         let has_other_steps = spec.plan.steps() != self.spec.plan.steps();
         let effects = after.reconfigure(spec, change, tally, now);
         if effects.is_empty() {

@@ -43,7 +43,7 @@ impl Release {
         let position = phase.position().copied().unwrap_or_default();
         let rollout = (!plan.is_fixed()).then(|| {
             let step = match phase {
-                Phase::Complete { .. } => plan.len(),
+                Phase::Complete { .. } => plan.count(),
                 Phase::Idle
                 | Phase::Paused { .. }
                 | Phase::Progressing { .. }

@@ -1,7 +1,5 @@
 //! What commands do, by phase.
 
-use std::time::Duration;
-
 use super::{
     Cause, Command, CommandName, Effect, NoticeKind, Objection, Order, Phase, Position,
     Preconditions, Promotion, Rejected, Rollout,
@@ -147,7 +145,7 @@ impl Rollout {
         let Some(position) = self.phase.position().copied() else {
             return Vec::new();
         };
-        let is_last = position.step == self.plan.len() && position.step > 0;
+        let is_last = position.step == self.plan.count() && position.step > 0;
         self.go(if is_last {
             Phase::Promoted { position }
         } else if position.step == 0 && (self.plan.is_fixed() || self.weight.is_zero()) {
@@ -189,17 +187,14 @@ impl Rollout {
         let from = self.weight;
         self.weight = Weight::FULL;
         self.go(Phase::Promoted {
-            position: Position {
-                held: Duration::ZERO,
-                ..Position::at(self.plan.len())
-            },
+            position: Position::at(self.plan.count()),
         });
         self.effects(NoticeKind::Promoted { from, by }, now)
     }
 
     /// Begins the step with this number. The weight never falls.
     pub(super) fn enter(&mut self, step: u32, by: Cause, now: Timestamp) -> Vec<Effect> {
-        if step >= self.plan.len() {
+        if step >= self.plan.count() {
             return self.promote(by, now);
         }
         let from = self.weight;
@@ -221,11 +216,7 @@ impl Rollout {
     /// The next generation, which has not begun with its plan yet.
     pub(super) fn begin_generation(&mut self) {
         self.generation = self.generation.next();
-        self.weight = if self.plan.is_fixed() {
-            self.configured
-        } else {
-            Weight::ZERO
-        };
+        self.weight = self.plan.weight_before(self.configured);
         self.go(Phase::Idle);
     }
 }

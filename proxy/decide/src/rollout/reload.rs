@@ -92,7 +92,7 @@ impl Rollout {
             phase @ (Phase::Complete { .. } | Phase::RolledBack { .. }) => phase,
             Phase::Promoted { position: before } => Phase::Promoted {
                 position: Position {
-                    step: self.plan.len(),
+                    step: self.plan.count(),
                     ..before
                 },
             },

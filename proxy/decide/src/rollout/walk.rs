@@ -144,7 +144,7 @@ impl Rollout {
         };
         let position = *position;
         let waits_for_person = self.waits_for_person();
-        let pass = self.weight.is_zero() || gates.iter().all(passes);
+        let pass = self.may_go_on(gates);
         if self.barriers.frozen.is_some() {
             return Vec::new();
         }
@@ -199,6 +199,11 @@ impl Rollout {
         }
     }
 
+    /// Whether every gate passes, or there is nothing that they could judge.
+    fn may_go_on(&self, gates: &[GateStatus]) -> bool {
+        self.weight.is_zero() || gates.iter().all(passes)
+    }
+
     fn waits_for_person(&self) -> bool {
         let step = self.phase.position().map_or(0, |position| position.step);
         let hold = self.plan.step(step).map(|step| step.hold);
@@ -241,7 +246,7 @@ impl Rollout {
                 {
                     return Some(Waiting::Hold { time, requests });
                 }
-                let ready = self.weight.is_zero() || gates.iter().all(passes);
+                let ready = self.may_go_on(gates);
                 if self.waits_for_person() {
                     return Some(Waiting::Person { ready });
                 }
@@ -259,7 +264,7 @@ impl Rollout {
         }
         let reached = self.plan.reached(self.weight);
         let is_full = self.weight == Weight::FULL;
-        let len = self.plan.len();
+        let len = self.plan.count();
         let Some(position) = self.phase.position_mut() else {
             return;
         };

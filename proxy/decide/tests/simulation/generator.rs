@@ -1,5 +1,22 @@
 //! Numbers that look random and are the same in every run.
 
+use std::env;
+use std::ops::Range;
+
+/// The seeds of a simulation: `count` of them, unless the environment says how many, or
+/// which one.
+pub(crate) fn seeds(count: u64) -> Range<u64> {
+    let number = |name: &str| {
+        env::var(name)
+            .ok()
+            .map(|value| value.parse::<u64>().expect("a number in the environment"))
+    };
+    match (number("HALDANE_SEED"), number("HALDANE_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, seeds) => 0..seeds.unwrap_or(count),
+    }
+}
+
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 pub(crate) struct Generator(u64);
 

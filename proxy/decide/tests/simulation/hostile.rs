@@ -1,6 +1,5 @@
 //! Everything that can happen, in any order, with what must hold after each step.
 
-use std::env;
 use std::time::Duration;
 
 use haldane_decide::gate::spec::{
@@ -19,7 +18,7 @@ use haldane_decide::tally::Tally;
 use haldane_decide::time::Timestamp;
 use haldane_decide::weight::Weight;
 
-use crate::generator::Generator;
+use crate::generator::{Generator, seeds};
 use crate::seen::{Seen, breach_of, count};
 
 const SEEDS: u64 = 10_000;
@@ -27,15 +26,7 @@ const STEPS: u64 = 60;
 
 #[test]
 fn no_day_is_bad_enough() {
-    let number = |name: &str| {
-        env::var(name)
-            .ok()
-            .map(|value| value.parse::<u64>().expect("a number in the environment"))
-    };
-    let seeds = match (number("HALDANE_SEED"), number("HALDANE_SEEDS")) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, seeds) => 0..seeds.unwrap_or(SEEDS),
-    };
+    let seeds = seeds(SEEDS);
     let is_sweep = seeds.end - seeds.start >= SEEDS;
     let mut seen = Seen::default();
     for seed in seeds {

@@ -27,7 +27,7 @@ fn spec() -> ReleaseSpec {
     let plan = Plan::new(BuiltIn::Standard.steps(), Terms::default()).expect("a plan");
     ReleaseSpec {
         promise: Promise {
-            steps: plan.len() - 1,
+            steps: plan.count() - 1,
             horizon: plan.horizon(),
             ..Promise::default()
         },

@@ -1,7 +1,6 @@
 //! Rollouts through plans, commands, reloads, restarts, freezes and clock steps, with what
 //! must hold after each step.
 
-use std::env;
 use std::time::Duration;
 
 use haldane_decide::gate::spec::{GateRule, GateSpec, Promise, RunLimit};
@@ -19,22 +18,14 @@ use haldane_decide::tally::Tally;
 use haldane_decide::time::Timestamp;
 use haldane_decide::weight::Weight;
 
-use crate::generator::Generator;
+use crate::generator::{Generator, seeds};
 
 const SEEDS: u64 = 10_000;
 const STEPS: u64 = 80;
 
 #[test]
 fn a_rollout_keeps_its_promises_whatever_happens() {
-    let number = |name: &str| {
-        env::var(name)
-            .ok()
-            .map(|value| value.parse::<u64>().expect("a number in the environment"))
-    };
-    let seeds = match (number("HALDANE_SEED"), number("HALDANE_SEEDS")) {
-        (Some(seed), _) => seed..seed + 1,
-        (None, seeds) => 0..seeds.unwrap_or(SEEDS),
-    };
+    let seeds = seeds(SEEDS);
     let is_sweep = seeds.end - seeds.start >= SEEDS;
     let mut reached = [0_u64; PhaseName::ALL.len()];
     for seed in seeds {

@@ -1,5 +1,7 @@
 //! Freezes rollouts, and lets them go on.
 
+use std::sync::Arc;
+
 use hyper::Method;
 use serde::Serialize;
 
@@ -13,7 +15,7 @@ use crate::live::freeze::Frozen;
 /// Whether rollouts are frozen, and since when.
 #[derive(Serialize)]
 struct FreezeView {
-    frozen: Option<Frozen>,
+    frozen: Option<Arc<Frozen>>,
     changed: bool,
     persisted: bool,
 }
@@ -28,7 +30,7 @@ pub(super) async fn change(method: &Method, body: &[u8], live: &Live) -> Result<
     };
     let persisted = make_safe(live).await;
     json(&FreezeView {
-        frozen: live.freeze.get().map(|frozen| Frozen::clone(&frozen)),
+        frozen: live.freeze.get(),
         changed,
         persisted,
     })

@@ -22,7 +22,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::problem::Problem;
 use super::reply::{Reply, reply};
-use super::view;
+use super::{seq, view};
 use crate::live::Live;
 
 /// How often every route is told.
@@ -53,16 +53,7 @@ pub(super) fn open(live: &Arc<Live>, head: &Parts) -> Result<Reply, Problem> {
 /// By `Last-Event-ID`, which a browser sends when it comes back, or `?since=SEQ`; from now
 /// on without them.
 fn seen(head: &Parts, live: &Live) -> Result<u64, Problem> {
-    let hint = "the only parameter is since=SEQ, the number of the last event that is known";
-    let query = match head.uri.query() {
-        None | Some("") => None,
-        Some(query) => {
-            let seq = query
-                .strip_prefix("since=")
-                .and_then(|seq| seq.parse().ok());
-            Some(seq.ok_or_else(|| Problem::query(query, hint))?)
-        }
-    };
+    let query = seq(head, "since")?;
     let last = head.headers.get("last-event-id");
     let last = last.and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
     Ok(last.or(query).unwrap_or_else(|| live.events.last()))

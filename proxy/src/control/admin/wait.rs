@@ -7,7 +7,7 @@ use hyper::http::request::Parts;
 use super::problem::Problem;
 use super::reply::{Reply, json};
 use super::resource::Resource;
-use super::{Hub, view};
+use super::{Hub, seq, view};
 use crate::live::Live;
 
 /// Nobody waits longer for an answer; whoever wants to asks again.
@@ -21,7 +21,7 @@ pub(super) async fn read(
     head: &Parts,
 ) -> Result<Reply, Problem> {
     let live = &*hub.live;
-    let seen = seen(head)?;
+    let seen = seq(head, "wait")?;
     match resource {
         Resource::Route(name) => {
             // Before the wait: a name that is wrong is told at once.
@@ -45,16 +45,4 @@ async fn until(live: &Live, is_reached: impl Fn() -> bool) {
     let reached = newest.wait_for(|_| is_reached());
     // Whether it was reached or not, the answer is what is there now.
     drop(tokio::time::timeout(WAIT_MAX, reached).await);
-}
-
-fn seen(head: &Parts) -> Result<Option<u64>, Problem> {
-    let hint = "the only parameter is wait=SEQ, the number of the last event that is known";
-    match head.uri.query() {
-        None | Some("") => Ok(None),
-        Some(query) => query
-            .strip_prefix("wait=")
-            .and_then(|seq| seq.parse().ok())
-            .map(Some)
-            .ok_or_else(|| Problem::query(query, hint)),
-    }
 }

@@ -12,6 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::FILE_MODE;
+use super::complaint::Complaint;
 use crate::clock::Micros;
 use crate::live::Live;
 use crate::live::events::{EVENTS_MAX, Event, PastEvent};
@@ -25,9 +26,6 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// No more is read of a file, from its end.
 const READ_BYTES_MAX: u64 = 4 * FILE_BYTES_MAX;
-
-/// A failure that goes on is repeated in the log this often.
-const REMINDER: Micros = 60_000_000;
 
 /// What earlier processes have written in `directory`, oldest first. What cannot be read is
 /// left out, and said.
@@ -96,8 +94,7 @@ pub(super) struct EventsFile {
     open: Option<(File, u64)>,
     /// The last event that is in the file.
     written: u64,
-    /// When the last failure was logged, if nothing has succeeded since.
-    complained: Option<Micros>,
+    complaint: Complaint,
 }
 
 impl EventsFile {
@@ -107,7 +104,7 @@ impl EventsFile {
             directory: directory.to_owned(),
             open: None,
             written: 0,
-            complained: None,
+            complaint: Complaint::default(),
         }
     }
 
@@ -121,7 +118,7 @@ impl EventsFile {
         match self.append(&events) {
             Ok(()) => {
                 self.written = last.seq;
-                self.complained = None;
+                self.complaint.settle();
             }
             Err(error) => {
                 self.open = None;
@@ -189,11 +186,7 @@ impl EventsFile {
     }
 
     fn complain(&mut self, error: &io::Error, now: Micros) {
-        let due = self
-            .complained
-            .is_none_or(|last| now.saturating_sub(last) >= REMINDER);
-        if due {
-            self.complained = Some(now);
+        if self.complaint.is_due(now) {
             tracing::warn!(%error, "what happens is not kept: a restart would forget it");
         }
     }

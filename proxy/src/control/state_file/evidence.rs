@@ -13,6 +13,7 @@ use haldane_decide::generation::Generation;
 use haldane_decide::release::evidence::EvidenceMark;
 use haldane_decide::weight::Weight;
 
+use super::complaint::Complaint;
 use super::{Directory, format, read_file};
 use crate::clock::Micros;
 use crate::live::Live;
@@ -34,9 +35,6 @@ const PART_OF_TIME: u64 = 20;
 /// How soon after a change of the state it is written again, so that the two do not stay
 /// apart for long. Not at once: who changes the state waits for this disk.
 const AFTER_STATE: Micros = 200_000;
-
-/// A failure that goes on is repeated in the log this often.
-const REMINDER: Micros = 60_000_000;
 
 /// What an earlier process kept in `directory`.
 pub(crate) fn read(directory: &Path) -> FoundEvidence {
@@ -66,8 +64,7 @@ pub(super) struct Evidence {
     marks: BTreeMap<String, EvidenceMark>,
     /// Where releases stood in the state that was written last.
     stood: BTreeMap<String, (Generation, Weight)>,
-    /// When the last failure was logged, if nothing has succeeded since.
-    complained: Option<Micros>,
+    complaint: Complaint,
 }
 
 impl Evidence {
@@ -107,7 +104,9 @@ impl Evidence {
             Ok(())
         };
         match written {
-            Ok(()) => self.complained = None,
+            Ok(()) => {
+                self.complaint.settle();
+            }
             Err(error) => {
                 // Next time all of it is new.
                 self.marks.clear();
@@ -150,11 +149,7 @@ impl Evidence {
     }
 
     fn complain(&mut self, error: &io::Error, now: Micros) {
-        let due = self
-            .complained
-            .is_none_or(|last| now.saturating_sub(last) >= REMINDER);
-        if due {
-            self.complained = Some(now);
+        if self.complaint.is_due(now) {
             tracing::warn!(%error, "evidence is not kept: after a restart it would begin anew");
         }
     }

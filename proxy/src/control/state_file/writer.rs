@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::complaint::Complaint;
 use super::events::{self, EventsFile};
 use super::evidence::Evidence;
 use super::{Directory, describe, read};
-use crate::clock::Micros;
 use crate::live::Live;
 use crate::live::keeping::{Found, Sheet};
 
@@ -18,9 +18,6 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 
 /// … up to this. What is handed in meanwhile is tried at once.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
-
-/// A failure that goes on is repeated in the log this often.
-const REMINDER: Micros = 60_000_000;
 
 /// A running writer.
 pub(crate) struct Writer {
@@ -40,7 +37,7 @@ impl Writer {
             path: directory,
             live: Arc::clone(live),
             directory: None,
-            complained: None,
+            complaint: Complaint::default(),
             evidence: Evidence::default(),
         };
         let thread = std::thread::Builder::new()
@@ -78,8 +75,7 @@ struct Desk {
     live: Arc<Live>,
     /// Once it is ours.
     directory: Option<Directory>,
-    /// When the last failure was logged, if nothing has succeeded since.
-    complained: Option<Micros>,
+    complaint: Complaint,
     evidence: Evidence,
     events: EventsFile,
 }
@@ -106,7 +102,7 @@ impl Desk {
             };
             match self.write(sheet) {
                 Ok(written) => {
-                    if self.complained.take().is_some() {
+                    if self.complaint.settle() {
                         tracing::info!(directory = %self.path.display(), "state is kept again");
                     }
                     live.keeping.wrote(&written);
@@ -188,12 +184,7 @@ impl Desk {
     }
 
     fn complain(&mut self, error: &str) {
-        let now = self.live.clock.micros();
-        let due = self
-            .complained
-            .is_none_or(|last| now.saturating_sub(last) >= REMINDER);
-        if due {
-            self.complained = Some(now);
+        if self.complaint.is_due(self.live.clock.micros()) {
             let failures = self.live.keeping.failures();
             tracing::error!(
                 error,

@@ -19,10 +19,10 @@ import os
 import socket
 import sys
 
-from h2.connection import H2Connection
 from h2.events import DataReceived
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
+from hypercorn.protocol.h2 import H2Protocol
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.html")
 BLOCK = bytes(range(256)) * 256
@@ -112,20 +112,26 @@ async def app(scope, receive, send):
                 return
 
 
-def overlook_empty_data():
-    """Once hypercorn 0.18 has answered a close frame it forgets the stream, and an empty DATA
-    frame with the end of the stream, which is in order, makes it drop the connection."""
-    receive = H2Connection.receive_data
+def overlook_data_of_ended_streams():
+    """Once hypercorn 0.18 has sent or answered a close frame it forgets the stream, and DATA
+    that still comes on it, which is in order (RFC 9113, 8.1), makes it drop the connection
+    with all its other streams."""
+    handle = H2Protocol._handle_events
 
-    def without(self, data):
-        events = receive(self, data)
-        return [event for event in events if not isinstance(event, DataReceived) or event.data]
+    async def known_only(self, events):
+        for event in events:
+            if isinstance(event, DataReceived) and event.stream_id not in self.streams:
+                length = event.flow_controlled_length
+                self.connection.acknowledge_received_data(length, event.stream_id)
+            else:
+                await handle(self, [event])
+        await self._flush()
 
-    H2Connection.receive_data = without
+    H2Protocol._handle_events = known_only
 
 
 async def main():
-    overlook_empty_data()
+    overlook_data_of_ended_streams()
     parser = argparse.ArgumentParser()
     parser.add_argument("--cert")
     parser.add_argument("--key")

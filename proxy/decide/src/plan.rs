@@ -268,6 +268,12 @@ impl Plan {
         u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
 
+    /// Whether this is the number of the last step.
+    #[must_use]
+    pub fn is_last(&self, number: u32) -> bool {
+        number > 0 && number == self.count()
+    }
+
     /// The number of the step that a canary with this weight has reached: the last whose
     /// weight is not above; 0 if it is before the first.
     #[must_use]

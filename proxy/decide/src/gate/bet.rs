@@ -417,6 +417,11 @@ impl CeilingBet {
         self.pending += mass;
     }
 
+    /// Gives up what it has won and what it was given, but for what was not bet yet.
+    pub fn forget(&mut self) {
+        self.capitals = [Capital(0.0); CEILING_STAKES.len()];
+    }
+
     /// Moves the ceiling; must not depend on what comes after.
     pub fn set_rate_max(&mut self, rate_max: f64) {
         self.rate_max = rate_max.clamp(Self::RATE_MIN, 1.0);

@@ -246,6 +246,9 @@ impl Panel {
         self.alone.set_weight(weight, tally);
         for gate in &mut self.gates {
             gate.check.set_weight(weight, tally);
+            for ceiling in &mut gate.ceilings {
+                ceiling.set_weight(weight, tally);
+            }
             if let Some(outside) = gate.check.outside_mut() {
                 outside.restart(now);
             }

@@ -64,9 +64,7 @@ impl Release {
         } else if self.rollout.awaits_gates() {
             self.advance(now)
         } else {
-            let mut effects = self.rollout.expire(now);
-            effects.append(&mut self.rollout.complete(now));
-            effects
+            self.rollout.expire(now)
         };
         if !effects.is_empty() {
             self.take_weight(tally, now);

@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 use crate::weight::Weight;
 
 /// The form, and the meaning of what is in it. Another one is not read.
-const FORM: u64 = 1;
+const FORM: u64 = 2;
 
 /// The evidence of a release at one moment. Made under whatever lock the release has, and
 /// turned into bytes without it.

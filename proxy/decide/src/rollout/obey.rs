@@ -145,7 +145,8 @@ impl Rollout {
         let Some(position) = self.phase.position().copied() else {
             return Vec::new();
         };
-        let is_last = position.step == self.plan.count() && position.step > 0;
+        let is_last = self.plan.is_last(position.step);
+        let position = self.with_patience(position);
         self.go(if is_last {
             Phase::Promoted { position }
         } else if position.step == 0 && (self.plan.is_fixed() || self.weight.is_zero()) {
@@ -155,6 +156,21 @@ impl Rollout {
         });
         let (step, weight) = (position.step, self.weight);
         vec![self.announce(NoticeKind::Resumed { step, weight, by }, now)]
+    }
+
+    /// Who lets a rollout go on that has waited too long for its gates lets it wait again.
+    fn with_patience(&self, mut position: Position) -> Position {
+        let is_overdue = matches!(
+            self.phase,
+            Phase::Paused {
+                by: Cause::Overdue { .. },
+                ..
+            }
+        );
+        if let (true, Some(from)) = (is_overdue, self.patience_from(position.step)) {
+            position.held = position.held.min(from);
+        }
+        position
     }
 
     /// With a plan, a weight that a person sets takes the rollout off it: it stands still

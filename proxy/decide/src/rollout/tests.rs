@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::gate::spec::{GateRule, GateSpec, Promise, RunLimit};
-use crate::gate::{Estimate, Measure, Panel, VerdictKind};
+use crate::gate::{Estimate, Measure, Panel, VerdictKind, Waiting};
 use crate::plan::{BuiltIn, Hold, Step, Terms};
 use crate::release::change::{CanaryChange, Change};
 use crate::tally::Tally;
@@ -98,8 +98,7 @@ fn promoted() -> Rollout {
 
 fn complete() -> Rollout {
     let mut rollout = promoted();
-    pass(&mut rollout, 201, 0);
-    assert!(!rollout.complete(NOW).is_empty());
+    assert!(!over(&mut rollout, 201, VerdictKind::Pass).is_empty());
     rollout
 }
 
@@ -145,7 +144,7 @@ fn give(rollout: &mut Rollout, command: Command) -> Outcome {
 }
 
 /// Everything that can happen to a rollout.
-const EVENTS: [Column; 18] = [
+const EVENTS: [Column; 20] = [
     ("pause", |it| give(it, Command::Pause)),
     ("resume", |it| give(it, Command::Resume)),
     ("promote", |it| {
@@ -179,9 +178,14 @@ const EVENTS: [Column; 18] = [
     ("max_hold over, inconclusive", |it| {
         Ok(over(it, 111, VerdictKind::Inconclusive))
     }),
-    ("watch over", |it| {
-        pass(it, 201, 0);
-        Ok(it.complete(NOW))
+    ("watch over, nothing against it", |it| {
+        Ok(over(it, 201, VerdictKind::Pass))
+    }),
+    ("watch over, inconclusive", |it| {
+        Ok(over(it, 201, VerdictKind::Inconclusive))
+    }),
+    ("watch and max_hold over, inconclusive", |it| {
+        Ok(over(it, 301, VerdictKind::Inconclusive))
     }),
     ("another canary", |it| {
         let change = with(CanaryChange::Replaced);
@@ -313,10 +317,49 @@ fn a_generation_walks_its_plan_to_the_end() {
     assert_eq!(kinds(&effects), ["100%", "promoted"]);
     assert_eq!(rollout.handle(order(promote), NOW), Ok(vec![]));
     pass(&mut rollout, 199, 0);
-    assert_eq!(rollout.complete(NOW), []);
+    assert!(!rollout.awaits_gates());
     pass(&mut rollout, 1, 0);
-    assert_eq!(kinds(&rollout.complete(NOW)), ["completed"]);
+    assert!(rollout.awaits_gates());
+    assert_eq!(rollout.advance(&waits, NOW), []);
+    assert_eq!(kinds(&rollout.advance(&passes, NOW)), ["completed"]);
     assert_eq!(rollout.weight(), Weight::FULL);
+}
+
+#[test]
+fn a_rollout_that_was_watched_long_enough_waits_only_for_gates_that_have_something_to_say() {
+    let says = |reason, evidence| {
+        let status = gate(VerdictKind::Inconclusive).remove(0);
+        vec![GateStatus {
+            reason: Some(reason),
+            evidence,
+            ..status
+        }]
+    };
+    for (gates, ends) in [
+        (says(Waiting::Stable, 0.1), true),
+        (says(Waiting::Stable, 1.0), false),
+        (says(Waiting::Slower, 0.0), false),
+        (says(Waiting::Evidence, 0.0), false),
+        (gate(VerdictKind::Fail), false),
+    ] {
+        let mut rollout = promoted();
+        pass(&mut rollout, 200, 0);
+        let is_waiting = matches!(rollout.waiting(&gates), Some(walk::Waiting::Gates(_)));
+        assert_eq!(is_waiting, !ends, "{gates:?}");
+        assert_eq!(rollout.advance(&gates, NOW).is_empty(), !ends, "{gates:?}");
+    }
+}
+
+#[test]
+fn who_resumes_what_was_overdue_gives_it_time_again() {
+    for (mut rollout, hold) in [(progressing(), 10), (promoted(), 200)] {
+        let told = over(&mut rollout, hold + 100, VerdictKind::Inconclusive);
+        assert_eq!(told.len(), 1, "it is paused");
+        let mut rollout = after(rollout, Command::Resume);
+        assert!(rollout.awaits_gates());
+        assert_eq!(over(&mut rollout, 99, VerdictKind::Inconclusive), []);
+        assert_eq!(over(&mut rollout, 1, VerdictKind::Inconclusive).len(), 1);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Cause, Effect, NoticeKind, Phase, Preconditions, Rollout};
-use crate::gate::{GateStatus, VerdictKind};
+use crate::gate::{self, GateStatus, VerdictKind};
 use crate::plan::{Advance, Hold, Step};
 use crate::time::Timestamp;
 use crate::weight::Weight;
@@ -113,15 +113,20 @@ impl Rollout {
         self.enter(step, Cause::Plan, now)
     }
 
-    /// Whether the gates are to be asked, because the hold is over.
+    /// Whether the gates are to be asked, because the hold is over, or the watch over a canary
+    /// that has all traffic.
     pub(crate) fn awaits_gates(&self) -> bool {
-        let Phase::Progressing { position } = &self.phase else {
-            return false;
-        };
-        self.plan.step(position.step).is_none_or(|step| {
-            let (time, requests) = self.left(step);
-            time.is_zero() && requests == 0
-        })
+        match &self.phase {
+            Phase::Progressing { position } => self.plan.step(position.step).is_none_or(|step| {
+                let (time, requests) = self.left(step);
+                time.is_zero() && requests == 0
+            }),
+            Phase::Promoted { position } => position.held >= self.plan.terms.watch,
+            Phase::Complete { .. }
+            | Phase::Idle
+            | Phase::Paused { .. }
+            | Phase::RolledBack { .. } => false,
+        }
     }
 
     /// What of the hold of a step is left.
@@ -139,10 +144,14 @@ impl Rollout {
     /// Goes on, if what the gates say allows that. To be called when
     /// [`Rollout::awaits_gates`] says so.
     pub(crate) fn advance(&mut self, gates: &[GateStatus], now: Timestamp) -> Vec<Effect> {
-        let Phase::Progressing { position } = &self.phase else {
-            return Vec::new();
+        let position = match &self.phase {
+            Phase::Progressing { position } => *position,
+            Phase::Promoted { .. } => return self.complete(gates, now),
+            Phase::Complete { .. }
+            | Phase::Idle
+            | Phase::Paused { .. }
+            | Phase::RolledBack { .. } => return Vec::new(),
         };
-        let position = *position;
         let waits_for_person = self.waits_for_person();
         let pass = self.may_go_on(gates);
         if self.barriers.frozen.is_some() {
@@ -182,20 +191,17 @@ impl Rollout {
         self.pause(Cause::Overdue { detail }, now)
     }
 
-    /// Ends the rollout, if the canary has had all traffic for long enough.
-    pub(crate) fn complete(&mut self, now: Timestamp) -> Vec<Effect> {
-        match &self.phase {
-            Phase::Promoted { position } if position.held >= self.plan.terms.watch => {
-                self.go(Phase::Complete { at: now });
-                let weight = self.weight;
-                vec![self.announce(NoticeKind::Completed { weight }, now)]
-            }
-            Phase::Complete { .. }
-            | Phase::Idle
-            | Phase::Paused { .. }
-            | Phase::Progressing { .. }
-            | Phase::Promoted { .. }
-            | Phase::RolledBack { .. } => Vec::new(),
+    /// Ends the rollout, if no gate has anything against it.
+    fn complete(&mut self, gates: &[GateStatus], now: Timestamp) -> Vec<Effect> {
+        if gates.iter().all(has_no_objection) {
+            self.go(Phase::Complete { at: now });
+            let weight = self.weight;
+            vec![self.announce(NoticeKind::Completed { weight }, now)]
+        } else if self.is_overdue() {
+            let detail = objections(gates);
+            self.pause(Cause::Overdue { detail }, now)
+        } else {
+            Vec::new()
         }
     }
 
@@ -214,11 +220,23 @@ impl Rollout {
         let Some(position) = self.phase.position() else {
             return false;
         };
-        let hold = self.plan.step(position.step).map(|step| step.hold);
-        match hold {
-            Some(Hold::UntilPromoted) => false,
-            Some(Hold::For { time, .. }) => position.held >= time + self.plan.terms.max_hold,
-            None => position.held >= self.plan.terms.max_hold,
+        let from = match &self.phase {
+            Phase::Promoted { .. } => Some(self.plan.terms.watch),
+            _ => self.patience_from(position.step),
+        };
+        from.is_some_and(|from| position.held >= from + self.plan.terms.max_hold)
+    }
+
+    /// How long a step, or the watch after the last one, lasts before it is waited for gates;
+    /// `None` if it is for a person to go on.
+    pub(super) fn patience_from(&self, step: u32) -> Option<Duration> {
+        if self.plan.is_last(step) {
+            return Some(self.plan.terms.watch);
+        }
+        match self.plan.step(step).map(|step| step.hold) {
+            Some(Hold::UntilPromoted) => None,
+            Some(Hold::For { time, .. }) => Some(time),
+            None => Some(Duration::ZERO),
         }
     }
 
@@ -237,7 +255,12 @@ impl Rollout {
             },
             Phase::Promoted { position } => {
                 let left = self.plan.terms.watch.saturating_sub(position.held);
-                Some(Waiting::Watch(left))
+                let is_over = left.is_zero() && !gates.iter().all(has_no_objection);
+                Some(if is_over {
+                    Waiting::Gates(objections(gates))
+                } else {
+                    Waiting::Watch(left)
+                })
             }
             Phase::Progressing { position } => {
                 let left = self.plan.step(position.step).map(|step| self.left(step));
@@ -280,9 +303,23 @@ fn passes(gate: &GateStatus) -> bool {
     gate.verdict == VerdictKind::Pass
 }
 
+/// Whether a gate passes, or has nothing to say because stable has no traffic any more.
+fn has_no_objection(gate: &GateStatus) -> bool {
+    // Evidence that is enough waits for stable where only that is missing.
+    passes(gate) || (gate.reason == Some(gate::Waiting::Stable) && gate.evidence < 1.0)
+}
+
 /// What the gates say that do not pass.
 fn unpassed(gates: &[GateStatus]) -> String {
-    let sentences = gates.iter().filter(|gate| !passes(gate));
-    let sentences: Vec<_> = sentences.map(|gate| &*gate.sentence).collect();
+    sentences(gates.iter().filter(|gate| !passes(gate)))
+}
+
+/// What the gates say that stand against the end of a rollout.
+fn objections(gates: &[GateStatus]) -> String {
+    sentences(gates.iter().filter(|gate| !has_no_objection(gate)))
+}
+
+fn sentences<'a>(gates: impl Iterator<Item = &'a GateStatus>) -> String {
+    let sentences: Vec<_> = gates.map(|gate| &*gate.sentence).collect();
     sentences.join("; ")
 }

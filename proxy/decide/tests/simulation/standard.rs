@@ -37,9 +37,18 @@ fn spec() -> ReleaseSpec {
     }
 }
 
-/// Walks until the rollout is over, with so many of the canary's requests failing from
-/// this weight on.
-fn walk(broken: Option<(Weight, f64)>, seed: u64) -> (Feed, Timestamp) {
+/// What is wrong with a canary.
+#[derive(Clone, Copy)]
+enum Fault {
+    None,
+    /// So many of its requests fail from this weight on.
+    Errors(Weight, f64),
+    /// It takes twice as long once it has all traffic.
+    SlowAtTheEnd,
+}
+
+/// Walks until the rollout is over.
+fn walk(fault: Fault, seed: u64) -> (Feed, Timestamp) {
     let mut generator = Generator::new(seed);
     let mut feed = Feed::walking(spec(), Timestamp::from_micros(PRELUDE));
     let mut at = Timestamp::from_micros(0);
@@ -49,13 +58,15 @@ fn walk(broken: Option<(Weight, f64)>, seed: u64) -> (Feed, Timestamp) {
         let weight = feed.weight();
         let key = generator.next();
         let role = SplitKey::from_random(key).role(weight);
-        let rate = match broken {
-            Some((from, rate)) if weight >= from && role == Role::Canary => rate,
-            Some(_) | None => HEALTHY,
+        let rate = match fault {
+            Fault::Errors(from, rate) if weight >= from && role == Role::Canary => rate,
+            Fault::Errors(..) | Fault::None | Fault::SlowAtTheEnd => HEALTHY,
         };
+        let is_slow = matches!(fault, Fault::SlowAtTheEnd) && weight == Weight::FULL;
+        let times = if is_slow { 2 } else { 1 };
         feed.row(&Row {
             at,
-            latency: 10_000 + generator.below(10_000),
+            latency: times * (10_000 + generator.below(10_000)),
             role,
             status: if generator.unit() < rate { 500 } else { 200 },
             key: Some(key),
@@ -84,7 +95,7 @@ fn kinds(notices: &[Notice]) -> Vec<String> {
 
 #[test]
 fn a_healthy_canary_walks_the_standard_plan_to_its_end() {
-    let (feed, end) = walk(None, 1);
+    let (feed, end) = walk(Fault::None, 1);
     let status = feed.status(end);
     assert_eq!(status.phase, PhaseName::Complete, "{status:?}");
     assert_eq!(status.weight, Weight::FULL);
@@ -105,10 +116,21 @@ fn a_healthy_canary_walks_the_standard_plan_to_its_end() {
 }
 
 #[test]
+fn a_canary_that_gets_slow_at_the_end_is_told_of_and_never_complete() {
+    let (feed, end) = walk(Fault::SlowAtTheEnd, 2);
+    let told = kinds(feed.notices());
+    let after_promotion = ["promoted", "confirmed 100%", "paused 100%"];
+    assert_eq!(told[told.len() - 3..], after_promotion);
+    let status = feed.status(end);
+    assert_eq!(status.phase, PhaseName::Paused, "{status:?}");
+    assert_eq!(status.weight, Weight::FULL);
+}
+
+#[test]
 fn a_canary_that_breaks_at_any_step_of_the_standard_plan_ends_rolled_back() {
     for (seed, weight) in ["2%", "10%", "50%", "100%"].into_iter().enumerate() {
         let from: Weight = weight.parse().unwrap();
-        let (feed, end) = walk(Some((from, 0.2)), seed as u64);
+        let (feed, end) = walk(Fault::Errors(from, 0.2), seed as u64);
         let status = feed.status(end);
         assert_eq!(status.phase, PhaseName::RolledBack, "{weight}: {status:?}");
         assert_eq!(status.weight, Weight::ZERO);

@@ -62,10 +62,10 @@ fn told(kind: &NoticeKind) -> Option<Told<'_>> {
     Some(match kind {
         NoticeKind::Breached { weight, by } => (Incident, *weight, Some(by)),
         NoticeKind::Completed { weight } => (Completed, *weight, None),
-        NoticeKind::Confirmed { .. }
-        | NoticeKind::Prepared { .. }
-        | NoticeKind::Reconfigured(_) => return None,
-        NoticeKind::Incident { weight } => (Incident, *weight, None),
+        NoticeKind::Prepared { .. } | NoticeKind::Reconfigured(_) => return None,
+        NoticeKind::Confirmed { weight, .. } | NoticeKind::Incident { weight } => {
+            (Incident, *weight, None)
+        }
         NoticeKind::Paused { weight, by, .. } => (Paused, *weight, Some(by)),
         NoticeKind::Progressed { to, by, .. } => (Progressed, *to, Some(by)),
         NoticeKind::Promoted { by, .. } => (Progressed, Weight::FULL, Some(by)),
@@ -93,9 +93,10 @@ fn in_words(kind: &NoticeKind, version: &str, stable: &str) -> Option<String> {
         NoticeKind::Completed { weight } => {
             format!("{version} is complete at {weight}, {stable} is not needed any more")
         }
-        NoticeKind::Confirmed { .. }
-        | NoticeKind::Prepared { .. }
-        | NoticeKind::Reconfigured(_) => return None,
+        NoticeKind::Confirmed {
+            weight, sentence, ..
+        } => format!("{version} stays at {weight} and does not go on; {sentence}"),
+        NoticeKind::Prepared { .. } | NoticeKind::Reconfigured(_) => return None,
         NoticeKind::Incident { weight } => format!(
             "{version} and {stable} are both degraded, nothing is rolled back and {version} stays at {weight}"
         ),
@@ -209,6 +210,14 @@ mod tests {
                 "incident warning 5% shop: v2 and v1 are both degraded, nothing is rolled back and v2 stays at 5%",
             ),
             (
+                NoticeKind::Confirmed {
+                    weight: five,
+                    gate: "latency".into(),
+                    sentence: "latency: holds".to_owned(),
+                },
+                "incident warning 5% shop: v2 stays at 5% and does not go on; latency: holds",
+            ),
+            (
                 NoticeKind::RollbackRefused { weight: five, by },
                 "incident critical 5% shop: v2 fails but stays at 5%, because v1 cannot be reached (command by ada)",
             ),
@@ -299,11 +308,6 @@ mod tests {
             gates: false,
             weight: false,
         };
-        let confirmed = NoticeKind::Confirmed {
-            weight: weight("5%"),
-            gate: "errors".into(),
-            sentence: String::new(),
-        };
         let less = reweighed(weight("5%"), weight("1%"));
         let prepared = NoticeKind::Prepared {
             by: Cause::Configuration,
@@ -312,13 +316,7 @@ mod tests {
             weight: Weight::ZERO,
             by: command(),
         };
-        for kind in [
-            less,
-            NoticeKind::Reconfigured(amendment),
-            confirmed,
-            prepared,
-            again,
-        ] {
+        for kind in [less, NoticeKind::Reconfigured(amendment), prepared, again] {
             assert!(News::of(&event(kind)).is_none());
         }
     }

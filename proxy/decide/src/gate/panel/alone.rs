@@ -70,6 +70,11 @@ impl Alone {
         }
     }
 
+    /// What was counted since the canary has all traffic; `None` while it has not.
+    pub(super) fn counted(&self, tally: &Tally) -> Option<Tally> {
+        self.is_alone.then(|| tally.since(&self.start))
+    }
+
     /// The evidence that the canary fails more often than stable used to, if it does by
     /// more than it may.
     pub(super) fn exceeded(&self, tally: &Tally) -> Option<(f64, Comparison)> {

@@ -5,6 +5,7 @@ use super::super::errors::is_exceeded;
 use super::super::latency::Latency;
 use super::super::signal::Signal;
 use super::super::verdict::{Breach, Comparison};
+use super::ceiling::CeilingKind;
 use super::{Check, Gate, GateStatus, Manner, Panel};
 use crate::feed::EvidenceParts;
 use crate::role::Role;
@@ -61,11 +62,12 @@ impl Panel {
     }
 
     /// The first gate that has enough evidence to be sure and does not roll back: the
-    /// canary is worse by less than any limit, or above an absolute limit as stable may be.
+    /// canary is worse by less than any limit, or above a limit as stable may be too.
     pub(crate) fn confirmed(&self) -> Option<GateStatus> {
         let enough = 1.0 / self.promise.false_rollback;
         let is_confirmed = |gate: &&Gate| {
-            let evidence = self.evidence_of(gate).max(gate.above_ceiling());
+            let above = [CeilingKind::Absolute, CeilingKind::Recorded].map(|kind| gate.above(kind));
+            let evidence = above.into_iter().fold(self.evidence_of(gate), f64::max);
             gate.breach.is_none() && evidence >= enough
         };
         let gate = self.gates.iter().find(is_confirmed);

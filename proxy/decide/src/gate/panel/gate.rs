@@ -9,7 +9,7 @@ use super::super::recent::{Spike, Trend};
 use super::super::signal::Signal;
 use super::super::spec::{GateName, GateRule, LatencyMetric, RateLimit};
 use super::super::verdict::Breach;
-use super::ceiling::Ceiling;
+use super::ceiling::{Ceiling, CeilingKind};
 use super::shares::Shares;
 use crate::outcome::RequestId;
 use crate::tally::Tally;
@@ -47,12 +47,10 @@ pub(super) enum Check {
 }
 
 impl Gate {
-    /// The most evidence that the canary is above an absolute limit.
-    pub(super) fn above_ceiling(&self) -> f64 {
-        self.ceilings
-            .iter()
-            .map(Ceiling::evidence)
-            .fold(0.0, f64::max)
+    /// The most evidence that the canary is above a limit of this kind.
+    pub(super) fn above(&self, kind: CeilingKind) -> f64 {
+        let evidence = self.ceilings.iter().map(|one| one.evidence(kind));
+        evidence.fold(0.0, f64::max)
     }
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::super::errors;
 use super::super::verdict::{Comparison, Estimate, Measure, Times, VerdictKind, number};
+use super::ceiling::CeilingKind;
 use super::{Check, Gate, Panel};
 use crate::gate::spec::{GateName, RateBound};
 use crate::outcome::RequestId;
@@ -65,6 +66,8 @@ pub enum Waiting {
     Rising,
     /// Both versions are degraded.
     Shared,
+    /// The canary has all traffic, and takes longer than stable did before.
+    Slower,
     /// The canary has had very slow responses a moment ago.
     Spike,
     /// Stable's traffic, without which there is nothing to compare with.
@@ -193,7 +196,7 @@ impl Panel {
             }
             Check::ErrorTrend(trend) => trend.compare(),
             Check::Latency(latency) => latency
-                .nearest(&since_start)
+                .nearest(self.alone.counted(tally).as_ref().unwrap_or(&since_start))
                 .unwrap_or_else(|| self.plain(tally)),
             Check::LatencySpike(metric, spike) => spike.compare(*metric),
             Check::NewErrors => {
@@ -237,8 +240,11 @@ impl Panel {
         if evidence >= enough {
             return Finding::waits(Waiting::Confirmed);
         }
-        if gate.above_ceiling() >= enough {
+        if gate.above(CeilingKind::Absolute) >= enough {
             return Finding::waits(Waiting::Ceiling);
+        }
+        if gate.above(CeilingKind::Recorded) >= enough {
+            return Finding::waits(Waiting::Slower);
         }
         match &gate.check {
             Check::BurnRate(burn) if burn.judge().0 => Finding::waits(Waiting::Burning),
@@ -359,6 +365,11 @@ impl Panel {
             Waiting::Evidence => "waits for evidence".to_owned(),
             Waiting::NewErrors => "holds, a kind of errors is new".to_owned(),
             Waiting::Rising | Waiting::Spike => "holds".to_owned(),
+            Waiting::Slower => {
+                "holds, the canary takes longer than stable did before, and there is no stable \
+                 traffic to compare with"
+                    .to_owned()
+            }
             Waiting::Shared => "inconclusive (shared), both versions are degraded".to_owned(),
             Waiting::Stable => "waits for stable traffic".to_owned(),
         };

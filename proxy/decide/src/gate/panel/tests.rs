@@ -364,6 +364,50 @@ fn at_a_hundred_percent_what_was_recorded_is_compared_with() {
 }
 
 #[test]
+fn a_canary_that_gets_slow_with_all_traffic_is_held_and_not_blamed() {
+    let course = Course {
+        seconds: 500,
+        weight: &|now| if now < 200.0 { "5%" } else { "100%" },
+        gates: vec![default_gates()[1].clone()],
+        ..Course::default()
+    };
+    let verdict = |later: f64| {
+        let feed = course.run(2, &|_, now, _| (200, if now > 300.0 { later } else { 1.0 }));
+        assert_eq!(feed.decision(), None);
+        let told = feed.notices().len();
+        let gate = feed.status(at(530.0)).verdict.gates.remove(0);
+        (told, gate)
+    };
+    let (told, gate) = verdict(1.0);
+    assert_eq!((told, gate.reason), (0, Some(Waiting::Stable)), "{gate:?}");
+    let (told, gate) = verdict(3.0);
+    assert_eq!((told, gate.reason), (1, Some(Waiting::Slower)), "{gate:?}");
+    assert!(gate.sentence.contains("than stable did before"), "{gate:?}");
+    // Of what it had beside stable, nothing is counted.
+    assert!(gate.value > 0.3 && gate.samples <= 60_000, "{gate:?}");
+}
+
+#[test]
+fn what_was_slow_with_all_traffic_is_forgotten_with_less() {
+    let course = Course {
+        seconds: 600,
+        weight: &|now| match now {
+            ..100.0 => "5%",
+            ..300.0 => "100%",
+            ..400.0 => "50%",
+            _ => "100%",
+        },
+        gates: vec![default_gates()[1].clone()],
+        ..Course::default()
+    };
+    let slow = |now: f64| (100.0..290.0).contains(&now);
+    let feed = course.run(4, &|_, now, _| (200, if slow(now) { 3.0 } else { 1.0 }));
+    assert_eq!(feed.decision(), None);
+    let gate = feed.status(at(630.0)).verdict.gates.remove(0);
+    assert_eq!(gate.reason, Some(Waiting::Stable), "{gate:?}");
+}
+
+#[test]
 fn a_budget_of_harm_ends_what_evidence_does_not() {
     let exposed = |exposure| Course {
         gates: vec![GateSpec {

@@ -26,7 +26,7 @@ mod toy;
 use course::Course;
 use load::{Load, USERS};
 use stats::Stats;
-use toy::Toys;
+use toy::{Fault, Toys};
 
 /// The canary's share.
 const WEIGHT: &str = "10%";
@@ -47,12 +47,34 @@ pub(crate) struct Args {
 /// What becomes wrong with the canary after a few good seconds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Scenario {
+    /// Nothing: both are the same, and both fail or are slow now and then
+    Aa,
     /// It answers 500
     Errors,
     /// Nothing
     Good,
+    /// It does not answer any more
+    Hang,
     /// It answers much later than stable
     Slow,
+}
+
+impl Scenario {
+    /// Whether the canary is worse than stable.
+    const fn is_bad(self) -> bool {
+        match self {
+            Self::Aa | Self::Good => false,
+            Self::Errors | Self::Hang | Self::Slow => true,
+        }
+    }
+
+    /// What is wrong with both versions from the start.
+    const fn common_fault(self) -> Fault {
+        match self {
+            Self::Aa => Fault::Worn,
+            Self::Errors | Self::Good | Self::Hang | Self::Slow => Fault::None,
+        }
+    }
 }
 
 /// Runs the demo and judges what was measured.
@@ -103,7 +125,8 @@ impl Stand {
         let client = Client::new(&self.admin, None)?;
         introduce(scenario, self.proxy, &self.admin);
         let stats = Arc::new(Stats::default());
-        let canary = self.toys.start(self.clock).map_err(failed)?;
+        let canary = self.toys.start(self.clock, scenario.common_fault());
+        let canary = canary.map_err(failed)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let course = async {
             let load = Load::start(self.proxy, self.clock, Arc::clone(&stats)).map_err(failed)?;
@@ -154,8 +177,10 @@ key = "header:{}"
 
 fn introduce(scenario: Scenario, proxy: SocketAddr, admin: &str) {
     let will = match scenario {
+        Scenario::Aa => "v2 is v1 once more, and both fail or are slow now and then",
         Scenario::Errors => "soon v2 will answer 500",
         Scenario::Good => "v2 is as good as v1",
+        Scenario::Hang => "soon v2 will not answer any more",
         Scenario::Slow => "soon v2 will answer much later than v1",
     };
     say(format_args!(

@@ -194,7 +194,7 @@ impl<'a> Course<'a> {
             Stage::Spoilt { since } => {
                 let watched = self.since(since);
                 let seen = watched >= WATCH_FOR_MAX || watched >= WATCH_FOR && self.passes;
-                (self.scenario == Scenario::Good && seen).then_some(Stage::Over)
+                (!self.scenario.is_bad() && seen).then_some(Stage::Over)
             }
             Stage::Aftermath { since, zero_at } => {
                 let answers = || self.stats.seen().sent_after(Role::Stable, zero_at);
@@ -213,8 +213,9 @@ impl<'a> Course<'a> {
         };
         self.stage = next;
         let fault = match self.scenario {
+            Scenario::Aa | Scenario::Good => Fault::None,
             Scenario::Errors => Fault::Errors,
-            Scenario::Good => Fault::None,
+            Scenario::Hang => Fault::Hang,
             Scenario::Slow => Fault::Slow,
         };
         let spoils = matches!(next, Stage::Spoilt { .. }) && fault != Fault::None;
@@ -226,8 +227,9 @@ impl<'a> Course<'a> {
 
     fn announce_fault(&self) {
         let fault = match self.scenario {
+            Scenario::Aa | Scenario::Good => return,
             Scenario::Errors => "v2 now answers 500",
-            Scenario::Good => return,
+            Scenario::Hang => "v2 now answers nothing",
             Scenario::Slow => "v2 now answers 150 ms later",
         };
         say(self

@@ -25,12 +25,14 @@ pub(super) fn report(scenario: Scenario, outcome: &Outcome, stats: &Stats, canar
         broken.push(format!("haldane caused {} errors", seen.proxy_errors));
     }
     match (scenario, &outcome.rollback) {
-        (Scenario::Good, None) => say("\nv2 was not rolled back"),
-        (Scenario::Good, Some(_)) => broken.push("a good canary was rolled back".to_owned()),
-        (Scenario::Errors | Scenario::Slow, None) => {
+        (Scenario::Aa | Scenario::Good, None) => say("\nv2 was not rolled back"),
+        (Scenario::Aa | Scenario::Good, Some(_)) => {
+            broken.push("a good canary was rolled back".to_owned());
+        }
+        (Scenario::Errors | Scenario::Hang | Scenario::Slow, None) => {
             broken.push("a bad canary was not rolled back".to_owned());
         }
-        (Scenario::Errors | Scenario::Slow, Some(rollback)) => match outcome.spoilt_at {
+        (Scenario::Errors | Scenario::Hang | Scenario::Slow, Some(rollback)) => match outcome.spoilt_at {
             Some(spoilt_at) if spoilt_at <= rollback.at => {
                 let took = Duration::from_micros(rollback.at - spoilt_at);
                 say(format_args!(
@@ -52,7 +54,7 @@ pub(super) fn report(scenario: Scenario, outcome: &Outcome, stats: &Stats, canar
     } else {
         report_gates(outcome);
     }
-    if scenario == Scenario::Errors {
+    if matches!(scenario, Scenario::Errors | Scenario::Hang) {
         let failures = canary.failures();
         row("failures of the canary", failures);
         row(

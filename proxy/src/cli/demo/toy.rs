@@ -34,17 +34,44 @@ const SERVICE_MS_MAX: u64 = 30;
 /// How much later a slow canary answers.
 const SLOWER: Duration = Duration::from_millis(150);
 
+/// A toy that hangs gives up by then, long after everybody else has.
+const HANGS_FOR: Duration = Duration::from_secs(60);
+
+/// One in so many requests of a worn toy fails, and one is slow.
+const WORN_ONE_IN: u64 = 50;
+
 /// What is wrong with a toy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(super) enum Fault {
     None,
     Errors,
+    Hang,
     Slow,
+    /// Now and then it fails or is slow.
+    Worn,
 }
 
 impl Fault {
-    const ALL: [Self; 3] = [Self::None, Self::Errors, Self::Slow];
+    const ALL: [Self; 5] = [
+        Self::None,
+        Self::Errors,
+        Self::Hang,
+        Self::Slow,
+        Self::Worn,
+    ];
+
+    /// What this request meets: a toy that is worn is well most of the time.
+    fn of_request(self) -> Self {
+        if self != Self::Worn {
+            return self;
+        }
+        match fastrand::u64(0..WORN_ONE_IN) {
+            0 => Self::Errors,
+            1 => Self::Slow,
+            _ => Self::None,
+        }
+    }
 }
 
 /// A toy while it runs: how it fails, and when requests reached it.
@@ -55,7 +82,7 @@ pub(super) struct Toy {
     fault: AtomicU8,
     /// Microseconds since the epoch, one for each request.
     arrivals: Mutex<Vec<u64>>,
-    /// How often it has said that it failed.
+    /// How many requests it has failed.
     failures: AtomicU64,
 }
 
@@ -83,7 +110,7 @@ impl Toy {
             .clone()
     }
 
-    /// How often it has said that it failed.
+    /// How many requests it has failed.
     pub(super) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
@@ -93,15 +120,19 @@ impl Toy {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(self.clock.now().as_micros());
-        let fault = Fault::ALL[usize::from(self.fault.load(Ordering::Relaxed))];
+        let fault = Fault::ALL[usize::from(self.fault.load(Ordering::Relaxed))].of_request();
+        if matches!(fault, Fault::Errors | Fault::Hang) {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
         let mut service = Duration::from_millis(fastrand::u64(SERVICE_MS_MIN..=SERVICE_MS_MAX));
-        if fault == Fault::Slow {
-            service += SLOWER;
+        match fault {
+            Fault::Hang => service = HANGS_FOR,
+            Fault::Slow => service += SLOWER,
+            Fault::Errors | Fault::None | Fault::Worn => {}
         }
         tokio::time::sleep(service).await;
         let mut response = Response::new(Full::from(format!("hello from {}\n", self.role)));
-        if fault == Fault::Errors {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+        if matches!(fault, Fault::Errors | Fault::Hang) {
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         }
         let headers = response.headers_mut();
@@ -140,9 +171,13 @@ impl Toys {
         self.addresses
     }
 
-    /// Runs both on a thread of their own until the process ends; gives the canary.
-    pub(super) fn start(self, clock: Clock) -> io::Result<Arc<Toy>> {
+    /// Runs both on a thread of their own until the process ends, each with this fault from
+    /// the start; gives the canary.
+    pub(super) fn start(self, clock: Clock, fault: Fault) -> io::Result<Arc<Toy>> {
         let toys = Role::ALL.map(|role| Toy::new(role, clock));
+        for toy in &toys {
+            toy.spoil(fault);
+        }
         let canary = Arc::clone(&toys[Role::Canary.index()]);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new()

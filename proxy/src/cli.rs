@@ -17,6 +17,7 @@ mod gates;
 mod output;
 mod plan;
 mod preflight;
+mod reach;
 mod replay;
 mod run;
 mod settings;
@@ -147,13 +148,15 @@ fn execute(args: &Args) -> Exit {
     let token_file = args.token_file.as_deref();
     match &args.verb {
         Verb::Ask(question) => run_async(ask(question, args)),
-        Verb::Check(check) => match check::check(check, token_file) {
-            Exit::Done if check.asks_running() => run_async(async {
-                let client = Client::new(&args.admin, token_file)?;
-                check::against_running(check, &client).await
-            }),
-            exit => exit,
-        },
+        Verb::Check(check) => run_async(async {
+            match check::check(check, token_file).await {
+                Exit::Done if check.asks_running() => {
+                    let client = Client::new(&args.admin, token_file)?;
+                    check::against_running(check, &client).await
+                }
+                exit => Ok(exit),
+            }
+        }),
         Verb::Completions(args) => completions::completions(args),
         Verb::Demo(args) => run_async(async { Ok(demo::demo(args).await) }),
         Verb::Plan(args) => plan::plan(args),

@@ -137,6 +137,37 @@ fn a_preflight_tries_addresses_and_gates() {
     assert!(ran.out.contains("canary 127.0.0.1:1"), "{}", ran.out);
 }
 
+#[test]
+fn a_live_check_connects_to_all_that_is_named() {
+    let upstreams = [Upstream::named("stable"), Upstream::named("canary")];
+    let told = upstreams[0].url();
+    let notify = |url: &str| {
+        format!(
+            "{}\n[[notify]]\nurl = \"{url}/hook\"\n",
+            setup(&upstreams).text()
+        )
+    };
+    let good = file("live.toml", &notify(&told));
+    let ran = run(&["check", good.to_str().expect("is text"), "--live"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let remote = format!("remote {told}: takes connections");
+    for part in ["is valid", "stable 127.0.0.1", "canary 127.0.0.1", &remote] {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    let deaf = file("live-deaf.toml", &notify("http://127.0.0.1:1"));
+    let deaf = deaf.to_str().expect("is text");
+    assert_eq!(run(&["check", deaf]).code, 0);
+    for verb in [vec!["check", deaf, "--live"], vec!["preflight", deaf]] {
+        let ran = run(&verb);
+        assert_eq!(ran.code, 14, "{ran:?}");
+        assert!(
+            ran.out.contains("FAIL  remote http://127.0.0.1:1: "),
+            "{}",
+            ran.out
+        );
+    }
+}
+
 /// Gates that would let anything pass keep the plan from beginning.
 #[test]
 fn a_plan_whose_gates_do_not_trip_does_not_begin() {

@@ -1,8 +1,9 @@
 //! `haldane check`: what `run` would say about a configuration.
 
+use std::io;
 use std::path::PathBuf;
 
-use haldane_config::advice;
+use haldane_config::{Config, advice};
 use haldane_decide::forecast::Traffic;
 
 use hyper::Method;
@@ -10,7 +11,8 @@ use serde::Deserialize;
 
 use super::Exit;
 use super::client::{Client, Failure};
-use super::output::say;
+use super::output::{Style, say};
+use super::reach;
 use super::settings::{DEFAULT_FILE, Flags, show};
 use super::traffic::{per_second, share};
 
@@ -28,6 +30,9 @@ pub(crate) struct Args {
     /// Also say what the file would do to the haldane that runs, and to its rollouts
     #[arg(long)]
     against_running: bool,
+    /// Also connect to every upstream, and to whatever is told or asked outside
+    #[arg(long)]
+    live: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -84,7 +89,7 @@ impl Args {
     }
 }
 
-pub(crate) fn check(args: &Args, token_file: Option<&std::path::Path>) -> Exit {
+pub(crate) async fn check(args: &Args, token_file: Option<&std::path::Path>) -> Exit {
     let file = args.file.as_deref();
     let origin = args.flags.origin(file, token_file);
     let Some(loaded) = args.flags.loaded(file, token_file) else {
@@ -100,5 +105,22 @@ pub(crate) fn check(args: &Args, token_file: Option<&std::path::Path>) -> Exit {
         names.len(),
         names.join(", ")
     ));
+    if args.live && !is_there(config).await {
+        return Exit::Precondition;
+    }
     Exit::Done
+}
+
+/// Whether everything that the configuration names takes connections; says what does.
+async fn is_there(config: &Config) -> bool {
+    let mut checks = Vec::new();
+    for route in &config.routes {
+        checks.extend(reach::versions(route).await);
+    }
+    checks.extend(reach::remotes(config).await);
+    let style = Style::of(&io::stdout());
+    for check in &checks {
+        check.say(style);
+    }
+    checks.iter().all(|check| check.ok)
 }

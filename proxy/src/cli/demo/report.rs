@@ -32,7 +32,9 @@ pub(super) fn report(scenario: Scenario, outcome: &Outcome, stats: &Stats, canar
         (Scenario::Errors | Scenario::Hang | Scenario::Slow, None) => {
             broken.push("a bad canary was not rolled back".to_owned());
         }
-        (Scenario::Errors | Scenario::Hang | Scenario::Slow, Some(rollback)) => match outcome.spoilt_at {
+        (Scenario::Errors | Scenario::Hang | Scenario::Slow, Some(rollback)) => match outcome
+            .spoilt_at
+        {
             Some(spoilt_at) if spoilt_at <= rollback.at => {
                 let took = Duration::from_micros(rollback.at - spoilt_at);
                 say(format_args!(

@@ -53,13 +53,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 5] = [
-        Self::None,
-        Self::Errors,
-        Self::Hang,
-        Self::Slow,
-        Self::Worn,
-    ];
+    const ALL: [Self; 5] = [Self::None, Self::Errors, Self::Hang, Self::Slow, Self::Worn];
 
     /// What this request meets: a toy that is worn is well most of the time.
     fn of_request(self) -> Self {

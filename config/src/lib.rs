@@ -61,3 +61,9 @@ pub use types::{
     RuleMatch, SaltSource, Secret, ServerTls, Shield, Sticky, TargetingRule, Timeouts, Unusable,
     UpstreamAddress, UpstreamProtocol, Url, Version,
 };
+
+/// The reference configuration: every key with what it means and its default.
+pub const REFERENCE: &str = include_str!("../haldane.toml");
+
+/// The shape of a configuration as JSON Schema (draft 2020-12), without words.
+pub const SCHEMA: &str = include_str!("../schema.json");

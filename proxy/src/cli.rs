@@ -20,6 +20,7 @@ mod preflight;
 mod reach;
 mod replay;
 mod run;
+mod schema;
 mod settings;
 mod status;
 mod traffic;
@@ -94,6 +95,8 @@ enum Verb {
     Plan(plan::Args),
     /// Say what the gates would have decided about recorded requests
     Replay(replay::Args),
+    /// Print what a configuration may contain, as JSON Schema for editors
+    Schema,
     /// Print what a shell needs to complete command lines
     Completions(completions::Args),
     #[command(flatten)]
@@ -163,6 +166,7 @@ fn execute(args: &Args) -> Exit {
         Verb::Preflight(args) => run_async(preflight::preflight(args, token_file)),
         Verb::Replay(args) => replay::replay(args),
         Verb::Run(args) => run::run(args, token_file),
+        Verb::Schema => schema::schema(),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::support::proxy::{Proxy, Setup};
 use crate::support::tls::Directory;
 use crate::support::tools::{report, script};
 use crate::support::upstream::{Behaviour, Upstream};
+use crate::support::wire::Body;
 
 /// Requests to each endpoint that are as described, and as many that are not.
 const EXAMPLES: &str = "15";
@@ -143,7 +144,7 @@ fn stream(proxy: &Proxy, notes: &mut Notebook) {
         status,
         head,
         interim: Vec::new(),
-        body: crate::support::wire::Body::default(),
+        body: Body::default(),
         end: Ok(()),
     };
     while !(response.text().contains("event: happened")

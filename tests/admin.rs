@@ -12,6 +12,7 @@ use crate::support::upstream::{Behaviour, Upstream};
 mod access;
 mod command;
 mod explain;
+mod openapi;
 mod unix;
 
 const JSON: (&str, &str) = ("content-type", "application/json");

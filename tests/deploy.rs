@@ -15,6 +15,7 @@ use crate::support::tls::Directory;
 use crate::support::tools::run;
 
 mod ci;
+mod grafana;
 
 /// What haldane needs to end after its drain, in seconds.
 const MARGIN_S: u64 = 5;
@@ -124,6 +125,7 @@ fn every_configuration_passes_the_check() {
         "deploy/haldane.toml",
         "deploy/three-numbers.toml",
         "deploy/compose/config/haldane.toml",
+        "deploy/compose/config/stack.toml",
     ] {
         check(path, &root().join(path).display().to_string());
     }
@@ -161,12 +163,16 @@ fn every_grace_period_covers_the_drain() {
     let unit = read("deploy/systemd/haldane.service");
     let config = parsed("deploy/haldane.toml", &read("deploy/haldane.toml"));
     assert_covers(&seconds(&unit, "TimeoutStopSec="), &config);
-    let compose = read("deploy/compose/compose.yaml");
-    let path = "deploy/compose/config/haldane.toml";
-    assert_covers(
-        &seconds(&compose, "stop_grace_period: "),
-        &parsed(path, &read(path)),
-    );
+    for (services, path) in [
+        ("compose.yaml", "deploy/compose/config/haldane.toml"),
+        ("stack.yaml", "deploy/compose/config/stack.toml"),
+    ] {
+        let compose = read(&format!("deploy/compose/{services}"));
+        assert_covers(
+            &seconds(&compose, "stop_grace_period: "),
+            &parsed(path, &read(path)),
+        );
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub(crate) mod http2;
 pub(crate) mod http2_raw;
 pub(crate) mod http2_upstream;
 pub(crate) mod process;
+pub(crate) mod prometheus;
 pub(crate) mod proxy;
 pub(crate) mod service;
 pub(crate) mod tls;

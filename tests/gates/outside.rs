@@ -1,7 +1,5 @@
 //! Gates that ask something outside: what a bad answer does, and what none does.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -9,9 +7,9 @@ use serde_json::json;
 use super::{gate, rolled_back};
 use crate::reload::{File, put};
 use crate::support::eventually::eventually;
+use crate::support::prometheus::prometheus;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::tls::Directory;
-use crate::support::tools::{Server, tool};
 use crate::support::upstream::{Behaviour, Upstream};
 
 /// Answers every GET with this text, which may change.
@@ -150,28 +148,6 @@ fn a_reload_changes_whom_a_gate_asks() {
     comes_to(&proxy, "pool", "pass", "the answer is 0.2");
 }
 
-/// Debian's Prometheus, which scrapes the target four times a second.
-fn prometheus(directory: &Directory, target: &Upstream) -> (Server, String) {
-    let config = format!(
-        "global:\n  scrape_interval: 250ms\n  scrape_timeout: 250ms\nscrape_configs:\n\
-         - job_name: pool\n  static_configs:\n  - targets: ['{}']\n",
-        target.address
-    );
-    let path = directory.path("prometheus.yml");
-    std::fs::write(&path, config).expect("writes");
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("binds");
-    let address = free.local_addr().expect("is bound");
-    drop(free);
-    let server = Server::spawn(
-        tool("prometheus", "prometheus")
-            .arg(format!("--config.file={path}"))
-            .arg(format!("--storage.tsdb.path={}", directory.path("data")))
-            .arg(format!("--web.listen-address={address}"))
-            .stderr(Stdio::null()),
-    );
-    (server, format!("http://{address}/"))
-}
-
 #[test]
 fn a_query_of_prometheus_decides() {
     let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
@@ -180,7 +156,8 @@ fn a_query_of_prometheus_decides() {
     };
     let (target, text) = source(&pool("0.5"));
     let directory = Directory::new("prometheus");
-    let (mut server, url) = prometheus(&directory, &target);
+    let (mut server, address) = prometheus(&directory, target.address);
+    let url = format!("http://{address}/");
     let queries = |name: &str, query: &str| {
         format!(
             "[[route.gate]]\nname = \"{name}\"\nmetric = \"promql\"\nurl = \"{url}\"\n\

@@ -41,7 +41,7 @@ mod wait;
 use access::Access;
 use problem::Problem;
 use reply::{Reply, json, text};
-use resource::{ENDPOINTS, Resource};
+use resource::{ENDPOINTS, OPEN_API, Resource};
 
 /// What all listeners share.
 pub(super) struct Hub {
@@ -169,6 +169,11 @@ fn read(hub: &Hub, resource: Resource<'_>, head: &Parts) -> Result<Reply, Proble
             let metrics = metrics.map_err(|_| Problem::internal())?;
             Ok(reply::metrics(format, metrics))
         }
+        Resource::OpenApi => Ok(reply::reply(
+            StatusCode::OK,
+            "application/json",
+            OPEN_API.into(),
+        )),
         Resource::Verdict(name) => {
             no_query(head)?;
             json(&view::verdict(&*hub.route(name)?, live))
@@ -229,6 +234,7 @@ async fn act(
         | Resource::Index
         | Resource::Liveness
         | Resource::Metrics
+        | Resource::OpenApi
         | Resource::Readiness
         | Resource::Route(_)
         | Resource::Routes

@@ -220,9 +220,10 @@ impl Rollout {
         let Some(position) = self.phase.position() else {
             return false;
         };
-        let from = match &self.phase {
-            Phase::Promoted { .. } => Some(self.plan.terms.watch),
-            _ => self.patience_from(position.step),
+        let from = if matches!(self.phase, Phase::Promoted { .. }) {
+            Some(self.plan.terms.watch)
+        } else {
+            self.patience_from(position.step)
         };
         from.is_some_and(|from| position.held >= from + self.plan.terms.max_hold)
     }

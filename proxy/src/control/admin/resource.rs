@@ -14,6 +14,7 @@ pub(super) enum Resource<'a> {
     Index,
     Liveness,
     Metrics,
+    OpenApi,
     Pause(&'a str),
     Promote(&'a str),
     Readiness,
@@ -54,9 +55,14 @@ POST /v1/config/reload, \
 GET /v1/events, \
 GET /v1/stream, \
 GET /metrics, \
+GET /openapi.json, \
 GET /livez, \
 GET /readyz, \
 GET /startupz\n";
+
+/// What all of this takes and answers, in the form of OpenAPI 3.1. An endpoint that is not in
+/// it fails the tests, and so does an answer with a field that is not.
+pub(super) const OPEN_API: &str = include_str!("openapi.json");
 
 impl<'a> Resource<'a> {
     pub(super) fn find(surface: Surface, path: &'a str) -> Option<Self> {
@@ -68,6 +74,7 @@ impl<'a> Resource<'a> {
             ["startupz"] => Self::Startup,
             _ if surface == Surface::Ops => return None,
             [""] => Self::Index,
+            ["openapi.json"] => Self::OpenApi,
             ["v1", "config", "check"] => Self::ConfigCheck,
             ["v1", "config", "reload"] => Self::ConfigReload,
             ["v1", "events"] => Self::Events,
@@ -111,6 +118,7 @@ impl<'a> Resource<'a> {
             | Self::Index
             | Self::Liveness
             | Self::Metrics
+            | Self::OpenApi
             | Self::Readiness
             | Self::Route(_)
             | Self::Routes

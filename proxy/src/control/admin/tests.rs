@@ -1,4 +1,8 @@
-//! Paths to resources.
+//! Paths to resources, and what is said of them.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
 
 use super::*;
 
@@ -16,6 +20,73 @@ fn every_endpoint_that_is_listed_is_there_and_takes_its_method() {
             "{endpoint}: {allow}"
         );
     }
+}
+
+/// What `Resource::find` knows, as the paths of a description.
+fn paths() -> BTreeSet<String> {
+    let (_, find) = include_str!("resource.rs")
+        .split_once("fn find")
+        .expect("is there");
+    let patterns = find
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.contains("] => Self::"));
+    let paths = patterns.map(|pattern| {
+        let (segments, _) = pattern[1..].split_once(']').expect("is a list");
+        let segments = segments.split(", ").map(|segment| {
+            let literal = segment.strip_prefix('"').and_then(|s| s.strip_suffix('"'));
+            literal.map_or_else(|| format!("{{{segment}}}"), str::to_owned)
+        });
+        format!("/{}", segments.collect::<Vec<_>>().join("/"))
+    });
+    paths.collect()
+}
+
+/// What the description has: methods and paths.
+fn described() -> BTreeSet<(String, String)> {
+    let description: Value = serde_json::from_str(OPEN_API).expect("is JSON");
+    let paths = description["paths"].as_object().expect("has paths");
+    let operations = paths.iter().flat_map(|(path, item)| {
+        let keys = item.as_object().expect("has operations").keys();
+        let methods = keys.filter(|key| *key != "parameters");
+        methods.map(move |method| (method.to_uppercase(), path.clone()))
+    });
+    operations.collect()
+}
+
+#[test]
+fn the_description_has_every_resource_with_its_methods_and_no_other() {
+    let mut there = BTreeSet::new();
+    for path in paths() {
+        let resource = Resource::find(Surface::Admin, &path).expect(&path);
+        // HEAD is answered wherever GET is.
+        let methods = resource
+            .allow()
+            .split(", ")
+            .filter(|method| *method != "HEAD");
+        there.extend(methods.map(|method| (method.to_owned(), path.clone())));
+    }
+    assert!(there.len() > 20, "{there:?}");
+    assert_eq!(described(), there);
+}
+
+#[test]
+fn the_description_has_what_is_listed() {
+    let listed = ENDPOINTS.split_once(": ").expect("a heading").1;
+    let mut listed: BTreeSet<_> = listed
+        .trim_end()
+        .split(", ")
+        .map(|endpoint| endpoint.split_once(' ').expect("method and path"))
+        .map(|(method, path)| (method.to_owned(), path.to_owned()))
+        .collect();
+    listed.insert(("GET".to_owned(), "/".to_owned()));
+    assert_eq!(described(), listed);
+}
+
+#[test]
+fn the_description_is_of_this_version() {
+    let description: Value = serde_json::from_str(OPEN_API).expect("is JSON");
+    assert_eq!(description["info"]["version"], env!("CARGO_PKG_VERSION"));
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 import { svg } from "./dom.js";
 
-/** So long is shown. In microseconds. */
-const SHOWN = 10 * 60 * 1e6;
+const MINUTE = 60 * 1e6;
+/** So long is kept, and so long is shown at least. In microseconds. */
+const KEPT = 10 * MINUTE;
+const SHOWN_MIN = 2 * MINUTE;
 /** Points further apart have something between them that nobody saw. In microseconds. */
 const GAP = 9e6;
 const WIDTH = 300;
@@ -27,13 +29,19 @@ export class History {
         errors: lately.requests > 0 ? Math.min(1, lately.failures / lately.requests) : null,
         p99: lately.ttfb_seconds.p99,
       });
-      while (points[0].at < route.at - SHOWN) points.shift();
+      while (points[0].at < route.at - KEPT) points.shift();
     }
   }
 
   /** The points of a role that have a value for `what`. */
   of(role, what) {
     return this.#points[role].map((point) => ({ at: point.at, value: point[what] }));
+  }
+
+  /** How much of it there is to show until `now`. Microseconds, whole minutes. */
+  reach(now) {
+    const first = Math.min(...Object.values(this.#points).map((points) => points[0]?.at ?? now));
+    return Math.max(SHOWN_MIN, Math.ceil((now - first) / MINUTE) * MINUTE);
   }
 
   lastOf(role, what) {
@@ -46,7 +54,8 @@ export function chart(history, what, { now, marks, format, least, label }) {
   const lines = ["stable", "canary"].map((role) => [role, history.of(role, what)]);
   const values = lines.flatMap(([, points]) => points.map((point) => point.value ?? 0));
   const top = Math.max(least, ...values);
-  const x = (at) => WIDTH * (1 - (now - at) / SHOWN);
+  const reach = history.reach(now);
+  const x = (at) => WIDTH * (1 - (now - at) / reach);
   const y = (value) => 2 + (HEIGHT - 4) * (1 - value / top);
   const drawn = lines.map(([role, points]) => svg("path", { class: `line ${role}`, d: path(points, x, y) }));
   const crosses = marks
@@ -60,7 +69,7 @@ export function chart(history, what, { now, marks, format, least, label }) {
     ...crosses,
     ...drawn,
   );
-  return { picture, top, isEmpty: values.length === 0 };
+  return { picture, top, minutes: reach / MINUTE, isEmpty: values.length === 0 };
 }
 
 /** A line through all points, broken where there is a gap; a point alone is a dash. */

@@ -66,7 +66,7 @@ function held(step, here) {
     parts.push(here ? `${span(Math.min(here.held_seconds, step.hold_seconds))} of ${span(step.hold_seconds)}` : `for ${span(step.hold_seconds)}`);
   if (step.hold_requests > 0)
     parts.push(here ? `${count(Math.min(here.requests, step.hold_requests))} of ${count(step.hold_requests)} requests` : `${count(step.hold_requests)} requests`);
-  return parts.join(", ");
+  return parts.join(" and ");
 }
 
 /** What each gate says, with its numbers. */
@@ -101,7 +101,7 @@ function evidence(value) {
   return [bar(value, `${text} of the 1 that a rollback takes`, value >= 1 ? "bad" : ""), el("small", {}, `${text} of 1`)];
 }
 
-/** The addresses that are unwell, of both versions. */
+/** The addresses that are unwell. */
 export function addresses(unwell) {
   return unwell.map(({ role, address, ejected_until: until, last_failure: last }) =>
     el(
@@ -110,12 +110,6 @@ export function addresses(unwell) {
       el("strong", {}, `✖ ${role}: ${address}`),
       ` is unhealthy${last ? `; failed last at ${moment(last.at)}: ${last.reason}` : ""}${until ? `; tried again at ${moment(until)}` : ""}`,
     ),
-  );
-}
-
-export function unwell(versions) {
-  return ["stable", "canary"].flatMap((role) =>
-    (versions[role]?.addresses ?? []).filter((one) => !one.healthy).map((one) => ({ role, ...one })),
   );
 }
 

@@ -5,7 +5,7 @@ import { confirmed, give, who } from "./command.js";
 import { bar, el, put, renew, say } from "./dom.js";
 import * as parts from "./parts.js";
 import { read } from "./stream.js";
-import { marked, percent, phase, span, standing, time, verdict } from "./words.js";
+import { addressesUnwell, marked, percent, phase, span, standing, time, verdict } from "./words.js";
 
 /** How often what is not in the stream is asked for. */
 const ASK_MS = 5000;
@@ -58,7 +58,9 @@ export class Route {
     this.node.dataset.phase = status.phase;
     put(at.level, LEVELS[how.level]);
     put(at.phase, phase(status.phase)[1]);
-    put(at.weight, status.versions.canary ? status.weight : "–");
+        const { canary, stable } = status.versions;
+    put(at.weight, canary ? status.weight : "–");
+    put(at.between, canary ? `${canary.version} beside ${stable.version}` : stable.version);
     put(at.sentence, how.sentence);
     const since = status.rolled_back_at ?? status.paused_at ?? status.completed_at ?? status.rollback_refused_at;
     const ago = since ? `${span((status.at - since) / 1e6)} ago` : null;
@@ -82,7 +84,7 @@ export class Route {
     say(at.verdict, gates.length > 0 ? marked(verdict(status.verdict)) : "");
     at.gates.hidden = gates.length === 0;
     renew(at.rows, gates, parts.gates);
-    const unwell = parts.unwell(versions);
+    const unwell = addressesUnwell(versions);
     at.unwell.hidden = unwell.length === 0;
     renew(at.addresses, unwell, parts.addresses);
   }
@@ -93,10 +95,10 @@ export class Route {
       ["errors", "failures", (share) => share === null ? "–" : percent(share), 0.01],
       ["p99", "p99", time, 0.001],
     ]) {
-      const { picture, top, isEmpty } = chart(this.#history, what, { now, marks: [end], format, least, label });
+      const { picture, top, minutes, isEmpty } = chart(this.#history, what, { now, marks: [end], format, least, label });
       const { figure, highest, latest } = this.#at[what];
       figure.replaceChildren(...(isEmpty ? [] : [picture]));
-      put(highest, isEmpty ? "the first numbers come in some seconds" : `${label}, 10 minutes, up to ${format(top)}`);
+      put(highest, isEmpty ? "the first numbers come in some seconds" : `${label}, last ${minutes} minutes, up to ${format(top)}`);
       for (const role of ["stable", "canary"]) put(latest[role], format(this.#history.lastOf(role, what)));
     }
   }
@@ -193,7 +195,7 @@ export class Route {
         "summary",
         {},
         el("span", { class: "how" }, keep("level", el("span", { class: "level", "aria-hidden": "true" })), keep("phase", el("span", { class: "phase" }))),
-        el("span", { class: "name" }, this.name),
+        el("span", { class: "name" }, this.name, " ", keep("between", el("small", { class: "version" }))),
         el("span", { class: "figure" }, keep("weight", el("b", { class: "weight" })), " on canary"),
         keep("sentence", el("span", { class: "sentence" })),
         keep("next", el("span", { class: "next" })),

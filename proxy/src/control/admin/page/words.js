@@ -44,10 +44,14 @@ export function time(seconds) {
 /** A stretch of time in seconds, in its two largest units. */
 export function span(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} m ${whole % 60} s`;
-  if (whole < 86_400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} m`;
-  return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3600)} h`;
+  const units = [[86_400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
+  const first = units.findIndex(([length]) => whole >= length);
+  if (first < 0) return "0 s";
+  const parts = units.slice(first, first + 2).map(([length, unit], index) => [
+    Math.floor((index === 0 ? whole : whole % units[first][0]) / length),
+    unit,
+  ]);
+  return parts.filter(([number]) => number > 0).map((part) => part.join(" ")).join(" ");
 }
 
 /** A moment in microseconds, as a clock on the wall says it; with the day unless it is today. */
@@ -64,7 +68,8 @@ export function moment(micros) {
 export function standing(route) {
   const { canary, stable } = route.versions;
   const worry = route.gates.find((gate) => WORRIES.includes(gate.reason));
-  const by = (kind) => ["breach", "overdue", "state_damaged"].includes(route.by?.kind) ? ["bad", 2] : ["warn", kind];
+  const [unwell] = addressesUnwell(route.versions);
+  const by = (rank) => ["breach", "overdue", "state_damaged"].includes(route.by?.kind) ? ["bad", 2] : ["warn", rank];
   const is = ([level, rank], sentence) => ({ level, rank, sentence });
   if (route.rollback_refused) return is(["bad", 0], `not rolled back: ${route.rollback_refused}`);
   if (stable.addresses.length > 0 && !stable.addresses.some((one) => one.healthy))
@@ -74,12 +79,20 @@ export function standing(route) {
   if (route.verdict === "fail" && canary)
     return is(["bad", 1], route.gates.find((gate) => gate.verdict === "fail")?.sentence ?? "a gate fails");
   if (route.phase === "paused") return is(by(5), `paused by ${route.cause ?? "nobody knows whom"}`);
+  if (unwell) return is(["warn", 3], `${unwell.role}: ${unwell.address} is unhealthy`);
   if (!canary) return is(["calm", 9], "the route has no canary");
   if (worry && route.weight !== "0%") return is(["warn", 3], worry.sentence);
   if (route.phase === "complete") return is(["good", 8], "complete: the version before is not needed any more");
   if (route.weight === "0%" && !route.waits_for) return is(["calm", 9], "the canary has no traffic");
   if (route.verdict === "pass") return is(["good", 7], "every gate passes");
   return is(["good", 6], route.waits_for && route.weight === "0%" ? `waits for ${route.waits_for}` : undecided(route));
+}
+
+/** The addresses that are unwell, of both versions. */
+export function addressesUnwell(versions) {
+  return ["stable", "canary"].flatMap((role) =>
+    (versions[role]?.addresses ?? []).filter((one) => !one.healthy).map((one) => ({ role, ...one })),
+  );
 }
 
 /** No gate has anything against the canary, and not all are sure. */

@@ -1,5 +1,6 @@
 //! Paths to resources.
 
+use super::resource::ENDPOINTS;
 use super::*;
 
 #[test]
@@ -51,6 +52,7 @@ fn the_ops_listener_has_metrics_and_health_only() {
     }
     for path in [
         "/",
+        "/page/page.js",
         "/v1/routes",
         "/v1/rollback",
         "/v1/events",

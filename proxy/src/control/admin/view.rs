@@ -288,8 +288,8 @@ impl RouteView {
             route: Arc::clone(&route.config.name),
             // Before the status: who waits for what comes next is told of what is in between.
             seq: live.events.last_of(&route.config.name),
-            // The same: if the release changes in between, the tag is the older one, and a
-            // command that relies on it is refused rather than misunderstood.
+            // Before it too: if the release changes in between, the tag is the older one, and
+            // a command that relies on it is refused rather than misunderstood.
             etag: entity_tag(route, live),
             status: route.status(live),
             // After the status: what is safe then is what was read.

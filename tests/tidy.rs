@@ -228,8 +228,8 @@ fn files_of_the_page_are_small_and_say_what_they_are_for() {
             if !text.starts_with(head) {
                 found.push(format!("{name}: does not begin with what it is for"));
             }
-            let own = identifiers(&code_of(&text)).flat_map(words);
-            let own: BTreeSet<String> = own.collect();
+            let code = code_of(&text);
+            let own: BTreeSet<String> = identifiers(&code).flat_map(words).collect();
             let banned = BANNED_WORDS.iter().filter(|word| own.contains(**word));
             found.extend(banned.map(|word| format!("{name}: {word}")));
         }

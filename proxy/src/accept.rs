@@ -1,8 +1,14 @@
 //! What an `Accept` field asks for (RFC 9110 §12.5.1).
 
+/// How much of all that matches `wanted` weighs most; zero if nothing does.
+pub(crate) fn weight_of(accept: &str, wanted: impl Fn(&str) -> bool) -> f64 {
+    let matching = ranges(accept).filter(|(name, _)| wanted(name));
+    matching.map(|(_, weight)| weight).fold(0.0, f64::max)
+}
+
 /// The media ranges of the field without their parameters, each with its weight. What is
 /// no number weighs nothing, and neither is it said.
-pub(crate) fn ranges(accept: &str) -> impl Iterator<Item = (&str, f64)> {
+fn ranges(accept: &str) -> impl Iterator<Item = (&str, f64)> {
     accept.split(',').filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
         let name = parts.next()?;
@@ -10,10 +16,4 @@ pub(crate) fn ranges(accept: &str) -> impl Iterator<Item = (&str, f64)> {
         let weight = weight.map_or(Some(1.0), |text| text.parse().ok())?;
         Some((name, weight))
     })
-}
-
-/// How much of all that matches `wanted` weighs most; zero if nothing does.
-pub(crate) fn weight_of(accept: &str, wanted: impl Fn(&str) -> bool) -> f64 {
-    let matching = ranges(accept).filter(|(name, _)| wanted(name));
-    matching.map(|(_, weight)| weight).fold(0.0, f64::max)
 }

@@ -59,7 +59,7 @@ impl Page {
         let find = format!(
             "(() => {{ const all = [...document.querySelectorAll('button')]; \
              all.forEach((one) => one.removeAttribute('data-found')); \
-             const found = all.find((one) => !one.disabled && one.checkVisibility() && one.innerText.includes({})); \
+             const found = all.find((one) => !one.disabled && one.checkVisibility() && one.innerText === {}); \
              found?.setAttribute('data-found', ''); return found; }})()",
             json!(label)
         );
@@ -157,7 +157,7 @@ fn buttons_steer_and_the_log_has_who_and_why() {
     page.enter("#actor", "kim");
     page.enter(".reasons input", "lunch");
 
-    page.press("Pause");
+    page.press("‖ Pause");
     until_phase(&proxy, "paused", "5%");
     let by = json!({ "kind": "command", "actor": "kim", "reason": "lunch" });
     assert_eq!(newest(&proxy), (json!("paused"), by.clone()));
@@ -165,15 +165,12 @@ fn buttons_steer_and_the_log_has_who_and_why() {
     page.until_says("#events", "paused at 5%, by kim: “lunch”");
 
     // What raises the canary's share is asked about, and "no" is an answer.
-    page.press("Promote to 25%");
+    page.press("▲ Promote to 25%");
     page.until_says("#confirm", "Give the canary 25%");
     page.press("Cancel");
-    page.until(
-        "closed",
-        "!confirm.open && !document.querySelector('dialog[open]')",
-    );
+    page.until("closed", "!document.querySelector('dialog[open]')");
     assert_eq!(proxy.status()["weight"], "5%");
-    page.press("Promote to 25%");
+    page.press("▲ Promote to 25%");
     page.press("Yes");
     until_phase(&proxy, "progressing", "25%");
     page.until_says("summary .weight", "25%");
@@ -189,7 +186,7 @@ fn buttons_steer_and_the_log_has_who_and_why() {
 
     page.press("Freeze");
     page.until_says(".alarm", "Frozen since");
-    page.press("Resume");
+    page.press("▶ Resume");
     page.press("Yes");
     page.press("Unfreeze");
     page.until(
@@ -212,7 +209,7 @@ fn what_has_changed_since_it_was_shown_is_not_commanded() {
     let proxy = rollout(&stable, &canary).start();
     until_phase(&proxy, "progressing", "5%");
     let mut page = Page::open(&proxy);
-    page.press("Promote to 100%");
+    page.press("▲ Promote to 100%");
     page.until_says("#confirm", "all traffic");
     let (status, _) = proxy.admin("POST", "/v1/routes/default/pause", &json!({}));
     assert_eq!(status, 200);
@@ -269,12 +266,12 @@ fn a_listener_with_a_token_is_told_it_once() {
     let phase = "document.querySelector('.route').dataset.phase";
     page.until("it is seen", &format!("{phase} === 'progressing'"));
 
-    page.press("Pause");
+    page.press("‖ Pause");
     page.press("Cancel");
     page.until_says(".body .answer", "needs the token");
     for token in ["wrong", "s3cret"] {
         if token == "wrong" {
-            page.press("Pause");
+            page.press("‖ Pause");
         }
         page.until(
             "it is asked for",

@@ -19,10 +19,6 @@ export class Log {
     return this.#events.map(row);
   }
 
-  get newest() {
-    return this.#events[0];
-  }
-
   get isEmpty() {
     return this.#events.length === 0;
   }
@@ -40,7 +36,7 @@ function row(event) {
 }
 
 /** An event in one sentence. */
-export function told(event) {
+function told(event) {
   const why = cause(event.by) ?? asked(event);
   const what = happened(event);
   return why ? `${what}, by ${why}` : what;

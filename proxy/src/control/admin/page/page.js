@@ -2,7 +2,7 @@
 
 import { give, who } from "./command.js";
 import { el, put, renew, say } from "./dom.js";
-import { Log, told } from "./events.js";
+import { Log } from "./events.js";
 import { Route } from "./route.js";
 import { listen } from "./stream.js";
 import { moment, span } from "./words.js";
@@ -10,6 +10,10 @@ import { moment, span } from "./words.js";
 const $ = (id) => document.getElementById(id);
 const routes = new Map();
 const log = new Log();
+/** A hand that has not moved for so long is not about to press something. */
+const STILL_MS = 3000;
+/** When a hand moved over the routes last. */
+let touched = 0;
 /** What haldane as a whole said last. */
 let whole = null;
 
@@ -17,6 +21,8 @@ listen({ events, freshness, status });
 $("freeze").addEventListener("click", freeze);
 $("rollback-all").addEventListener("click", rollBackAll);
 addEventListener("hashchange", openAsked);
+for (const kind of ["keydown", "pointerdown", "pointermove"])
+  $("routes").addEventListener(kind, () => (touched = Date.now()));
 
 function status(all) {
   const isFirst = whole === null;
@@ -46,15 +52,16 @@ function status(all) {
   document.title = bad > 0 ? `✖ ${bad} · haldane` : "haldane";
 }
 
-/** The worst first; but nothing moves below a hand that is about to press something. */
+/** The worst first; but nothing moves below a hand. */
 function sort() {
   const list = $("routes");
   const sorted = [...routes.values()].sort((a, b) => a.rank - b.rank || (a.name < b.name ? -1 : 1));
   const isSorted = sorted.every((route, index) => list.children[index] === route.node);
   const isNew = sorted.some((route) => !route.node.isConnected);
-  const isInUse = list.matches(":hover") || list.contains(document.activeElement);
-  if (isSorted || (isInUse && !isNew)) return;
+  if (isSorted || (Date.now() - touched < STILL_MS && !isNew)) return;
+  const focused = document.activeElement;
   list.append(...sorted.map((route) => route.node));
+  if (list.contains(focused)) focused.focus({ preventScroll: true });
 }
 
 function alarms(all) {
@@ -76,7 +83,6 @@ function events(some, isAll) {
   log.take(some, isAll);
   $("events").replaceChildren(...log.rows());
   $("no-events").hidden = !log.isEmpty;
-  if (!isAll && log.newest?.severity !== "info") put($("said"), `${log.newest.route ?? ""} ${told(log.newest)}`);
 }
 
 /** What is old is never shown as if it were so. */
@@ -107,7 +113,7 @@ async function rollBackAll() {
 
 /** The route that the address of the page names. */
 function openAsked() {
-  const route = routes.get(decodeURIComponent(location.hash).replace(/^#route-/, ""));
+  const route = routes.get(location.hash.replace(/^#route-/, ""));
   if (!route) return;
   route.node.open = true;
   route.node.scrollIntoView();

@@ -7,19 +7,22 @@ let token = null;
 
 /**
  * Sends a command and says in `answer` what came of it. `etag` is what was shown when it was
- * decided on: with it, what has changed since is not commanded.
+ * decided on: with it, what has changed since is not commanded. A reason is for one command:
+ * its field is empty once that is carried out.
  */
-export async function give({ method = "POST", path, body = {}, etag = null, done, answer }) {
+export async function give({ method = "POST", path, body = {}, reason, etag = null, done, answer }) {
+  const order = { ...body, ...who(reason.value) };
   try {
-    let response = await send(method, path, body, etag);
+    let response = await send(method, path, order, etag);
     // A token that is wrong is asked for again.
     while (response.status === 401) {
       token = await askToken(token !== null);
       if (token === null) return tell(answer, "bad", "Not carried out: it needs the token.");
-      response = await send(method, path, body, etag);
+      response = await send(method, path, order, etag);
     }
     const said = await response.json();
     if (!response.ok) return tell(answer, "bad", `Not carried out: ${said.title}. ${sentence(said.detail)} ${sentence(said.hint)}`);
+    reason.value = "";
     tell(answer, "good", said.changed === false ? "Nothing to do: it was so already." : done);
   } catch {
     tell(answer, "bad", "No answer: whether it was carried out is not known. Look at what is shown here once the connection is back, or ask on the command line.");
@@ -33,7 +36,7 @@ export function confirmed(text) {
 }
 
 /** Who gives a command, and why. */
-export function who(reason) {
+function who(reason) {
   const actor = document.getElementById("actor").value.trim() || "dashboard";
   return reason.trim() ? { actor, reason: reason.trim() } : { actor };
 }

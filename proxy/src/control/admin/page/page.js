@@ -1,6 +1,6 @@
 // Puts what the stream tells on the page.
 
-import { give, who } from "./command.js";
+import { give } from "./command.js";
 import { el, put, renew, say } from "./dom.js";
 import { Log } from "./events.js";
 import { Route } from "./route.js";
@@ -104,11 +104,11 @@ function freshness(isFresh, heard) {
 async function freeze() {
   const method = whole.frozen ? "DELETE" : "PUT";
   const done = whole.frozen ? "Unfrozen: rollouts go on." : "Frozen: no rollout starts or advances.";
-  await give({ method, path: "/v1/freeze", body: who($("reason").value), done, answer: $("answer") });
+  await give({ method, path: "/v1/freeze", reason: $("reason"), done, answer: $("answer") });
 }
 
 async function rollBackAll() {
-  await give({ path: "/v1/rollback", body: who($("reason").value), done: "Everything is rolled back.", answer: $("answer") });
+  await give({ path: "/v1/rollback", reason: $("reason"), done: "Everything is rolled back.", answer: $("answer") });
 }
 
 /** The route that the address of the page names. */

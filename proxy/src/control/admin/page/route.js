@@ -1,7 +1,7 @@
 // One route: a line that says how it is, and all that belongs to it below.
 
 import { History, chart } from "./chart.js";
-import { confirmed, give, who } from "./command.js";
+import { confirmed, give } from "./command.js";
 import { bar, el, put, renew, say } from "./dom.js";
 import * as parts from "./parts.js";
 import { read } from "./stream.js";
@@ -151,7 +151,7 @@ export class Route {
 
   async #command(method, name, body, done, etag = null) {
     const { reason, answer } = this.#at;
-    await give({ method, path: `${this.path}/${name}`, body: { ...body, ...who(reason.value) }, etag, done, answer });
+    await give({ method, path: `${this.path}/${name}`, body, reason, etag, done, answer });
   }
 
   /** What is not in the stream, for routes that somebody looks at. */

@@ -16,8 +16,7 @@ export async function give({ method = "POST", path, body = {}, reason, etag = nu
     let response = await send(method, path, order, etag);
     // A token that is wrong is asked for again.
     while (response.status === 401) {
-      token = await askToken(token !== null);
-      if (token === null) return tell(answer, "bad", "Not carried out: it needs the token.");
+      if (!(await askToken())) return tell(answer, "bad", "Not carried out: it needs the token.");
       response = await send(method, path, order, etag);
     }
     const said = await response.json();
@@ -27,6 +26,24 @@ export async function give({ method = "POST", path, body = {}, reason, etag = nu
   } catch {
     tell(answer, "bad", "No answer: whether it was carried out is not known. Look at what is shown here once the connection is back, or ask on the command line.");
   }
+}
+
+/** The token, where it is known, as a field. */
+export function authorized(headers = {}) {
+  return token === null ? headers : { ...headers, authorization: `Bearer ${token}` };
+}
+
+/** Has somebody give the token; one that is given after another replaces it. */
+export async function askToken(isAgain = token !== null) {
+  const field = document.getElementById("token-value");
+  field.value = "";
+  field.placeholder = isAgain ? "not accepted: try again" : "";
+  const isGiven = await chosen("token");
+  const value = field.value.trim();
+  field.value = "";
+  // What has other characters cannot be sent, and is none.
+  token = isGiven && /^[\x21-\x7e]+$/.test(value) ? value : null;
+  return token !== null;
 }
 
 /** Asks whether somebody means it. */
@@ -42,21 +59,9 @@ function who(reason) {
 }
 
 function send(method, path, body, etag) {
-  const headers = { "content-type": "application/json" };
+  const headers = authorized({ "content-type": "application/json" });
   if (etag !== null) headers["if-match"] = etag;
-  if (token !== null) headers.authorization = `Bearer ${token}`;
   return fetch(path, { method, headers, body: JSON.stringify(body), cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
-}
-
-async function askToken(isAgain) {
-  const field = document.getElementById("token-value");
-  field.value = "";
-  field.placeholder = isAgain ? "not accepted: try again" : "";
-  const isGiven = await chosen("token");
-  const value = field.value.trim();
-  field.value = "";
-  // A token of other characters cannot be sent, and is none.
-  return isGiven && /^[\x21-\x7e]+$/.test(value) ? value : null;
 }
 
 /** Shows a dialog; whether its "yes" was chosen. */

@@ -130,9 +130,9 @@ export function tap(requests) {
     el(
       "tr",
       {},
-      el("td", {}, request.at ? moment(request.at) : "–"),
-      el("td", { class: "wide" }, `${request.method ?? ""} ${request.path ?? ""}`),
-      el("td", { "data-name": "status" }, `${request.status || "–"} ${request.reason ?? ""}${request.shielded ? ", stable answered" : ""}`),
+      el("td", {}, moment(1000 * Date.parse(request.at))),
+      el("td", { class: "wide" }, `${request.method} ${request.path}`),
+      el("td", { "data-name": "status" }, `${request.status ?? "–"}, ${request.reason}${request.shielded ? ", stable answered" : ""}`),
       el("td", { class: "id", "data-name": "trace" }, request.trace_id || request.request_id || "–"),
     ),
   );

@@ -1,7 +1,7 @@
 // One route: a line that says how it is, and all that belongs to it below.
 
 import { History, chart } from "./chart.js";
-import { confirmed, give } from "./command.js";
+import { askToken, confirmed, give } from "./command.js";
 import { bar, el, put, renew, say } from "./dom.js";
 import * as parts from "./parts.js";
 import { read } from "./stream.js";
@@ -158,7 +158,7 @@ export class Route {
   async #ask() {
     if (Date.now() - this.#asked < ASK_MS) return;
     this.#asked = Date.now();
-    const { exposure, exposed, taps, failed } = this.#at;
+    const { exposure, exposed, taps, locked, failed } = this.#at;
     if (this.#seen.status.versions.canary)
       try {
         renew(exposed, await read(`${this.path}/exposure?limit=1`), parts.exposure);
@@ -168,11 +168,14 @@ export class Route {
       }
     if (!this.#hasTap) return;
     try {
-      const { requests } = await read(`${this.path}/tap`);
+      const { requests } = await read(`${this.path}/tap?role=canary&limit=20`);
       renew(failed, requests, parts.tap);
       taps.hidden = requests.length === 0;
+      locked.hidden = true;
     } catch (error) {
-      taps.hidden = true;
+      // It says paths of clients: where there is a token it is asked with it.
+      locked.hidden = error.message !== "401";
+      taps.hidden = locked.hidden;
       this.#hasTap = error.message !== "404";
     }
   }
@@ -213,7 +216,7 @@ export class Route {
         el("div", { class: "numbers" }, keep("versions", el("table", { class: "versions" })), el("div", {}, spark("errors"), spark("p99"))),
         keep("exposure", el("section", { hidden: true }, el("h2", {}, "Who was on it"), keep("exposed", el("p")))),
         keep("gates", el("section", {}, el("h2", {}, "Gates ", keep("verdict", el("span", { class: "verdict" }))), el("table", { class: "list" }, head("verdict", "what it says", "canary", "stable", "limit", "evidence"), keep("rows", el("tbody"))))),
-        keep("taps", el("details", { class: "tap", hidden: true }, el("summary", {}, "Latest requests that the canary failed"), el("table", { class: "list" }, head("when", "request", "status", "trace"), keep("failed", el("tbody"))))),
+        keep("taps", el("details", { class: "tap", hidden: true }, el("summary", {}, "Latest requests that the canary failed"), keep("locked", el("p", { hidden: true }, "They are shown to who has the token. ", this.#button("Give the token", async () => (await askToken(false)) && (this.#asked = 0)))), el("table", { class: "list" }, head("when", "request", "status", "trace"), keep("failed", el("tbody"))))),
       ),
     );
   }

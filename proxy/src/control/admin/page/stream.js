@@ -1,5 +1,7 @@
 // What haldane says as it happens, and whether that is still so.
 
+import { authorized } from "./command.js";
+
 /** A status comes every second; without one for so long, what is shown is old. */
 const STALE_MS = 3500;
 /** So long after the last one the connection is made anew, whatever it seems to be. */
@@ -32,7 +34,7 @@ export function listen(listener) {
 
 /** One question to the admin API. */
 export async function read(path) {
-  const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(5000) });
+  const answer = await fetch(path, { headers: authorized(), cache: "no-store", signal: AbortSignal.timeout(5000) });
   if (!answer.ok) throw new Error(`${answer.status}`);
   return answer.json();
 }

@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { count, marked, moment, percent } from "./words.js";
 
-const SHOWN = 100;
+const SHOWN = 40;
 const SEVERITIES = { critical: ["✖", "critical"], info: ["·", "info"], warning: ["!", "warning"] };
 
 /** Keeps the latest events, newest first. */

@@ -8,7 +8,7 @@ const STALE_MS = 3500;
 const DEAD_MS = 10_000;
 const COME_BACK_MS = 1000;
 /** So many of the latest events are asked for. */
-const EVENTS = 100;
+const EVENTS = 40;
 
 let tell;
 let source = null;

@@ -56,7 +56,7 @@ impl Split {
 }
 
 /// Sends a request with exactly these fields, besides `Host` unless that is among them.
-fn send(
+pub(crate) fn send(
     address: SocketAddr,
     request: (&str, &str),
     fields: &[(&str, &str)],

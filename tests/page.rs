@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::support::client::{Client, Response, request};
+use crate::admin::send;
+use crate::support::client::{Client, Response};
 use crate::support::eventually::eventually;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::upstream::{Behaviour, Upstream};
@@ -20,11 +21,7 @@ const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,ima
 const PAGE_BYTES_MAX: usize = 60 * 1024;
 
 fn ask(address: SocketAddr, method: &str, path: &str, fields: &[(&str, &str)]) -> Response {
-    let host = address.to_string();
-    let fields = [&[("host", host.as_str())], fields].concat();
-    let mut client = Client::connect(address);
-    client.send(request(method, path, &fields, ""));
-    client.answer_to(method)
+    send(address, (method, path), fields, "")
 }
 
 fn field(response: &Response, name: &str) -> String {
@@ -196,8 +193,10 @@ fn the_stream_says_what_versions_did_lately_and_what_commands_rely_on() {
         .start();
     canary.behave(Behaviour::Status(500));
     let mut client = Client::connect(proxy.admin_address);
-    let host = proxy.admin_address.to_string();
-    client.send(request("GET", "/v1/stream", &[("host", &host)], ""));
+    client.send(format!(
+        "GET /v1/stream HTTP/1.1\r\nhost: {}\r\n\r\n",
+        proxy.admin_address
+    ));
     client.response_head().expect("an answer");
     let tag = field(
         &ask(proxy.admin_address, "GET", "/v1/routes/default", &[]),

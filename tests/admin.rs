@@ -57,7 +57,7 @@ impl Split {
 }
 
 /// Sends a request with exactly these fields, besides `Host` unless that is among them.
-fn send(
+pub(crate) fn send(
     address: SocketAddr,
     request: (&str, &str),
     fields: &[(&str, &str)],
@@ -291,11 +291,15 @@ fn while_draining_it_is_not_ready_but_alive_and_still_commanded() {
     eventually("a request is running", || split.canary.log.len() == 1);
 
     let admin = split.proxy.admin_address;
+    let draining =
+        |proxy: &Proxy| proxy.admin("GET", "/v1/routes", &Value::Null).1["draining"].clone();
+    assert_eq!(draining(&split.proxy), false);
     let status = |path: &str| send(admin, ("GET", path), &[], "").status;
     let probes = |status: &dyn Fn(&str) -> u16| (status("/livez"), status("/startupz"));
     assert_eq!((status("/readyz"), probes(&status)), (200, (200, 200)));
     split.proxy.begin_drain();
     eventually("not ready", || status("/readyz") == 503);
+    assert_eq!(draining(&split.proxy), true);
     assert_eq!((status("/metrics"), probes(&status)), (200, (200, 200)));
     assert_eq!(split.proxy.roll_back()["changed"], true);
     assert_eq!(split.proxy.status()["versions"]["canary"]["in_flight"], 1);

@@ -44,6 +44,8 @@ mod metrics;
 mod notify;
 /// What counts against a version, what does not, and that it is counted once.
 mod outcomes;
+/// The page of the admin listener: who gets it, and what a browser makes of it.
+mod page;
 /// Clients and servers that others have made, and haldane between them.
 mod peers;
 /// What gates will be able to say, before there is traffic.

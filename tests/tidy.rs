@@ -217,6 +217,27 @@ fn files_are_small_and_say_what_they_are_for() {
 }
 
 #[test]
+fn files_of_the_page_are_small_and_say_what_they_are_for() {
+    let mut found = Vec::new();
+    for (ending, head) in [("css", "/* "), ("js", "// ")] {
+        for (name, text) in files("proxy/src", ending) {
+            let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+            if lines > LINES_MAX {
+                found.push(format!("{name}: {lines} lines of code"));
+            }
+            if !text.starts_with(head) {
+                found.push(format!("{name}: does not begin with what it is for"));
+            }
+            let code = code_of(&text);
+            let own: BTreeSet<String> = identifiers(&code).flat_map(words).collect();
+            let banned = BANNED_WORDS.iter().filter(|word| own.contains(**word));
+            found.extend(banned.map(|word| format!("{name}: {word}")));
+        }
+    }
+    assert_none("files of the page", &found);
+}
+
+#[test]
 fn decisions_are_pure() {
     let mut found = Vec::new();
     for (name, text) in files("proxy/decide/src", "rs") {

@@ -6,6 +6,7 @@
 //! share, `upstream` the connections to versions, and `control` everything that
 //! happens beside requests. `cli` holds the verbs.
 
+mod accept;
 mod accept_error;
 pub mod app;
 mod buffers;

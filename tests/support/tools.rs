@@ -1,7 +1,7 @@
 //! Programs that are not ours: found or installed, bounded in time, ended with their handle.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -183,6 +183,16 @@ impl Server {
                 return told;
             }
         }
+    }
+
+    /// Says a line of JSON to it, and returns the one that it answers.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, line: &Value) -> Value {
+        let mut input = self.child.stdin.as_ref().expect("is piped");
+        writeln!(input, "{line}").expect("it listens");
+        let answer = self.lines.recv_timeout(PATIENT);
+        let answer = answer.unwrap_or_else(|_| panic!("no answer to {line}"));
+        serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{line}: {answer}"))
     }
 
     /// Tells it to end, and returns the JSON that it prints last.

@@ -187,6 +187,7 @@ fn introduce(scenario: Scenario, proxy: SocketAddr, admin: &str) {
         "\
 v1 is stable, v2 is the canary and has {WEIGHT} of {USERS} users; {will}
   proxy    http://{proxy}
+  look at  {admin}/
   status   haldane status --admin {admin}
   or       curl -s {admin}/v1/routes
   metrics  curl -s {admin}/metrics

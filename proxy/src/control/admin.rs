@@ -24,11 +24,13 @@ mod access;
 mod body;
 mod command;
 mod config;
+mod counted;
 mod explain;
 mod exposure;
 mod freeze;
 mod health;
 pub(super) mod listen;
+mod page;
 mod problem;
 mod reply;
 mod resource;
@@ -41,7 +43,7 @@ mod wait;
 use access::Access;
 use problem::Problem;
 use reply::{Reply, json, text};
-use resource::{ENDPOINTS, OPEN_API, Resource};
+use resource::{OPEN_API, Resource};
 
 /// What all listeners share.
 pub(super) struct Hub {
@@ -151,7 +153,8 @@ async fn handle(
 fn read(hub: &Hub, resource: Resource<'_>, head: &Parts) -> Result<Reply, Problem> {
     let live = &*hub.live;
     match resource {
-        Resource::Index => Ok(text(StatusCode::OK, ENDPOINTS)),
+        Resource::Index => Ok(page::index(head)),
+        Resource::Page(file) => Ok(page::serve(file, head)),
         // Whoever is asked these questions answers them by answering.
         Resource::Liveness | Resource::Startup => Ok(text(StatusCode::OK, "ok\n")),
         Resource::Readiness if live.draining.load(Ordering::Relaxed) => {
@@ -235,6 +238,7 @@ async fn act(
         | Resource::Liveness
         | Resource::Metrics
         | Resource::OpenApi
+        | Resource::Page(_)
         | Resource::Readiness
         | Resource::Route(_)
         | Resource::Routes

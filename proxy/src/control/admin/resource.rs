@@ -1,6 +1,6 @@
 //! What is there, by path.
 
-use super::Surface;
+use super::{Surface, page};
 
 /// What is there, by path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -15,6 +15,8 @@ pub(super) enum Resource<'a> {
     Liveness,
     Metrics,
     OpenApi,
+    /// A file of the page.
+    Page(page::File),
     Pause(&'a str),
     Promote(&'a str),
     Readiness,
@@ -32,9 +34,10 @@ pub(super) enum Resource<'a> {
     Weight(&'a str),
 }
 
-/// What `GET /` says.
+/// What `GET /` says to who does not want the page.
 pub(super) const ENDPOINTS: &str = "\
 haldane admin API: \
+GET /, \
 GET /v1/routes, \
 GET /v1/routes/{route}, \
 PUT /v1/routes/{route}/weight, \
@@ -75,6 +78,7 @@ impl<'a> Resource<'a> {
             _ if surface == Surface::Ops => return None,
             [""] => Self::Index,
             ["openapi.json"] => Self::OpenApi,
+            ["page", name] => Self::Page(page::find(name)?),
             ["v1", "config", "check"] => Self::ConfigCheck,
             ["v1", "config", "reload"] => Self::ConfigReload,
             ["v1", "events"] => Self::Events,
@@ -119,6 +123,7 @@ impl<'a> Resource<'a> {
             | Self::Liveness
             | Self::Metrics
             | Self::OpenApi
+            | Self::Page(_)
             | Self::Readiness
             | Self::Route(_)
             | Self::Routes

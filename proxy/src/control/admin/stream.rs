@@ -20,6 +20,7 @@ use hyper::{Method, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use super::counted::Lately;
 use super::problem::Problem;
 use super::reply::{Reply, reply};
 use super::{seq, view};
@@ -65,6 +66,7 @@ async fn tell(live: Arc<Live>, mut seen: u64, sender: mpsc::Sender<String>) {
     let mut newest = live.events.subscribe();
     let mut ticks = tokio::time::interval(STATUS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut lately = Lately::default();
     let mut text = COME_BACK.to_owned();
     loop {
         for event in live.events.recorded_since(seen) {
@@ -85,7 +87,7 @@ async fn tell(live: Arc<Live>, mut seen: u64, sender: mpsc::Sender<String>) {
                 }
             }
             _ = ticks.tick() => {
-                if let Ok(data) = serde_json::to_string(&view::routes(&live)) {
+                if let Ok(data) = serde_json::to_string(&view::routes_lately(&mut lately, &live)) {
                     let _ = write!(text, "event: status\ndata: {data}\n\n");
                 }
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::resource::ENDPOINTS;
 use super::*;
 
 #[test]
@@ -122,6 +123,7 @@ fn the_ops_listener_has_metrics_and_health_only() {
     }
     for path in [
         "/",
+        "/page/page.js",
         "/v1/routes",
         "/v1/rollback",
         "/v1/events",

@@ -1,23 +1,22 @@
 //! Routes, verdicts and events, as programs read them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use haldane_decide::gate::{GateStatus, VerdictKind};
-use haldane_decide::outcome::FailureReason;
 use haldane_decide::role::Role;
 use haldane_decide::rollout::PhaseName;
 use haldane_decide::status::Status;
 use hyper::header::ETAG;
 use serde::Serialize;
 
+use super::counted::{Counted, Lately, LatelyView, QuantilesView};
 use super::health::AddressView;
 use super::problem::Problem;
 use super::reply::{Reply, json, with};
 use crate::live::drill::DrillReport;
 use crate::live::events::Recorded;
 use crate::live::freeze::Frozen;
-use crate::live::histogram::empty_histogram;
-use crate::live::shard::Responses;
 use crate::live::{Live, Route};
 use crate::telemetry::access::date::rfc3339_seconds;
 
@@ -33,6 +32,8 @@ pub(super) struct RoutesView {
     state: StateView,
     /// Why nothing starts or advances, if that is so.
     frozen: Option<Arc<Frozen>>,
+    /// Whether haldane ends as soon as what runs is finished.
+    draining: bool,
     routes: Vec<RouteView>,
     /// After a command, whether it changed anything.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,8 +51,6 @@ pub(super) struct OneRouteView {
     route: RouteView,
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<bool>,
-    #[serde(skip)]
-    tag: String,
 }
 
 /// What outlives the process, and what is wrong with that.
@@ -70,6 +69,8 @@ struct RouteView {
     route: Arc<str>,
     /// The number of its newest event, to wait for the next one.
     seq: u64,
+    /// What `If-Match` has to say for a command that relies on this.
+    etag: String,
     #[serde(flatten)]
     status: Status,
     /// Whether every change is on disk.
@@ -99,15 +100,10 @@ struct VersionView {
     in_flight: u64,
     failures: u64,
     ttfb_seconds: QuantilesView,
+    /// Only in the stream, which watches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lately: Option<LatelyView>,
     addresses: Vec<AddressView>,
-}
-
-/// Absent without responses.
-#[derive(Serialize)]
-struct QuantilesView {
-    p50: Option<f64>,
-    p95: Option<f64>,
-    p99: Option<f64>,
 }
 
 /// May the canary go on?
@@ -139,9 +135,30 @@ pub(super) fn routes(live: &Live) -> RoutesView {
         seq: live.events.last(),
         frozen: live.freeze.get(),
         state: StateView::of(live),
+        draining: live.draining.load(Ordering::Relaxed),
         routes: routes.collect(),
         changed: None,
     }
+}
+
+/// Every route, with what its versions did lately.
+pub(super) fn routes_lately(lately: &mut Lately, live: &Live) -> RoutesView {
+    let mut view = routes(live);
+    lately.look(live);
+    for RouteView {
+        route, versions, ..
+    } in &mut view.routes
+    {
+        for (role, version) in [
+            (Role::Canary, &mut versions.canary),
+            (Role::Stable, &mut versions.stable),
+        ] {
+            if let Some(version) = version {
+                version.lately = lately.of(route, role);
+            }
+        }
+    }
+    view
 }
 
 /// Every route, after a command to all.
@@ -163,16 +180,12 @@ pub(super) fn changed_route(route: &Route, changed: bool, live: &Live) -> OneRou
 }
 
 fn one_route(route: &Route, changed: Option<bool>, live: &Live) -> OneRouteView {
-    // The tag first: if the release changes in between, the tag is the older one,
-    // and a command that relies on it is refused rather than misunderstood.
-    let tag = entity_tag(route, live);
     OneRouteView {
         schema: SCHEMA,
         frozen: live.freeze.get(),
         state: StateView::of(live),
         route: RouteView::of(route, live),
         changed,
-        tag,
     }
 }
 
@@ -183,7 +196,7 @@ impl OneRouteView {
     }
 
     pub(super) fn into_reply(self) -> Result<Reply, Problem> {
-        Ok(with(json(&self)?, ETAG, &self.tag))
+        Ok(with(json(&self)?, ETAG, &self.route.etag))
     }
 }
 
@@ -275,6 +288,9 @@ impl RouteView {
             route: Arc::clone(&route.config.name),
             // Before the status: who waits for what comes next is told of what is in between.
             seq: live.events.last_of(&route.config.name),
+            // Before it too: if the release changes in between, the tag is the older one, and
+            // a command that relies on it is refused rather than misunderstood.
+            etag: entity_tag(route, live),
             status: route.status(live),
             // After the status: what is safe then is what was read.
             persisted: live.keeping.has_route(&route.config.name, live),
@@ -291,31 +307,17 @@ impl VersionView {
     fn of(route: &Route, role: Role, live: &Live) -> Option<Self> {
         let version = route.config.version(role)?;
         let provenance = version.provenance.clone();
-        let (requests, in_flight) = route.requests(role);
-        let mut times = empty_histogram();
-        let mut failures = 0;
-        for shard in route.shards_of(role) {
-            shard.add_ttfb(Responses::All, &mut times);
-            let by_reason = FailureReason::ALL.map(|reason| shard.failures_by(reason));
-            failures += by_reason.iter().sum::<u64>();
-        }
-        let quantile = |quantile| {
-            let micros = times.value_at_quantile(quantile);
-            (!times.is_empty()).then(|| std::time::Duration::from_micros(micros).as_secs_f64())
-        };
+        let counted = Counted::of(route, role);
         Some(Self {
             version: Arc::clone(&version.name),
             owner: provenance.owner,
             sha: provenance.sha,
             commit_time: provenance.commit_time.map(rfc3339_seconds),
-            requests,
-            in_flight,
-            failures,
-            ttfb_seconds: QuantilesView {
-                p50: quantile(0.5),
-                p95: quantile(0.95),
-                p99: quantile(0.99),
-            },
+            requests: counted.requests,
+            in_flight: counted.in_flight,
+            failures: counted.failures,
+            ttfb_seconds: counted.quantiles(),
+            lately: None,
             addresses: AddressView::of(route, role, live),
         })
     }

@@ -8,6 +8,8 @@ use std::fmt::{self, Write};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+use crate::accept::weight_of;
+
 /// A text format for metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Format {
@@ -21,17 +23,7 @@ impl Format {
     /// The format that an `Accept` field prefers (RFC 9110 §12.5.1). OpenMetrics must
     /// be named; `*/*` means the format that everything reads.
     pub(crate) fn accepted(accept: &str) -> Self {
-        let best = |wanted: &str| {
-            let weights = accept.split(',').filter_map(|range| {
-                let mut parts = range.split(';').map(str::trim);
-                if !parts.next()?.eq_ignore_ascii_case(wanted) {
-                    return None;
-                }
-                let weight = parts.find_map(|part| part.strip_prefix("q="));
-                weight.map_or(Some(1.0), |text| text.parse::<f64>().ok())
-            });
-            weights.fold(0.0, f64::max)
-        };
+        let best = |wanted: &str| weight_of(accept, |name| name.eq_ignore_ascii_case(wanted));
         let open = best("application/openmetrics-text");
         if open > 0.0 && open >= best("text/plain") {
             Self::OpenMetrics

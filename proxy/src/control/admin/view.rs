@@ -105,6 +105,7 @@ struct VersionView {
 /// Absent without responses.
 #[derive(Serialize)]
 struct QuantilesView {
+    mean: Option<f64>,
     p50: Option<f64>,
     p95: Option<f64>,
     p99: Option<f64>,
@@ -312,6 +313,7 @@ impl VersionView {
             in_flight,
             failures,
             ttfb_seconds: QuantilesView {
+                mean: (!times.is_empty()).then(|| times.mean() / 1e6),
                 p50: quantile(0.5),
                 p95: quantile(0.95),
                 p99: quantile(0.99),

@@ -10,7 +10,9 @@ use super::support::proxy::{Proxy, Setup};
 use super::support::upstream::Upstream;
 
 mod process;
+mod report;
 mod rollout;
+mod watch;
 
 /// What a verb printed and ended with.
 #[derive(Debug)]
@@ -78,6 +80,9 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
         &["explain"],
         &["explain", "--header", "no-value"],
         &["status", "--wait", "nope"],
+        &["watch", "--until", "nope"],
+        &["report", "--format", "html"],
+        &["report", "--generation", "-1"],
         &["status", "--timeout", "5"],
         &["status", "--admin", "https://127.0.0.1:1"],
         &["status", "--admin", "http://127.0.0.1:1/path"],
@@ -359,7 +364,7 @@ fn completions_are_for_every_shell_and_name_every_verb() {
         let ran = run(&["completions", shell]);
         assert_eq!(ran.code, 0, "{ran:?}");
         for verb in [
-            "run", "check", "status", "weight", "rollback", "retry", "explain",
+            "run", "check", "status", "watch", "report", "weight", "rollback", "retry", "explain",
         ] {
             assert!(ran.out.contains(verb), "{shell} lacks {verb}");
         }

@@ -39,11 +39,14 @@ const BANNED_WORDS: [&str; 13] = [
 ];
 
 /// Names that are not ours to choose.
-const FOREIGN_NAMES: [&str; 7] = [
+const FOREIGN_NAMES: [&str; 10] = [
     "AbortHandle",
+    "Green",
     "Primary",
+    "TestBackend",
     "abort",
     "abort_handle",
+    "backend",
     "large_enum_variant",
     "primary_title",
     "value_variants",

@@ -14,17 +14,20 @@ mod demo;
 mod duration;
 mod explain;
 mod gates;
+mod happened;
 mod output;
 mod plan;
 mod preflight;
 mod reach;
 mod replay;
+mod report;
 mod run;
 mod schema;
 mod settings;
 mod status;
 mod traffic;
 mod view;
+mod watch;
 
 use client::{Client, DEFAULT_ADMIN, Failure};
 use output::complain;
@@ -108,6 +111,11 @@ enum Verb {
 enum Question {
     /// Show where routes stand and what can be done, or wait for a state
     Status(status::Args),
+    /// See what happens, as it happens: a screen on a terminal, lines elsewhere
+    Watch(watch::Args),
+    /// Say what happened in a rollout, for a pull request or a post-mortem; ends with 0
+    /// however it went
+    Report(report::Args),
     /// Set the canary's share
     Weight(command::WeightArgs),
     /// Go to the next step, or to all traffic, whatever the gates say
@@ -193,11 +201,13 @@ async fn ask(question: &Question, args: &Args) -> Result<Exit, Failure> {
         Question::Freeze(args) => command::freeze(Method::PUT, args, &client).await,
         Question::Pause(args) => command::plain("pause", args, &client).await,
         Question::Promote(args) => command::promote(args, &client).await,
+        Question::Report(args) => report::report(args, &client).await,
         Question::Resume(args) => command::plain("resume", args, &client).await,
         Question::Retry(args) => command::plain("retry", args, &client).await,
         Question::Rollback(args) => command::rollback(args, &client).await,
         Question::Status(status) => status::status(status, &client, &args.admin_flags()).await,
         Question::Unfreeze(args) => command::freeze(Method::DELETE, args, &client).await,
+        Question::Watch(args) => watch::watch(args, &client).await,
         Question::Weight(args) => command::weight(args, &client).await,
     }
 }

@@ -452,6 +452,7 @@ impl Route {
                 sha: judge.canary.as_ref().and_then(Version::sha),
                 stable_version: Arc::clone(&judge.stable.name),
                 stable_sha: judge.stable.sha(),
+                cause: notice.kind.by().map(ToString::to_string),
                 notice,
                 canary_requests,
                 canary_in_flight,

@@ -130,6 +130,7 @@ impl Service {
             .env("SERVICE_URL", format!("http://{}", self.proxy.address))
             .env("ROUTE", "checkout")
             .env("CI_JOB_STATUS", status)
+            .env("GITHUB_STEP_SUMMARY", self.directory.path("report.md"))
             .output()
             .expect("bash runs");
         let said = String::from_utf8_lossy(&output.stdout).into_owned()
@@ -161,6 +162,11 @@ impl Service {
         failed
     }
 
+    /// What the pipeline leaves behind of it.
+    fn report(&self) -> String {
+        fs::read_to_string(self.directory.path("report.md")).expect("was written")
+    }
+
     fn phase(&self) -> String {
         let path = "/v1/routes/checkout";
         let (_, status) = self.proxy.admin("GET", path, &serde_json::Value::Null);
@@ -179,7 +185,7 @@ fn pipelines() -> [(&'static str, Vec<Step>); 2] {
 fn every_step_of_a_pipeline_is_read() {
     let [(_, github), (_, gitlab)] = pipelines();
     assert_eq!(github.len(), 7, "{github:?}");
-    assert_eq!(gitlab.len(), 7, "{gitlab:?}");
+    assert_eq!(gitlab.len(), 8, "{gitlab:?}");
 }
 
 #[test]
@@ -190,6 +196,10 @@ fn a_pipeline_takes_a_healthy_canary_to_all_traffic() {
         assert_eq!(service.run(&steps), 0, "{name}");
         load.end();
         assert_eq!(service.phase(), "promoted", "{name}");
+        assert!(
+            service.report().contains("generation 1: promoted\n"),
+            "{name}"
+        );
     }
 }
 
@@ -212,6 +222,10 @@ fn a_pipeline_ends_with_ten_when_the_canary_was_rolled_back() {
         });
         load.end();
         assert_eq!(service.phase(), "rolled_back", "{name}");
+        assert!(
+            service.report().contains("**v2 was rolled back: errors: "),
+            "{name}"
+        );
     }
 }
 

@@ -21,6 +21,10 @@ use tokio::time::timeout;
 use super::Exit;
 use super::output::{complain, tell};
 
+mod stream;
+
+pub(crate) use stream::Stream;
+
 /// Where `run` puts the admin API unless it is told otherwise.
 pub(crate) const DEFAULT_ADMIN: &str = "http://127.0.0.1:7411";
 
@@ -56,6 +60,12 @@ impl fmt::Display for Place {
             Self::Tcp(address) => f.write_str(address),
             Self::Unix(path) => path.display().fmt(f),
         }
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt(f)
     }
 }
 
@@ -207,11 +217,16 @@ impl Client {
         if status.is_success() {
             return Ok(Reply(body));
         }
-        match serde_json::from_slice(&body) {
-            Ok(problem) => Err(Failure::Refused(status, problem)),
-            Err(_) => Err(self.unreachable(format_args!(
+        Err(self.refused(status, &body))
+    }
+
+    /// What an answer means that is none.
+    fn refused(&self, status: StatusCode, body: &[u8]) -> Failure {
+        match serde_json::from_slice(body) {
+            Ok(problem) => Failure::Refused(status, problem),
+            Err(_) => self.unreachable(format_args!(
                 "it answers {status}, but not as haldane's admin API"
-            ))),
+            )),
         }
     }
 

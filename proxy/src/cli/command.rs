@@ -70,15 +70,20 @@ struct Why {
 
 impl Why {
     fn body(&self) -> serde_json::Value {
-        let actor = std::env::var("USER").ok().filter(|user| !user.is_empty());
-        let mut body = serde_json::Map::new();
-        for (key, text) in [("actor", &actor), ("reason", &self.reason)] {
-            if let Some(text) = text {
-                body.insert(key.to_owned(), json!(text));
-            }
-        }
-        body.into()
+        who_and_why(self.reason.as_deref())
     }
+}
+
+/// What a command carries beside what it asks for.
+pub(crate) fn who_and_why(reason: Option<&str>) -> serde_json::Value {
+    let actor = std::env::var("USER").ok().filter(|user| !user.is_empty());
+    let mut body = serde_json::Map::new();
+    for (key, text) in [("actor", actor.as_deref()), ("reason", reason)] {
+        if let Some(text) = text {
+            body.insert(key.to_owned(), json!(text));
+        }
+    }
+    body.into()
 }
 
 pub(crate) async fn weight(args: &WeightArgs, client: &Client) -> Result<Exit, Failure> {

@@ -1,8 +1,11 @@
 //! What verbs print: results to stdout, everything else to stderr, colours where they are seen.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::telemetry::log::colored;
 
@@ -16,6 +19,28 @@ pub(crate) fn say(line: impl fmt::Display) {
         && !LOST.swap(true, Ordering::Relaxed)
     {
         complain(format_args!("cannot print: {error}"));
+    }
+}
+
+/// Whether nobody reads stdout any more: the other end of a pipe is closed.
+pub(crate) fn is_unread() -> bool {
+    let stdout = io::stdout();
+    let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+    let answered = poll(&mut asked, Some(&Timespec::default()));
+    answered.is_ok() && asked[0].revents().contains(PollFlags::ERR)
+}
+
+/// A text of others without what a terminal would obey: control characters and those that
+/// change the direction of writing are replaced.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmful = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    if text.contains(is_harmful) {
+        Cow::Owned(text.replace(is_harmful, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 

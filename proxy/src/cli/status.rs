@@ -31,7 +31,7 @@ pub(crate) struct Args {
 
 /// What can be waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum State {
+pub(crate) enum State {
     /// The rollout is over: the version before is not needed any more
     #[value(name = "complete")]
     Complete,
@@ -68,6 +68,20 @@ impl State {
             Self::RolledBack => is_rolled_back(route),
         }
     }
+
+    /// What waiting for this state ends with, if it ends where the route stands: it is
+    /// reached, or nothing goes on by itself.
+    pub(crate) fn end(self, route: &RouteView) -> Option<Exit> {
+        if self.is_reached(route) {
+            Some(Exit::Done)
+        } else if is_rolled_back(route) {
+            Some(Exit::RolledBack)
+        } else if route.phase == "paused" {
+            Some(Exit::Paused)
+        } else {
+            None
+        }
+    }
 }
 
 fn is_rolled_back(route: &RouteView) -> bool {
@@ -86,11 +100,8 @@ pub(crate) async fn status(args: &Args, client: &Client, admin: &str) -> Result<
         }
         None => {
             let reply = client.get("/v1/routes").await?;
-            let mut all: Routes = reply.read()?;
-            for route in &mut all.routes {
-                route.frozen.clone_from(&all.frozen);
-            }
-            show(args.form, &reply, &all.routes, admin);
+            let all: Routes = reply.read()?;
+            show(args.form, &reply, &all.into_routes(), admin);
         }
     }
     Ok(Exit::Done)
@@ -108,18 +119,13 @@ async fn wait(
     loop {
         let reply = client.get(&path).await?;
         let view: RouteView = reply.read()?;
-        let exit = if state.is_reached(&view) {
-            Some(Exit::Done)
-        } else if is_rolled_back(&view) {
-            Some(Exit::RolledBack)
-        } else if view.phase == "paused" {
-            Some(Exit::Paused)
-        } else if Instant::now() >= deadline {
-            complain(format_args!("timed out after {:?}", args.timeout));
-            Some(Exit::TimedOut)
-        } else {
-            None
-        };
+        let exit = state.end(&view).or_else(|| {
+            let is_over = Instant::now() >= deadline;
+            is_over.then(|| {
+                complain(format_args!("timed out after {:?}", args.timeout));
+                Exit::TimedOut
+            })
+        });
         if let Some(exit) = exit {
             show(args.form, &reply, &[view], admin);
             return Ok(exit);
@@ -301,7 +307,8 @@ fn table(route: &RouteView) -> String {
     lines.join("\n")
 }
 
-fn versions(route: &RouteView) -> impl Iterator<Item = (&'static str, &VersionView)> {
+/// Both versions, by the names of their roles.
+pub(crate) fn versions(route: &RouteView) -> impl Iterator<Item = (&'static str, &VersionView)> {
     let canary = route.versions.canary.iter();
     std::iter::once(("stable", &route.versions.stable))
         .chain(canary.map(|version| ("canary", version)))
@@ -321,11 +328,12 @@ fn row(role: &str, version: &VersionView) -> Vec<String> {
     ]
 }
 
+/// How many requests failed, and which share.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a percentage on a screen needs no 52 bits"
 )]
-fn failures(version: &VersionView) -> String {
+pub(crate) fn failures(version: &VersionView) -> String {
     match (version.failures, version.requests) {
         (0, _) | (_, 0) => version.failures.to_string(),
         (failures, requests) => {

@@ -10,9 +10,23 @@ pub(crate) struct Routes {
     pub(crate) routes: Vec<RouteView>,
     #[serde(default)]
     pub(crate) frozen: Option<FrozenView>,
+    /// The number of the newest event.
+    #[serde(default)]
+    pub(crate) seq: u64,
     /// Only in the reply to a command.
     #[serde(default)]
     pub(crate) changed: bool,
+}
+
+impl Routes {
+    /// Each as if it had been asked about on its own.
+    pub(crate) fn into_routes(self) -> Vec<RouteView> {
+        let mut routes = self.routes;
+        for route in &mut routes {
+            route.frozen.clone_from(&self.frozen);
+        }
+        routes
+    }
 }
 
 /// Why nothing starts or advances.
@@ -72,24 +86,60 @@ pub(crate) struct RouteView {
 
 /// How far a rollout has come in its plan.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(
+    not(feature = "tui"),
+    expect(dead_code, reason = "only the screen shows all of it")
+)]
 pub(crate) struct RolloutView {
     /// Counted from 1; 0 before the first.
     pub(crate) step: u32,
+    /// How long the step has lasted, without pauses.
+    #[serde(default)]
+    pub(crate) held_seconds: f64,
+    /// Requests of the canary in this time.
+    #[serde(default)]
+    pub(crate) requests: u64,
     pub(crate) steps: Vec<StepView>,
 }
 
 /// One step of a plan.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(
+    not(feature = "tui"),
+    expect(dead_code, reason = "only the screen shows all of it")
+)]
 pub(crate) struct StepView {
     pub(crate) weight: String,
+    #[serde(default)]
+    pub(crate) hold_seconds: f64,
+    #[serde(default)]
+    pub(crate) hold_requests: u64,
+    #[serde(default)]
+    pub(crate) until_promoted: bool,
 }
 
 /// What one gate says.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct GateView {
+    #[serde(default)]
+    pub(crate) name: String,
     pub(crate) verdict: String,
+    #[serde(default)]
+    pub(crate) canary: EstimateView,
+    #[serde(default)]
+    pub(crate) stable: EstimateView,
+    /// That the canary is worse, as a multiple of what a rollback takes.
+    #[serde(default)]
+    pub(crate) evidence: Option<f64>,
     /// Begins with the name of the gate.
     pub(crate) sentence: String,
+}
+
+/// How many exchanges had what a gate counts, among how many.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(crate) struct EstimateView {
+    pub(crate) count: u64,
+    pub(crate) samples: u64,
 }
 
 /// Both versions of a route.
@@ -103,6 +153,10 @@ pub(crate) struct Versions {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct VersionView {
     pub(crate) version: String,
+    #[serde(default)]
+    pub(crate) owner: Option<String>,
+    #[serde(default)]
+    pub(crate) sha: Option<String>,
     pub(crate) requests: u64,
     pub(crate) in_flight: u64,
     pub(crate) failures: u64,
@@ -121,6 +175,8 @@ pub(crate) struct AddressView {
 /// Times until the first byte, in seconds; nothing before the first response.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Quantiles {
+    #[serde(default)]
+    pub(crate) mean: Option<f64>,
     pub(crate) p50: Option<f64>,
     pub(crate) p95: Option<f64>,
     pub(crate) p99: Option<f64>,

@@ -132,6 +132,9 @@ pub struct ReleaseEvent {
     /// What changed, when, and by whom.
     #[serde(flatten)]
     pub notice: Notice,
+    /// Why, in one sentence, where there is a cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// Requests that were routed to the canary since the process started, when the
     /// change had taken effect; for a new canary, those to the one before. Any that
     /// comes after is routed by the new weight.

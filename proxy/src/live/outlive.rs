@@ -59,6 +59,7 @@ impl Beginning<'_> {
                     generation: route.lock().release.generation(),
                     kind: NoticeKind::StateDamaged { detail },
                 },
+                cause: None,
                 canary_requests: 0,
                 canary_in_flight: 0,
                 rollback_micros: None,

@@ -230,3 +230,29 @@ pub enum NoticeKind {
         detail: String,
     },
 }
+
+impl NoticeKind {
+    /// Why it happened, where that is not all that happened.
+    #[must_use]
+    pub const fn by(&self) -> Option<&Cause> {
+        match self {
+            Self::Breached { by, .. }
+            | Self::Paused { by, .. }
+            | Self::Prepared { by }
+            | Self::Progressed { by, .. }
+            | Self::Promoted { by, .. }
+            | Self::Resumed { by, .. }
+            | Self::Retried { by, .. }
+            | Self::Reweighed { by, .. }
+            | Self::RollbackRefused { by, .. }
+            | Self::RolledBack { by, .. }
+            | Self::Started { by, .. } => Some(by),
+            Self::Completed { .. }
+            | Self::Confirmed { .. }
+            | Self::Incident { .. }
+            | Self::Ready { .. }
+            | Self::Reconfigured(_)
+            | Self::StateDamaged { .. } => None,
+        }
+    }
+}

@@ -27,7 +27,8 @@ pub(super) struct Counted {
 
 /// Times to the first byte. Absent without responses.
 #[derive(Clone, Serialize)]
-pub(super) struct QuantilesView {
+pub(super) struct TimesView {
+    mean: Option<f64>,
     p50: Option<f64>,
     p95: Option<f64>,
     p99: Option<f64>,
@@ -42,7 +43,7 @@ pub(super) struct LatelyView {
     seconds: f64,
     requests: u64,
     failures: u64,
-    ttfb_seconds: QuantilesView,
+    ttfb_seconds: TimesView,
 }
 
 /// What all versions did lately, for one who looks again and again.
@@ -76,8 +77,8 @@ impl Counted {
         counted
     }
 
-    pub(super) fn quantiles(&self) -> QuantilesView {
-        QuantilesView::of(&self.times)
+    pub(super) fn times(&self) -> TimesView {
+        TimesView::of(&self.times)
     }
 
     /// What came since; `None` if these are not counts of the same thing.
@@ -89,18 +90,19 @@ impl Counted {
             seconds: now.since(began).as_secs_f64(),
             requests: self.requests.checked_sub(before.requests)?,
             failures: self.failures.checked_sub(before.failures)?,
-            ttfb_seconds: QuantilesView::of(&times),
+            ttfb_seconds: TimesView::of(&times),
         })
     }
 }
 
-impl QuantilesView {
+impl TimesView {
     fn of(times: &Histogram<u64>) -> Self {
         let quantile = |quantile| {
             let micros = times.value_at_quantile(quantile);
             (!times.is_empty()).then(|| Duration::from_micros(micros).as_secs_f64())
         };
         Self {
+            mean: (!times.is_empty()).then(|| times.mean() / 1e6),
             p50: quantile(0.5),
             p95: quantile(0.95),
             p99: quantile(0.99),

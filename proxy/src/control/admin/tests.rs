@@ -31,7 +31,8 @@ fn paths() -> BTreeSet<String> {
     let patterns = find
         .lines()
         .map(str::trim)
-        .filter(|line| line.contains("] => Self::"));
+        // The files of the page are for the page.
+        .filter(|line| line.contains("] => Self::") && !line.contains("Self::Page"));
     let paths = patterns.map(|pattern| {
         let (segments, _) = pattern[1..].split_once(']').expect("is a list");
         let segments = segments.split(", ").map(|segment| {

@@ -10,7 +10,7 @@ use haldane_decide::status::Status;
 use hyper::header::ETAG;
 use serde::Serialize;
 
-use super::counted::{Counted, Lately, LatelyView, QuantilesView};
+use super::counted::{Counted, Lately, LatelyView, TimesView};
 use super::health::AddressView;
 use super::problem::Problem;
 use super::reply::{Reply, json, with};
@@ -99,7 +99,7 @@ struct VersionView {
     requests: u64,
     in_flight: u64,
     failures: u64,
-    ttfb_seconds: QuantilesView,
+    ttfb_seconds: TimesView,
     /// Only in the stream, which watches.
     #[serde(skip_serializing_if = "Option::is_none")]
     lately: Option<LatelyView>,
@@ -316,7 +316,7 @@ impl VersionView {
             requests: counted.requests,
             in_flight: counted.in_flight,
             failures: counted.failures,
-            ttfb_seconds: counted.quantiles(),
+            ttfb_seconds: counted.times(),
             lately: None,
             addresses: AddressView::of(route, role, live),
         })

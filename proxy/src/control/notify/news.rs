@@ -154,6 +154,7 @@ mod tests {
                 generation: Generation(7),
                 kind,
             },
+            cause: None,
             canary_requests: 0,
             canary_in_flight: 0,
             rollback_micros: None,

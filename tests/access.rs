@@ -57,7 +57,7 @@ fn object(line: &str) -> Value {
 }
 
 #[track_caller]
-fn lines_of(path: &Path, count: usize) -> Vec<String> {
+pub(crate) fn lines_of(path: &Path, count: usize) -> Vec<String> {
     let lines = some("so many lines are written", || {
         let text = fs::read_to_string(path).ok()?;
         let whole = text.rsplit_once('\n')?.0;

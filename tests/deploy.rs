@@ -15,6 +15,7 @@ use crate::support::tls::Directory;
 use crate::support::tools::run;
 
 mod ci;
+mod flags;
 mod grafana;
 
 /// What haldane needs to end after its drain, in seconds.

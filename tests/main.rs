@@ -36,6 +36,8 @@ mod http2;
 mod ipv6;
 /// Who was on the canary, and who saw an error there.
 mod ledger;
+/// What upstreams are told about a decision beside version and role, and who may decide by it.
+mod marks;
 /// Memory depends on what is under way, not on sizes.
 mod memory;
 /// The metrics: their form, and that their numbers are those of what was sent.

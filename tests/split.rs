@@ -282,16 +282,14 @@ fn only_a_trusted_peer_forces_a_version_and_never_one_that_has_no_weight() {
     for user in &users {
         let key = ("x-user", &**user);
         for role in ["stable", "canary"] {
-            for spelling in [role.to_owned(), role.to_uppercase()] {
-                let fields = [key, ("X-Version", &*spelling)];
-                assert_eq!(trusting.asks(&fields), role);
-                let claim = [key, fields[1], ("x-forwarded-for", "10.0.0.1")];
-                assert_eq!(distrusting.asks(&claim), role_of(user, "50%"));
-                assert_eq!(closed.asks(&fields), "stable");
-            }
+            let fields = [key, ("X-Version", role)];
+            assert_eq!(trusting.asks(&fields), role);
+            let claim = [key, fields[1], ("x-forwarded-for", "10.0.0.1")];
+            assert_eq!(distrusting.asks(&claim), role_of(user, "50%"));
+            assert_eq!(closed.asks(&fields), "stable");
         }
         // What names no role forces nothing.
-        for word in ["", "v2", "canary2", "canary, stable"] {
+        for word in ["", "v2", "CANARY", "canary2", "canary, stable"] {
             let fields = [key, ("x-version", word)];
             assert_eq!(trusting.asks(&fields), role_of(user, "50%"), "{word:?}");
         }

@@ -46,7 +46,7 @@ tables! {
     ROUTE = "route":
         ["name", "match", "stable", "canary", "upstream_protocol", "grpc_failures",
          "timeouts", "ejection", "health", "weight", "expose_version", "sticky", "rollout",
-         "gate", "rule"],
+         "gate", "rule", "baggage", "flag"],
         reserved [];
     MATCH = "route.match": ["host", "path"], reserved ["header"];
     STABLE = "route.stable":
@@ -59,7 +59,8 @@ tables! {
     HEALTH = "route.health":
         ["path", "interval", "timeout", "unhealthy_after", "healthy_after"], reserved [];
     STICKY = "route.sticky": ["key", "on_missing", "salt", "force"], reserved [];
-    FORCE = "route.sticky.force": ["header", "from"], reserved [];
+    FORCE = "route.sticky.force": ["header", "canary", "stable", "from"], reserved [];
+    FLAG = "route.flag": ["header", "canary", "stable"], reserved [];
     RULE = "route.rule": ["name", "match", "weight", "from_weight", "until_weight"], reserved [];
     RULE_MATCH = "route.rule.match": ["header", "cookie", "path", "client", "values"], reserved [];
     ROLLOUT = "route.rollout":

@@ -55,11 +55,11 @@ pub use resolve::{Loaded, load};
 pub use source::{SOURCE_BYTES_MAX, Source};
 pub use types::{
     AccessAlways, AccessFormat, AccessOutput, AccessSpec, Admin, AdminAddress, ClientTls, Config,
-    Drain, Ejection, Force, GrpcStatuses, HealthCheck, KeySource, LedgerDetail, Limits, Listen,
-    Log, LogFormat, Networks, NotifyEvent, NotifyFormat, NotifyTarget, OnMissing, OutsideGate,
-    Pair, PathMatch, PreHook, Provenance, Question, Remote, RemoteUrl, RouteConfig, RouteMatch,
-    RuleMatch, SaltSource, Secret, ServerTls, Shield, Sticky, TargetingRule, Timeouts, Unusable,
-    UpstreamAddress, UpstreamProtocol, Url, Version,
+    Drain, Ejection, Flag, Force, GrpcStatuses, HealthCheck, KeySource, LedgerDetail, Limits,
+    Listen, Log, LogFormat, Networks, NotifyEvent, NotifyFormat, NotifyTarget, OnMissing,
+    OutsideGate, Pair, PathMatch, PreHook, Provenance, Question, Remote, RemoteUrl, RouteConfig,
+    RouteMatch, RuleMatch, SaltSource, Secret, ServerTls, Shield, Sticky, TargetingRule, Timeouts,
+    Unusable, UpstreamAddress, UpstreamProtocol, Url, Version,
 };
 
 /// The reference configuration: every key with what it means and its default.

@@ -17,6 +17,7 @@ use crate::unit::{self, DURATION, SIZE};
 
 mod access;
 mod address;
+mod flag;
 mod gate;
 mod health;
 mod listeners;

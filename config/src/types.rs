@@ -14,6 +14,7 @@ use haldane_decide::snapshot::CanaryIdentity;
 use haldane_decide::weight::Weight;
 use ipnet::IpNet;
 
+mod flag;
 mod ledger;
 mod notify;
 mod outside;
@@ -21,6 +22,7 @@ mod provenance;
 mod remote;
 mod rule;
 
+pub use flag::{Flag, Force};
 pub use ledger::LedgerDetail;
 pub use notify::{NotifyEvent, NotifyFormat, NotifyTarget};
 pub use outside::{OutsideGate, Question};
@@ -301,6 +303,10 @@ pub struct RouteConfig {
     pub expires: Duration,
     /// Whether clients are told the version in `x-haldane-version`.
     pub expose_version: bool,
+    /// Whether upstreams are told role and version in `baggage` too.
+    pub baggage: bool,
+    /// A field in which upstreams are told the role in words of their own.
+    pub flag: Option<Flag>,
 }
 
 /// Who is asked before the first step of a plan, and must answer 2xx.
@@ -564,15 +570,6 @@ pub enum SaltSource {
     Auto,
     /// This text, for every generation and every replica.
     Fixed(String),
-}
-
-/// Who may choose the version of a request, and how.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Force {
-    /// The header field that names a role, in lower case.
-    pub header: String,
-    /// Whose field is believed.
-    pub from: Networks,
 }
 
 impl RouteConfig {

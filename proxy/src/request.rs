@@ -13,6 +13,7 @@
 //! one into a response.
 
 pub(crate) mod accept;
+pub(crate) mod baggage;
 pub(crate) mod error;
 pub(crate) mod eviction;
 pub(crate) mod exchange;
@@ -25,6 +26,7 @@ pub(crate) mod http1_head;
 pub(crate) mod http2;
 pub(crate) mod http2_head;
 pub(crate) mod inbound;
+pub(crate) mod marks;
 pub(crate) mod notes;
 pub(crate) mod proxy_protocol;
 pub(crate) mod pump;

@@ -212,6 +212,13 @@ fn every_panel_shows_what_a_running_haldane_exports() {
         &serde_json::json!({ "full": true }),
     );
     assert_eq!(status, 200, "{answer}");
+    let (status, answer) = proxy.admin(
+        "POST",
+        "/v1/routes/default/signals/orders",
+        &serde_json::json!({ "role": "canary", "good": 60 }),
+    );
+    assert_eq!(status, 200, "{answer}");
+    eventually("it is complete", || proxy.status()["phase"] == "complete");
     for (title, query) in queries(&dashboard()) {
         let what = format!("{title} has series: {query}");
         some(&what, || {

@@ -14,7 +14,7 @@ impl Page {
         let browser = Server::spawn(script("drive.py").arg("--chromium").arg(chromium));
         let mut page = Self(browser);
         page.order(&json!({ "open": format!("http://{}/", proxy.admin_address) }));
-        page.until("is live", "document.body.classList.contains('live')");
+        page.until("is live", "document.body?.classList.contains('live')");
         // Whoever loads it anew loses this.
         page.see("globalThis.isSame = true");
         page

@@ -9,7 +9,7 @@ use haldane_decide::weight::Weight;
 
 use super::names::{self, NAME};
 use super::version::{Named, version};
-use super::{duration_within, gate, health, protocol, read, rollout, rule, shield, sticky};
+use super::{duration_within, flag, gate, health, protocol, read, rollout, rule, shield, sticky};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
@@ -89,7 +89,16 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     let expose_version = table.read(report, "expose_version", false, |value, report| {
         value.boolean(report)
     });
+    let baggage = table.read(report, "baggage", false, |value, report| {
+        value.boolean(report)
+    });
+    let flag = flag::flag(&table, report);
     let sticky = sticky::sticky(&table, report);
+    if let (Some(Some(flag)), Some(Some(force))) =
+        (&flag, sticky.as_ref().map(|sticky| &sticky.force))
+    {
+        flag::compare(flag, force, &table, report);
+    }
     let rules = rule::rules(&table, report);
     let rollout = rollout::rollout(&table, report);
     let shield = shield::shield(&table, report);
@@ -126,6 +135,8 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         ledger: rollout.ledger,
         expires: rollout.expires,
         expose_version: expose_version?,
+        baggage: baggage?,
+        flag: flag?,
     })
 }
 

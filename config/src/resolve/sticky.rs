@@ -1,12 +1,11 @@
 //! What keeps a client on its version, and who may choose it.
 
-use super::address::networks;
-use super::names::{self, HEADER};
+use super::{flag, names};
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
 use crate::suggest::nearest;
-use crate::types::{Force, KeySource, OnMissing, SaltSource, Sticky};
+use crate::types::{KeySource, OnMissing, SaltSource, Sticky};
 use crate::unit::{Kind, Misfit};
 
 const KEYS_MAX: usize = 16;
@@ -48,7 +47,7 @@ pub(super) fn sticky(route: &Table<'_>, report: &mut Report) -> Option<Sticky> {
         value.parse(report, &SALT, salt)
     });
     let force = table.read(report, "force", None, |value, report| {
-        force(value, report).map(Some)
+        flag::force(value, report).map(Some)
     });
     let key = key?;
     if let Some(written) = table.get("on_missing")
@@ -123,18 +122,4 @@ fn salt(text: &str) -> Result<SaltSource, Misfit> {
         _ if text.chars().any(char::is_control) => Err(Misfit::new("it has control characters")),
         _ => Ok(SaltSource::Fixed(text.to_owned())),
     }
-}
-
-fn force(value: &Value<'_>, report: &mut Report) -> Option<Force> {
-    let table = value.table(report, &keys::FORCE)?;
-    let header = table
-        .require(report, "header", "\"x-haldane-version\"")
-        .and_then(|value| value.parse(report, &HEADER, names::header));
-    let from = table
-        .require(report, "from", "[\"10.0.0.0/8\"]")
-        .and_then(|value| networks(&value, report));
-    Some(Force {
-        header: header?,
-        from: from?,
-    })
 }

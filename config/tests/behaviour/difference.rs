@@ -93,6 +93,17 @@ fn each_change_is_named() {
         "weight = \"5%\"\nrule = [{ match = { path = \"/a\" }, weight = \"1%\" }]",
         &["route shop: rules changed"],
     );
+    for lines in [
+        "baggage = true",
+        "flag = { header = \"x-a\" }",
+        "sticky = { force = { header = \"x-a\", canary = \"on\", from = \"::1\" } }",
+    ] {
+        differs(
+            "weight = \"5%\"",
+            &format!("weight = \"5%\"\n{lines}"),
+            &["route shop: settings changed"],
+        );
+    }
     differs("8080\"", "8081\"", &["listen changed"]);
     differs(
         "workers = 2",

@@ -255,6 +255,22 @@ fn reference_shows_the_defaults() {
         reference.routes[0].expose_version,
         minimal.routes[0].expose_version
     );
+    assert_eq!(reference.routes[0].baggage, minimal.routes[0].baggage);
+    assert_eq!(minimal.routes[0].flag, None);
+    let route = "[[route]]\nstable = \"http://a\"\nflag = { header = \"x-feature-new-checkout\" }\n\
+        sticky.force = { header = \"x-haldane-version\", from = \"10.0.0.0/8\" }\n";
+    let source = Source {
+        name: "haldane.toml".to_owned(),
+        text: format!("listen = \":1\"\n{route}"),
+    };
+    let short = load(Some(&source), &Overrides::default())
+        .expect("loads")
+        .config;
+    assert_eq!(reference.routes[0].flag, short.routes[0].flag);
+    assert_eq!(
+        reference.routes[0].sticky.force,
+        short.routes[0].sticky.force
+    );
     assert_eq!(reference.routes[0].shield, minimal.routes[0].shield);
     assert_eq!(reference.routes[0].plan.terms, minimal.routes[0].plan.terms);
     assert_eq!(reference.routes[0].plan.count(), 5);

@@ -194,6 +194,63 @@ const ROUTE_RULES: &[(&str, &str)] = &[
         r#"sticky.force = { header = "x", from = [] }"#,
         "route.sticky.force.from: the list is empty",
     ),
+    (
+        r#"sticky.force = { header = "x", canary = [], from = "::1" }"#,
+        "route.sticky.force.canary: the list is empty",
+    ),
+    (
+        r#"sticky.force = { header = "x", canary = ["on", "stable"], from = "::1" }"#,
+        r#"route.sticky.force: "stable" names both roles"#,
+    ),
+    (
+        r#"sticky.force = { header = "x", stable = "", from = "::1" }"#,
+        "is not the value of a header field: it is empty",
+    ),
+    (
+        r#"baggage = "yes""#,
+        "route.baggage: wrong type: found the text \"yes\" (expected `true` or `false`",
+    ),
+    ("flag = {}", "route.flag.header: `header` is missing"),
+    (
+        r#"flag = { header = "x y" }"#,
+        "a character that is not allowed in it",
+    ),
+    (
+        r#"flag = { header = "Transfer-Encoding" }"#,
+        "about the connection or the message",
+    ),
+    (
+        r#"flag = { header = "X-Haldane-Flag" }"#,
+        "route.flag.header: the text \"X-Haldane-Flag\" is not the name of a header field: haldane itself",
+    ),
+    (
+        r#"flag = { header = "x_forwarded-host" }"#,
+        "haldane itself sets this field, or removes it",
+    ),
+    (
+        r#"flag = { header = "Proxy-Authorization" }"#,
+        "haldane itself sets this field, or removes it",
+    ),
+    (
+        r#"flag = { header = "cookie" }"#,
+        "this field means something else",
+    ),
+    (
+        r#"flag = { header = "x", canary = "off" }"#,
+        r#"route.flag: the flag is "off" for both roles"#,
+    ),
+    (
+        r#"flag = { header = "x", stable = "ü" }"#,
+        "it travels in a header: printable ASCII only",
+    ),
+    (
+        r#"flag = { header = "x", canary = " on" }"#,
+        "it begins or ends with a space",
+    ),
+    (
+        r#"flag = { header = "x", canary = 1 }"#,
+        "expected the value of a header field",
+    ),
     ("gate = []", "route.gate: the list is empty"),
     ("gate = {}", "write `[[route.gate]]`, with two brackets"),
 ];

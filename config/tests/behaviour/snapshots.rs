@@ -297,3 +297,71 @@ stable = "http://127.0.0.1:3000"
   |          ^^^^^^ expected an address to listen on, such as "0.0.0.0:8080", ":8080" or "[::1]:8080""#;
     assert_eq!(rendered(text), expected);
 }
+
+#[test]
+fn a_flag_that_means_two_things_is_shown() {
+    let text = r#"listen = ":8080"
+[[route]]
+stable = "http://127.0.0.1:3000"
+canary = "http://127.0.0.1:3001"
+flag = { header = "x-feature", canary = "b", stable = "a" }
+[route.sticky]
+force = { header = "X-Feature", canary = "a", from = "10.0.0.0/8" }
+"#;
+    let expected = r#"error: "a" is sent for stable, and asks for canary by `sticky.force`
+ --> haldane.toml:5:8
+  |
+5 | flag = { header = "x-feature", canary = "b", stable = "a" }
+  |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = note: the key is `route.flag`
+  = help: let the values of one header mean the same in both
+
+warning: "b" is sent for canary, but asks for nothing by `sticky.force`, which has the same header
+ --> haldane.toml:5:8
+  |
+5 | flag = { header = "x-feature", canary = "b", stable = "a" }
+  |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = note: the key is `route.flag`
+  = help: add "b" to `canary` there"#;
+    assert_eq!(rendered(text), expected);
+}
+
+#[test]
+fn a_flag_that_is_sent_but_not_honoured_is_a_warning() {
+    let text = r#"listen = ":8080"
+[[route]]
+stable = "http://127.0.0.1:3000"
+canary = "http://127.0.0.1:3001"
+flag = { header = "x-feature" }
+[route.sticky]
+force = { header = "x-feature", canary = ["on", "true"], from = "10.0.0.0/8" }
+"#;
+    let expected = r#"warning: "off" is sent for stable, but asks for nothing by `sticky.force`, which has the same header
+ --> haldane.toml:5:8
+  |
+5 | flag = { header = "x-feature" }
+  |        ^^^^^^^^^^^^^^^^^^^^^^^^
+  |
+  = note: the key is `route.flag`
+  = help: add "off" to `stable` there"#;
+    assert_eq!(rendered(text), expected);
+}
+
+#[test]
+fn a_flag_may_not_be_a_field_of_haldane() {
+    let text = r#"listen = ":8080"
+[[route]]
+stable = "http://127.0.0.1:3000"
+flag = { header = "x-haldane-flag" }
+"#;
+    let expected = r#"error: the text "x-haldane-flag" is not the name of a header field: haldane itself sets this field, or removes it
+ --> haldane.toml:4:19
+  |
+4 | flag = { header = "x-haldane-flag" }
+  |                   ^^^^^^^^^^^^^^^^ expected the name of a header field, such as "x-user-id"
+  |
+  = note: the key is `route.flag.header`"#;
+    assert_eq!(rendered(text), expected);
+}

@@ -84,20 +84,10 @@ impl Kind {
     }
 
     fn of_claim(name: &[u8]) -> Self {
-        let dashed = |byte: &u8| {
-            if *byte == b'_' {
-                b'-'
-            } else {
-                byte.to_ascii_lowercase()
-            }
-        };
-        let is = |known: &[u8]| {
-            name.len() == known.len() && name.iter().map(dashed).eq(known.iter().copied())
-        };
         if name.len() > OWN.len() && name[..OWN.len()].iter().map(dashed).eq(OWN.iter().copied()) {
             return Self::Reserved;
         }
-        match CLAIMS.iter().find(|(known, _)| is(known)) {
+        match CLAIMS.iter().find(|(known, _)| reads_as(name, known)) {
             Some(_) if name.contains(&b'_') => Self::Reserved,
             Some((_, kind)) => *kind,
             None => Self::Other,
@@ -117,6 +107,20 @@ impl Kind {
             b"set-cookie",
         ];
         Self::of(name) == Self::Other && !NEVER.iter().any(|never| name.eq_ignore_ascii_case(never))
+    }
+}
+
+/// Whether servers that read `_` as `-` take a field of this name for the `known` one, whose
+/// name is given in lower case.
+pub(crate) fn reads_as(name: &[u8], known: &[u8]) -> bool {
+    name.len() == known.len() && name.iter().map(dashed).eq(known.iter().map(dashed))
+}
+
+fn dashed(byte: &u8) -> u8 {
+    if *byte == b'_' {
+        b'-'
+    } else {
+        byte.to_ascii_lowercase()
     }
 }
 

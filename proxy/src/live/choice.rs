@@ -257,14 +257,93 @@ fn forced<F: Facts>(force: &Force, facts: &F) -> Option<Role> {
     if !force.from.contains(facts.peer()) {
         return None;
     }
-    Role::ALL
-        .into_iter()
-        .find(|role| value.eq_ignore_ascii_case(role.as_str().as_bytes()))
+    force.role_of(value)
 }
 
 #[cfg(test)]
 mod tests {
+    use haldane_config::{Networks, SaltSource};
+
     use super::*;
+
+    /// A request with one header field from one peer.
+    struct Asks(&'static str, IpAddr);
+
+    impl Facts for Asks {
+        fn header(&self, name: &str) -> Option<&[u8]> {
+            (name == "x-feature").then_some(self.0.as_bytes())
+        }
+
+        fn cookie(&self, _name: &str) -> Option<&[u8]> {
+            None
+        }
+
+        fn client(&self) -> IpAddr {
+            self.1
+        }
+
+        fn path(&self) -> &[u8] {
+            b"/"
+        }
+
+        fn peer(&self) -> IpAddr {
+            self.1
+        }
+    }
+
+    /// Who is not heard goes to stable here, so that only a word can lead to the canary.
+    #[test]
+    fn a_word_of_the_flag_decides_for_those_who_are_believed() {
+        let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let networks = Networks(vec!["10.0.0.0/8".parse().expect("a network")]);
+        let sticky = Sticky {
+            key: vec![KeySource::Header("x-user".to_owned())],
+            on_missing: OnMissing::Stable,
+            salt: SaltSource::Auto,
+            force: Some(Force {
+                header: "x-feature".to_owned(),
+                canary: texts(&["on", "true"]),
+                stable: texts(&["off", "false"]),
+                from: networks,
+            }),
+        };
+        let half = Weight::from_parts_per_million(500_000).expect("a share");
+        let salt = Salt::from_text("tests");
+        for (word, peer, named) in [
+            ("on", "10.1.2.3", Some(Role::Canary)),
+            ("true", "10.1.2.3", Some(Role::Canary)),
+            ("off", "10.1.2.3", Some(Role::Stable)),
+            ("false", "10.1.2.3", Some(Role::Stable)),
+            ("On", "10.1.2.3", None),
+            ("on ", "10.1.2.3", None),
+            ("", "10.1.2.3", None),
+            ("canary", "10.1.2.3", None),
+            ("on", "192.0.2.1", None),
+        ] {
+            let facts = Asks(word, peer.parse().expect("an address"));
+            let claim = Claim::read(&sticky, &facts, 0);
+            let expected = named.map_or(Claim::Unkeyed, Claim::Forced);
+            assert_eq!(claim, expected, "{word:?} from {peer}");
+            let choice = Choice { claim, rule: None };
+            let role = |weight, reach| {
+                choice
+                    .pick(
+                        salt,
+                        Setting {
+                            generation: 1,
+                            weight,
+                            reach,
+                        },
+                    )
+                    .0
+            };
+            let is_named = named.unwrap_or(Role::Stable);
+            assert_eq!(role(half, CanaryReach::Closed), is_named);
+            // Before the first step those who ask by name are let in, after a rollback nobody.
+            assert_eq!(role(Weight::ZERO, CanaryReach::Forced), is_named);
+            assert_eq!(role(Weight::ZERO, CanaryReach::Closed), Role::Stable);
+        }
+    }
 
     #[test]
     fn cookies_are_found_by_their_whole_name() {

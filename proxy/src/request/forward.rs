@@ -11,6 +11,7 @@ use haldane_decide::role::Role;
 
 use super::fields::Fields;
 use super::inbound::Inbound;
+use super::marks::Marks;
 use crate::h1::body::Framing;
 use crate::h1::field::{Kind, members};
 use crate::h1::head::{FieldRef, Head, Version};
@@ -26,8 +27,8 @@ pub(crate) struct Introduction<'a> {
     pub(crate) role: Role,
     /// The scheme that the client used.
     pub(crate) scheme: &'static str,
-    /// The header that names a version by force; it is meant for haldane only.
-    pub(crate) force_header: Option<&'a str>,
+    /// What the route changes about that.
+    pub(crate) marks: Option<Marks<'a>>,
 }
 
 /// Adds the fields of a request as its upstream gets them, without `host`.
@@ -38,15 +39,15 @@ pub(crate) fn request_fields<F: Fields>(
 ) {
     let head = inbound.head;
     let nominated = Nominated::in_head(head);
-    let is_force = |name: &[u8]| {
+    let is_withheld = |name: &[u8]| {
         introduction
-            .force_header
-            .is_some_and(|force| name.eq_ignore_ascii_case(force.as_bytes()))
+            .marks
+            .is_some_and(|marks| marks.withholds(name))
     };
     for field in head.fields() {
         let pass = match field.kind {
             Kind::ContentLength | Kind::Date | Kind::Expect => true,
-            Kind::Cookie | Kind::Other => !nominated.contains(&field) && !is_force(field.name),
+            Kind::Cookie | Kind::Other => !nominated.contains(&field) && !is_withheld(field.name),
             Kind::Forwarded => introduction.trusted && !nominated.contains(&field),
             Kind::Connection
             | Kind::HopByHop
@@ -65,6 +66,10 @@ pub(crate) fn request_fields<F: Fields>(
         }
     }
     introduce(out, inbound, introduction);
+    if let Some(marks) = introduction.marks {
+        let passed = head.fields().filter(|field| !nominated.contains(field));
+        marks.add(out, passed, introduction);
+    }
 }
 
 /// Whether the client reads trailers, the one thing that `TE` is still for.

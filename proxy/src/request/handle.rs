@@ -62,6 +62,7 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
         let salt = local.route.salt(subject.routed.generation);
         facts.key = choice.claim.lasting_key(salt);
         facts.rule = choice.rule_name(subject.routed.weight);
+        facts.forced = choice.claim == Claim::Forced(subject.routed.role);
     });
 
     let outbound = Outbound {

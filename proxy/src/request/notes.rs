@@ -30,6 +30,8 @@ pub(crate) struct Facts {
     pub(crate) key: Option<u64>,
     /// The rule that decided, by name.
     pub(crate) rule: Option<Arc<str>>,
+    /// It has named its version by a header, and got it.
+    pub(crate) forced: bool,
     pub(crate) status: Option<u16>,
     pub(crate) grpc_status: Option<u32>,
     pub(crate) reason: Option<FailureReason>,
@@ -118,6 +120,7 @@ impl Drop for Line<'_> {
             routed: facts.sent.as_ref().map(|(local, routed)| {
                 let config = &local.route.config;
                 let version = config.version(routed.role);
+                let force = config.sticky.force.as_ref();
                 Destination {
                     route: &config.name,
                     role: routed.role,
@@ -126,6 +129,7 @@ impl Drop for Line<'_> {
                     weight: routed.weight,
                     key: facts.key,
                     rule: facts.rule.as_deref(),
+                    forced: force.filter(|_| facts.forced).map(|force| &*force.header),
                 }
             }),
             status: facts.status,

@@ -10,6 +10,7 @@ use super::forward::Introduction;
 use super::http1_head;
 use super::http2_head::{self, Destination};
 use super::inbound::Inbound;
+use super::marks::Marks;
 use super::pump::{Pump, Tail};
 use super::relay::{HeadFailure, Relay, Upload};
 use super::serve::Session;
@@ -189,7 +190,6 @@ impl Outbound<'_> {
         upstream: &Upstream,
         opened: Opened,
     ) -> Result<Connection, Failure> {
-        let sticky = &self.local.route.config.sticky;
         // With each request: a reload may have changed it.
         let settings = session.worker.settings();
         let introduction = Introduction {
@@ -198,7 +198,7 @@ impl Outbound<'_> {
             version: &upstream.version,
             role: self.role,
             scheme: session.origin.scheme,
-            force_header: sticky.force.as_ref().map(|force| &*force.header),
+            marks: Marks::of(&self.local.route.config),
         };
         let switch = self.inbound.switch.as_ref();
         let address = opened.address();

@@ -84,6 +84,8 @@ pub(crate) struct Destination<'a> {
     pub(crate) key: Option<u64>,
     /// The rule that decided in the place of the weight, if one did.
     pub(crate) rule: Option<&'a str>,
+    /// The header that decided in the place of both, if one did.
+    pub(crate) forced: Option<&'a str>,
 }
 
 impl Entry<'_> {

@@ -37,6 +37,7 @@ fn entry(request: Option<Request<'_>>) -> Entry<'_> {
             weight: Weight::from_parts_per_million(50_000).expect("is a share"),
             key: Some(0xab),
             rule: Some("internal"),
+            forced: Some("x-version"),
         }),
         status: Some(200),
         grpc_status: None,
@@ -64,7 +65,7 @@ fn json_has_everything_by_name() {
     let expected = json!({
         "time": "2026-11-21T10:54:13.042Z", "timestamp_ms": 1_795_258_453_042_u64,
         "route": "default", "role": "canary", "version": "v2", "generation": 3,
-        "weight": 0.05, "rule": "internal", "key": "00000000000000ab",
+        "weight": 0.05, "rule": "internal", "forced": "x-version", "key": "00000000000000ab",
         "method": "GET", "host": "shop.example", "path": "/a?b=c", "protocol": "HTTP/1.1",
         "status": 200, "grpc_status": null, "reason": null, "shielded": null, "error": null, "complete": true,
         "request_bytes": 0, "response_bytes": 17,

@@ -97,7 +97,7 @@ function estimate(of) {
 }
 
 function evidence(value) {
-  const text = value > 1000 ? "over 1000" : value === 0 ? "0" : value < 0.01 ? "under 0.01" : value.toPrecision(2);
+  const text = value > 1000 ? "over 1000" : value === 0 ? "0" : value < 0.01 ? "under 0.01" : value < 10 ? value.toPrecision(2) : String(Math.round(value));
   return [bar(value, `${text} of the 1 that a rollback takes`, value >= 1 ? "bad" : ""), el("small", {}, `${text} of 1`)];
 }
 

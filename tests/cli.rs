@@ -79,6 +79,8 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
         &["explain", "--header", "no-value"],
         &["status", "--wait", "nope"],
         &["status", "--timeout", "5"],
+        &["tap", "--limit", "0"],
+        &["tap", "--role", "both"],
         &["status", "--admin", "https://127.0.0.1:1"],
         &["status", "--admin", "http://127.0.0.1:1/path"],
         &["status", "--admin", ""],
@@ -359,7 +361,7 @@ fn completions_are_for_every_shell_and_name_every_verb() {
         let ran = run(&["completions", shell]);
         assert_eq!(ran.code, 0, "{ran:?}");
         for verb in [
-            "run", "check", "status", "weight", "rollback", "retry", "explain",
+            "run", "check", "status", "weight", "rollback", "retry", "explain", "tap",
         ] {
             assert!(ran.out.contains(verb), "{shell} lacks {verb}");
         }

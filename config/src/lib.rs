@@ -58,6 +58,6 @@ pub use types::{
     Drain, Ejection, Force, GrpcStatuses, HealthCheck, KeySource, LedgerDetail, Limits, Listen,
     Log, LogFormat, Networks, NotifyEvent, NotifyFormat, NotifyTarget, OnMissing, OutsideGate,
     Pair, PathMatch, PreHook, Provenance, Question, Remote, RemoteUrl, RouteConfig, RouteMatch,
-    RuleMatch, SaltSource, Secret, ServerTls, Shield, Sticky, TargetingRule, Timeouts, Unusable,
-    UpstreamAddress, UpstreamProtocol, Url, Version,
+    RuleMatch, SaltSource, Secret, ServerTls, Shield, Sticky, Tap, TargetingRule, Timeouts,
+    Unusable, UpstreamAddress, UpstreamProtocol, Url, Version,
 };

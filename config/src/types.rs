@@ -20,6 +20,7 @@ mod outside;
 mod provenance;
 mod remote;
 mod rule;
+mod tap;
 
 pub use ledger::LedgerDetail;
 pub use notify::{NotifyEvent, NotifyFormat, NotifyTarget};
@@ -28,6 +29,7 @@ pub use provenance::Provenance;
 pub use remote::{Remote, RemoteUrl, Unusable, Url};
 pub(crate) use remote::{URL_BYTES_MAX, read_token, read_token_again, read_url};
 pub use rule::{RuleMatch, TargetingRule};
+pub use tap::Tap;
 
 /// Everything that a running haldane is told, checked and resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -301,6 +303,8 @@ pub struct RouteConfig {
     pub expires: Duration,
     /// Whether clients are told the version in `x-haldane-version`.
     pub expose_version: bool,
+    /// Which requests are kept to be looked at.
+    pub tap: Tap,
 }
 
 /// Who is asked before the first step of a plan, and must answer 2xx.

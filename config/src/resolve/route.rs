@@ -13,7 +13,7 @@ use super::{duration_within, gate, health, protocol, read, rollout, rule, shield
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
-use crate::types::{PathMatch, RouteConfig, RouteMatch, Timeouts};
+use crate::types::{PathMatch, RouteConfig, RouteMatch, Tap, Timeouts};
 use crate::unit::{self, Kind, Misfit, SHARE};
 
 const ROUTES_MAX: usize = 1000;
@@ -89,6 +89,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     let expose_version = table.read(report, "expose_version", false, |value, report| {
         value.boolean(report)
     });
+    let tap = tap(&table, report);
     let sticky = sticky::sticky(&table, report);
     let rules = rule::rules(&table, report);
     let rollout = rollout::rollout(&table, report);
@@ -126,6 +127,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         ledger: rollout.ledger,
         expires: rollout.expires,
         expose_version: expose_version?,
+        tap: tap?,
     })
 }
 
@@ -291,6 +293,12 @@ fn weight(table: &Table<'_>, report: &mut Report) -> Option<Weight> {
             );
         }
         Some(weight)
+    })
+}
+
+fn tap(table: &Table<'_>, report: &mut Report) -> Option<Tap> {
+    table.read(report, "tap", Tap::default(), |value, report| {
+        value.choice(report, &[("failures", Tap::Failures), ("off", Tap::Off)])
     })
 }
 

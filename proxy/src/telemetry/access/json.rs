@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use haldane_decide::outcome::RequestId;
 use serde::Serialize;
 
 use super::{Entry, cut, date};
@@ -41,6 +42,7 @@ struct Line<'a> {
     user_agent: Option<Cow<'a, str>>,
     referer: Option<Cow<'a, str>>,
     trace_id: Option<TraceId>,
+    request_id: Option<RequestId>,
 }
 
 /// Writes the line, without its end.
@@ -78,6 +80,9 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
             .and_then(|request| request.traceparent)
             .and_then(Trace::parse)
             .map(|trace| trace.id),
+        request_id: request
+            .and_then(|request| request.id)
+            .and_then(RequestId::from_bytes),
     };
     let start = out.len();
     if visible::write_json(out, &line).is_err() {

@@ -94,6 +94,7 @@ fn a_request_is_logged_with_version_and_role() {
         ("referer", "https://shop.example/a"),
         ("cookie", "session=very-secret"),
         ("authorization", "Bearer very-secret"),
+        ("x-request-id", "r-17"),
         (
             "traceparent",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
@@ -113,7 +114,7 @@ fn a_request_is_logged_with_version_and_role() {
             "status": 200, "grpc_status": null, "reason": null, "error": null, "complete": true,
             "request_bytes": 5, "response_bytes": 6, "client": "127.0.0.1",
             "user_agent": "curl/8.5.0", "referer": "https://shop.example/a",
-            "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+            "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "request_id": "r-17",
         }),
     );
     let number = |name: &str| line[name].as_u64().expect(name);

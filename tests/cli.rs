@@ -84,6 +84,8 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
         &["report", "--format", "html"],
         &["report", "--generation", "-1"],
         &["status", "--timeout", "5"],
+        &["tap", "--limit", "0"],
+        &["tap", "--role", "both"],
         &["status", "--admin", "https://127.0.0.1:1"],
         &["status", "--admin", "http://127.0.0.1:1/path"],
         &["status", "--admin", ""],
@@ -365,6 +367,7 @@ fn completions_are_for_every_shell_and_name_every_verb() {
         assert_eq!(ran.code, 0, "{ran:?}");
         for verb in [
             "run", "check", "status", "watch", "report", "weight", "rollback", "retry", "explain",
+            "tap",
         ] {
             assert!(ran.out.contains(verb), "{shell} lacks {verb}");
         }

@@ -78,6 +78,8 @@ mod streaming;
 mod support;
 /// What systemd is told, and the sockets it gives.
 mod systemd;
+/// The last requests that a version has failed, as one looks at them.
+mod tap;
 /// The rules of the source itself.
 mod tidy;
 /// Whoever keeps haldane waiting is given up after the configured time, and not before.

@@ -45,8 +45,8 @@ tables! {
         reserved [];
     ROUTE = "route":
         ["name", "match", "stable", "canary", "upstream_protocol", "grpc_failures",
-         "timeouts", "ejection", "health", "weight", "expose_version", "sticky", "rollout",
-         "gate", "rule", "baggage", "flag"],
+         "timeouts", "ejection", "health", "weight", "expose_version", "tap", "sticky",
+         "rollout", "gate", "rule", "baggage", "flag"],
         reserved [];
     MATCH = "route.match": ["host", "path"], reserved ["header"];
     STABLE = "route.stable":

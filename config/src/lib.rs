@@ -58,8 +58,8 @@ pub use types::{
     Drain, Ejection, Flag, Force, GrpcStatuses, HealthCheck, KeySource, LedgerDetail, Limits,
     Listen, Log, LogFormat, Networks, NotifyEvent, NotifyFormat, NotifyTarget, OnMissing,
     OutsideGate, Pair, PathMatch, PreHook, Provenance, Question, Remote, RemoteUrl, RouteConfig,
-    RouteMatch, RuleMatch, SaltSource, Secret, ServerTls, Shield, Sticky, TargetingRule, Timeouts,
-    Unusable, UpstreamAddress, UpstreamProtocol, Url, Version,
+    RouteMatch, RuleMatch, SaltSource, Secret, ServerTls, Shield, Sticky, Tap, TargetingRule,
+    Timeouts, Unusable, UpstreamAddress, UpstreamProtocol, Url, Version,
 };
 
 /// The reference configuration: every key with what it means and its default.

@@ -21,6 +21,7 @@ mod outside;
 mod provenance;
 mod remote;
 mod rule;
+mod tap;
 
 pub use flag::{Flag, Force};
 pub use ledger::LedgerDetail;
@@ -30,6 +31,7 @@ pub use provenance::Provenance;
 pub use remote::{Remote, RemoteUrl, Unusable, Url};
 pub(crate) use remote::{URL_BYTES_MAX, read_token, read_token_again, read_url};
 pub use rule::{RuleMatch, TargetingRule};
+pub use tap::Tap;
 
 /// Everything that a running haldane is told, checked and resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -307,6 +309,8 @@ pub struct RouteConfig {
     pub baggage: bool,
     /// A field in which upstreams are told the role in words of their own.
     pub flag: Option<Flag>,
+    /// Which requests are kept to be looked at.
+    pub tap: Tap,
 }
 
 /// Who is asked before the first step of a plan, and must answer 2xx.

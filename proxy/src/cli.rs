@@ -25,6 +25,7 @@ mod run;
 mod schema;
 mod settings;
 mod status;
+mod tap;
 mod traffic;
 mod view;
 mod watch;
@@ -134,6 +135,8 @@ enum Question {
     Unfreeze(command::FreezeArgs),
     /// Say which version a client gets, why, and from which weight on
     Explain(explain::Args),
+    /// Show the last requests that the versions have failed
+    Tap(tap::Args),
 }
 
 /// Runs the verb that the command line names.
@@ -206,6 +209,7 @@ async fn ask(question: &Question, args: &Args) -> Result<Exit, Failure> {
         Question::Retry(args) => command::plain("retry", args, &client).await,
         Question::Rollback(args) => command::rollback(args, &client).await,
         Question::Status(status) => status::status(status, &client, &args.admin_flags()).await,
+        Question::Tap(args) => tap::tap(args, &client).await,
         Question::Unfreeze(args) => command::freeze(Method::DELETE, args, &client).await,
         Question::Watch(args) => watch::watch(args, &client).await,
         Question::Weight(args) => command::weight(args, &client).await,

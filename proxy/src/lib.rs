@@ -31,6 +31,7 @@ mod sockets;
 mod sync;
 mod telemetry;
 pub mod tls;
+mod trace;
 mod unix_socket;
 mod upstream;
 mod waiting;

@@ -10,7 +10,7 @@ use haldane_decide::generation::Generation;
 use haldane_decide::refusal::StableReach;
 use haldane_decide::release::{Release, ReleaseSpec};
 use haldane_decide::role::Role;
-use haldane_decide::rollout::{Effect, NoticeKind, Order, PhaseName, Preconditions, Rejected};
+use haldane_decide::rollout::{Effect, NoticeKind, Order, Preconditions, Rejected};
 use haldane_decide::split::Salt;
 use haldane_decide::status::Status;
 use haldane_decide::tally::Tally;
@@ -28,6 +28,7 @@ pub(crate) mod drill;
 pub(crate) mod endpoints;
 pub mod events;
 pub(crate) mod evidence;
+pub(crate) mod exemplars;
 mod exposed;
 pub(crate) mod freeze;
 pub(crate) mod health;
@@ -47,6 +48,7 @@ pub(crate) mod shard;
 mod shield;
 mod signals;
 pub(crate) mod standing;
+pub(crate) mod tap;
 mod trial;
 pub mod weight;
 
@@ -62,10 +64,12 @@ use keeping::{Found, Keeping, Start};
 use notices::Notices;
 use outlive::Beginning;
 use reloads::Reloads;
+use rollback::rolled_back_of;
 use route_salt::{RouteSalt, new_secret};
 use series::Series;
 use settings::Settings;
 use shard::{RoleShard, Shard};
+use tap::Tap;
 use trial::Trial;
 use weight::{LiveWeight, Routed, Setting};
 
@@ -197,6 +201,8 @@ struct Lasting {
     secret: Salt,
     /// Who was on the canary.
     exposure: Exposure,
+    /// What its versions have failed last.
+    tap: Tap,
     /// Taken for failures, for slow responses, by the driver and for commands; never across an await.
     judge: Mutex<Judge>,
 }
@@ -242,6 +248,7 @@ impl Route {
                 word: LiveWeight::new(setting),
                 secret,
                 exposure: Exposure::default(),
+                tap: Tap::default(),
                 judge: Mutex::new(Judge {
                     deliveries: Deliveries::new(&release, clock.now()),
                     release,
@@ -488,17 +495,5 @@ fn setting_of(release: &Release) -> Setting {
         generation: release.generation().0,
         weight: release.weight(),
         reach: release.reach(),
-    }
-}
-
-/// The generation of a release if it is rolled back, else 0.
-fn rolled_back_of(release: &Release) -> u32 {
-    match release.phase().name() {
-        PhaseName::RolledBack => release.generation().0,
-        PhaseName::Complete
-        | PhaseName::Idle
-        | PhaseName::Paused
-        | PhaseName::Progressing
-        | PhaseName::Promoted => 0,
     }
 }

@@ -9,7 +9,7 @@
 //! [`http1_head`] or [`http2_head`]) and streams both bodies ([`relay`], [`pump`]) or,
 //! after a [`switch`] of protocols, a [`tunnel`]. Calls of a version that has lost its
 //! traffic end by [`eviction`]. What a canary has failed, stable may have by the [`shield`],
-//! for which the body is kept as a [`replay`]. [`notes`] are made for the access log. What goes wrong is an [`error`], and only [`reject`] turns
+//! for which the body is kept as a [`replay`]. [`notes`] are made for the access log, and of what has [`failed`] more is kept. What goes wrong is an [`error`], and only [`reject`] turns
 //! one into a response.
 
 pub(crate) mod accept;
@@ -17,8 +17,9 @@ pub(crate) mod baggage;
 pub(crate) mod error;
 pub(crate) mod eviction;
 pub(crate) mod exchange;
+mod failed;
 pub(crate) mod fields;
-pub(crate) mod forward;
+mod forward;
 pub(crate) mod grpc;
 pub(crate) mod handle;
 pub(crate) mod http1;

@@ -206,6 +206,11 @@ impl Address {
         &self.endpoint.authority
     }
 
+    /// As it is called in messages and metrics.
+    pub(crate) fn shown(&self) -> Arc<str> {
+        Arc::clone(&self.endpoint.shown)
+    }
+
     /// Whether it is reached over TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
         self.endpoint.place.server_name.is_some()

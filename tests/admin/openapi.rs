@@ -66,6 +66,7 @@ impl Notebook {
             "/v1/routes/default/verdict",
             "/v1/routes/default/exposure",
             "/v1/routes/default/exposure?limit=1",
+            "/v1/routes/default/tap?role=canary&limit=3",
             "/v1/events",
         ] {
             let response = self.ask(proxy, ("GET", path), &Value::Null);

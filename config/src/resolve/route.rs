@@ -13,7 +13,7 @@ use super::{duration_within, flag, gate, health, protocol, read, rollout, rule, 
 use crate::file::{Table, Value};
 use crate::keys;
 use crate::report::{Finding, Report};
-use crate::types::{PathMatch, RouteConfig, RouteMatch, Timeouts};
+use crate::types::{PathMatch, RouteConfig, RouteMatch, Tap, Timeouts};
 use crate::unit::{self, Kind, Misfit, SHARE};
 
 const ROUTES_MAX: usize = 1000;
@@ -93,6 +93,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         value.boolean(report)
     });
     let flag = flag::flag(&table, report);
+    let tap = tap(&table, report);
     let sticky = sticky::sticky(&table, report);
     if let (Some(Some(flag)), Some(Some(force))) =
         (&flag, sticky.as_ref().map(|sticky| &sticky.force))
@@ -137,6 +138,7 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         expose_version: expose_version?,
         baggage: baggage?,
         flag: flag?,
+        tap: tap?,
     })
 }
 
@@ -302,6 +304,12 @@ fn weight(table: &Table<'_>, report: &mut Report) -> Option<Weight> {
             );
         }
         Some(weight)
+    })
+}
+
+fn tap(table: &Table<'_>, report: &mut Report) -> Option<Tap> {
+    table.read(report, "tap", Tap::default(), |value, report| {
+        value.choice(report, &[("failures", Tap::Failures), ("off", Tap::Off)])
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use haldane_config::{
     AdminAddress, Config, KeySource, Loaded, LogFormat, OnMissing, Overrides, PathMatch,
-    SaltSource, Shield, Source, known_keys, load,
+    SaltSource, Shield, Source, Tap, known_keys, load,
 };
 use haldane_decide::gate::spec::{
     Exposure, GateRule, LatencyBound, LatencyMetric, Promise, RateBound, RateMargin, RunLimit,
@@ -83,6 +83,7 @@ fn minimal_has_useful_defaults() {
     assert_eq!(route.shield, Shield::Idempotent);
     assert_eq!(config.limits.replay_bytes, 65_536);
     assert!(!route.expose_version);
+    assert_eq!(route.tap, Tap::Failures);
 }
 
 #[test]
@@ -271,6 +272,7 @@ fn reference_shows_the_defaults() {
         reference.routes[0].sticky.force,
         short.routes[0].sticky.force
     );
+    assert_eq!(reference.routes[0].tap, minimal.routes[0].tap);
     assert_eq!(reference.routes[0].shield, minimal.routes[0].shield);
     assert_eq!(reference.routes[0].plan.terms, minimal.routes[0].plan.terms);
     assert_eq!(reference.routes[0].plan.count(), 5);

@@ -127,6 +127,7 @@ const ROUTE_RULES: &[(&str, &str)] = &[
         r#"expose_version = "yes""#,
         "expected `true` or `false`, without quotes",
     ),
+    (r#"tap = "all""#, r#"expected one of "failures", "off""#),
     (r#"match.host = "shop:80""#, "leave the port out"),
     (r#"match.host = "https://shop""#, "leave the scheme out"),
     (r#"match.host = "shop/a""#, "put the path into `path`"),

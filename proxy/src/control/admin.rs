@@ -37,6 +37,7 @@ mod resource;
 mod signal;
 pub(crate) mod socket;
 mod stream;
+mod tap;
 mod view;
 mod wait;
 
@@ -124,6 +125,9 @@ async fn handle(
         return Err(Problem::wrong_method(&head.method, resource.allow()));
     }
     if matches!(head.method, Method::GET | Method::HEAD) {
+        if let Resource::Tap(_) = resource {
+            plane.access.check_token(&head)?;
+        }
         return match resource {
             Resource::Route(_) | Resource::Routes => wait::read(&plane.hub, resource, &head).await,
             Resource::Stream => stream::open(&plane.hub.live, &head),
@@ -183,6 +187,7 @@ fn read(hub: &Hub, resource: Resource<'_>, head: &Parts) -> Result<Reply, Proble
         }
         Resource::Events => json(&view::events(seq(head, "since")?.unwrap_or(0), live)),
         Resource::Exposure(name) => exposure::exposure(&*hub.route(name)?, head),
+        Resource::Tap(name) => tap::tap(&*hub.route(name)?, head),
         // Not reached: these are not asked with GET, or wait.
         Resource::ConfigCheck
         | Resource::ConfigReload
@@ -244,6 +249,7 @@ async fn act(
         | Resource::Routes
         | Resource::Startup
         | Resource::Stream
+        | Resource::Tap(_)
         | Resource::Verdict(_) => Err(Problem::wrong_method(&head.method, resource.allow())),
     }
 }

@@ -35,28 +35,31 @@ pub(crate) struct Seen<'a> {
 }
 
 impl Route {
-    /// The version has answered. `class` if what it says is an error nevertheless.
+    /// The version has answered. `class` if what it says is an error nevertheless. True if
+    /// it was slow, and is to be an example.
     pub(crate) fn succeeded(
         &self,
         subject: &Subject,
         times: &Times,
         class: Option<ErrorClass>,
         seen: Seen<'_>,
-    ) {
+    ) -> bool {
         let shard = self.shard_of(subject, seen.worker);
         if !self.bears_on(subject) {
             if self.hears_of(subject) {
                 shard.ruled_success();
             }
-            return;
+            return false;
         }
         shard.success();
         let is_timed = subject.routed.weight == self.setting().weight;
         let role = subject.routed.role;
         let is_example = self.trial.limits.count(shard, role, times, is_timed);
+        // Only requests of the canary have names here.
         if class.is_some() || (is_example && subject.request.is_some()) {
             self.judge(subject, Evidence::Success, class, seen);
         }
+        is_example
     }
 
     /// The version has failed the request. When this returns, a breach has made the weight

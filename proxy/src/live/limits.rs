@@ -13,7 +13,7 @@ use crate::sync::{AtomicU64, Ordering};
 const NONE: u64 = u64::MAX;
 
 /// An example of a slow response is asked for so often, in microseconds: to report one
-/// takes the route's lock.
+/// takes a lock.
 const EXAMPLE_INTERVAL: Micros = 100_000;
 
 /// The limits of a route. Read by workers; written under the route's lock, and only what
@@ -27,8 +27,8 @@ pub(crate) struct LatencyBoard {
     stalled_after: AtomicU64,
     /// Since when the canary is under suspicion.
     suspected_since: AtomicU64,
-    /// When an example is next asked for. Written by workers.
-    example_due: AtomicU64,
+    /// By role, when an example is next asked for. Written by workers.
+    example_due: [AtomicU64; 2],
 }
 
 /// The rungs of one gate, in microseconds by role, ascending.
@@ -94,7 +94,7 @@ impl LatencyBoard {
             slots: slots.take(LATENCY_LIMITS_MAX).map(slot).collect(),
             stalled_after: none(),
             suspected_since: none(),
-            example_due: AtomicU64::new(0),
+            example_due: Default::default(),
         }
     }
 
@@ -127,7 +127,8 @@ impl LatencyBoard {
     }
 
     /// Counts what a success, which `shard` counts already, says besides. `is_timed` if it
-    /// began under the weight in force. True if it is to be reported as an example.
+    /// began under the weight in force. True if it is slow, and to be reported as an
+    /// example.
     pub(crate) fn count(
         &self,
         shard: &RoleShard,
@@ -157,15 +158,15 @@ impl LatencyBoard {
                 is_slow = true;
             }
         }
-        is_slow && role == Role::Canary && self.asks_for_example(times)
+        is_slow && self.asks_for_example(role, times)
     }
 
-    fn asks_for_example(&self, times: &Times) -> bool {
+    fn asks_for_example(&self, role: Role, times: &Times) -> bool {
         let now = times.started.saturating_add(times.duration);
-        let asks = now >= self.example_due.load(Ordering::Relaxed);
+        let due = &self.example_due[role.index()];
+        let asks = now >= due.load(Ordering::Relaxed);
         if asks {
-            let due = now.saturating_add(EXAMPLE_INTERVAL);
-            self.example_due.store(due, Ordering::Relaxed);
+            due.store(now.saturating_add(EXAMPLE_INTERVAL), Ordering::Relaxed);
         }
         asks
     }

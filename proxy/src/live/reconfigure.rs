@@ -158,6 +158,7 @@ impl Route {
         // With the counts of the canary whose generation ends here, if one does.
         self.carry_out(&mut judge, effects, None, live);
         drop(judge);
+        route.trim_tap();
         route
     }
 

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use haldane_decide::gate::Breach;
-use haldane_decide::rollout::{Cause, Command, Notice, NoticeKind, Order};
+use haldane_decide::release::Release;
+use haldane_decide::rollout::{Cause, Command, Notice, NoticeKind, Order, PhaseName};
 
 use super::{Judge, Live};
 use crate::clock::Micros;
@@ -60,5 +61,17 @@ impl Judge {
         let took = done.saturating_sub(seen?);
         self.rollback_times.saturating_record(took);
         Some(took)
+    }
+}
+
+/// The generation of a release if it is rolled back, else 0.
+pub(super) fn rolled_back_of(release: &Release) -> u32 {
+    match release.phase().name() {
+        PhaseName::RolledBack => release.generation().0,
+        PhaseName::Complete
+        | PhaseName::Idle
+        | PhaseName::Paused
+        | PhaseName::Progressing
+        | PhaseName::Promoted => 0,
     }
 }

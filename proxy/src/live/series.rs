@@ -5,6 +5,7 @@ use std::sync::Arc;
 use haldane_config::RouteConfig;
 use haldane_decide::role::Role;
 
+use super::exemplars::Exemplars;
 use super::shard::{RoleShard, Shard};
 
 /// Versions that were replaced are still shown, so that the last that they did can be
@@ -19,6 +20,8 @@ pub(crate) struct Series {
     pub(crate) version: Arc<str>,
     /// By worker.
     shards: Arc<[Arc<RoleShard>]>,
+    /// Requests that stand for what was counted.
+    pub(crate) exemplars: Arc<Exemplars>,
 }
 
 impl Series {
@@ -51,6 +54,7 @@ impl Series {
             role,
             version: Arc::clone(version),
             shards: (0..workers).map(|_| Arc::default()).collect(),
+            exemplars: Arc::default(),
         }
     }
 

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::deliveries::Deliveries;
 use super::keeping::Start;
 use super::recall::{EvidenceEntry, News};
+use super::rollback::rolled_back_of;
 use super::route_salt::RouteSalt;
-use super::{Live, Route, rolled_back_of, setting_of, spec_of};
+use super::{Live, Route, setting_of, spec_of};
 use crate::clock::Clock;
 
 /// Where the release of one route stands.

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What `going` gives; `None` if it is part of a call, and still goes on when the
 /// canary of the call has been without traffic for the grace of sessions.
 pub(crate) async fn outlast<F: Future>(
-    exchange: &Exchange,
+    exchange: &Exchange<'_>,
     is_call: bool,
     mut going: Pin<&mut F>,
 ) -> Option<F::Output> {
@@ -36,7 +36,7 @@ pub(crate) async fn outlast<F: Future>(
 }
 
 /// Ready when the call has to end.
-async fn evicted(exchange: &Exchange) {
+async fn evicted(exchange: &Exchange<'_>) {
     let watch = exchange.worker.deadlines.register();
     let grace = micros(exchange.local.route.config.timeouts.session_grace);
     let mut leave_by = None;

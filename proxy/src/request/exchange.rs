@@ -8,6 +8,7 @@ use haldane_decide::role::Role;
 use haldane_decide::rollout::CanaryReach;
 use haldane_decide::split::SplitKey;
 
+use super::inbound::Inbound;
 use super::notes::Notes;
 use crate::clock::Micros;
 use crate::h1::field::{Kind, members};
@@ -16,6 +17,7 @@ use crate::live::choice::Bearing;
 use crate::live::evidence::{Seen, Subject};
 use crate::live::limits::Times;
 use crate::live::shard::{FAILURE_STATUS, Responses, RoleShard};
+use crate::upstream::Address;
 use crate::waiting::Ticket;
 use crate::worker::{LocalRoute, Worker};
 
@@ -24,21 +26,27 @@ use crate::worker::{LocalRoute, Worker};
 /// Reports one outcome: at the head if the status is already a failure, else when the
 /// response is complete or broken, else when it is dropped, which says nothing about the
 /// version. If no head comes for too long, the worker has reported that by itself.
-pub(crate) struct Exchange {
+pub(crate) struct Exchange<'a> {
     pub(super) worker: Rc<Worker>,
     pub(super) local: Rc<LocalRoute>,
-    subject: Subject,
+    pub(super) inbound: &'a Inbound<'a>,
+    pub(super) subject: Subject,
     notes: Notes,
-    started: Micros,
+    pub(super) started: Micros,
     ttfb: Micros,
-    status: u16,
+    /// Of the version's answer; 0 before it has come.
+    pub(super) status: u16,
+    /// The same of a gRPC call that has ended.
+    pub(super) grpc_status: Option<u32>,
     /// A gRPC call has begun to answer and has no status yet.
     awaits_grpc: bool,
     stage: Stage,
     /// Its place among those who wait for a head.
     waits: Cell<Option<Ticket>>,
-    /// It had waited for too long.
-    stalled: Cell<bool>,
+    /// Where it was sent, or was to be.
+    pub(super) address: Cell<Option<Rc<Address>>>,
+    /// How its version has failed it.
+    failed: Cell<Option<FailureReason>>,
     /// Stable has the request because the canary has failed it.
     stands_in: bool,
 }
@@ -111,11 +119,11 @@ impl Standing {
     }
 }
 
-impl Exchange {
+impl<'a> Exchange<'a> {
     /// Opens the exchange of a request that was counted as started when it was routed.
     pub(crate) fn begin(
-        worker: &Rc<Worker>,
-        local: &Rc<LocalRoute>,
+        (worker, local): (&Rc<Worker>, &Rc<LocalRoute>),
+        inbound: &'a Inbound<'a>,
         subject: Subject,
         started: Micros,
         notes: &Notes,
@@ -128,12 +136,13 @@ impl Exchange {
             let key = subject.key.map(SplitKey::to_bits);
             local.slate.sent(subject.routed.generation, key);
         }
-        Self::open((worker, local), subject, notes, started)
+        Self::open((worker, local), inbound, subject, notes, started)
     }
 
     /// An exchange of which nothing is known yet.
     fn open(
         (worker, local): (&Rc<Worker>, &Rc<LocalRoute>),
+        inbound: &'a Inbound<'a>,
         subject: Subject,
         notes: &Notes,
         started: Micros,
@@ -141,15 +150,18 @@ impl Exchange {
         Self {
             worker: Rc::clone(worker),
             local: Rc::clone(local),
+            inbound,
             subject,
             notes: notes.clone(),
             started,
             ttfb: 0,
             status: 0,
+            grpc_status: None,
             awaits_grpc: false,
             stage: Stage::Open,
             waits: Cell::new(None),
-            stalled: Cell::new(false),
+            address: Cell::new(None),
+            failed: Cell::new(None),
             stands_in: false,
         }
     }
@@ -166,8 +178,9 @@ impl Exchange {
         });
         let subject = self.local.route.stand_in(self.worker.id, &self.subject);
         let places = (&self.worker, &self.local);
-        let mut of_stable = Self::open(places, subject, &self.notes, now);
+        let mut of_stable = Self::open(places, self.inbound, subject, &self.notes, now);
         of_stable.stands_in = true;
+        self.end_as(true);
         *self = of_stable;
     }
 
@@ -176,11 +189,16 @@ impl Exchange {
         self.subject.routed.role
     }
 
+    /// It is about to be sent there.
+    pub(crate) fn sent_to(&self, address: Rc<Address>) {
+        self.address.set(Some(address));
+    }
+
     /// From now on it is the version's turn to say something.
     pub(crate) fn await_head(&self, now: Micros) {
         let route = &self.local.route;
         let is_judged = self.subject.bearing != Bearing::None && route.config.canary.is_some();
-        let is_new = self.waits.get().is_none() && !self.stalled.get();
+        let is_new = self.waits.get().is_none() && !self.is_stalled();
         if is_judged && is_new {
             let who = (Rc::clone(&self.local), self.subject);
             self.waits.set(Some(self.local.waiting.enter(who, now)));
@@ -192,8 +210,8 @@ impl Exchange {
         if let Some(ticket) = self.waits.take()
             && self.local.waiting.leave(ticket)
         {
-            self.stalled.set(true);
             let reason = Some(FailureReason::Stalled);
+            self.failed.set(reason);
             self.notes.note(|facts| facts.reason = reason);
         }
     }
@@ -202,7 +220,7 @@ impl Exchange {
     pub(crate) fn recall(&self) -> Option<Recall> {
         let routed = self.subject.routed;
         let is_counted = |ticket| self.local.waiting.is_counted(ticket);
-        if self.stalled.get() || self.waits.get().is_some_and(is_counted) {
+        if self.is_stalled() || self.waits.get().is_some_and(is_counted) {
             return Some(Recall::Stalled);
         }
         let is_rolled_back = self.local.route.was_rolled_back(routed.generation);
@@ -276,6 +294,7 @@ impl Exchange {
         let now = self.worker.clock.micros();
         let duration = now.saturating_sub(self.started);
         self.awaits_grpc = false;
+        self.grpc_status = status;
         self.note_end(now);
         self.notes.note(|facts| facts.grpc_status = status);
         self.shard().grpc_end(status);
@@ -336,6 +355,10 @@ impl Exchange {
 
     /// Nothing more comes of it: it is not under way any more.
     pub(crate) fn end(&mut self) {
+        self.end_as(false);
+    }
+
+    fn end_as(&mut self, shielded: bool) {
         let stage = std::mem::replace(&mut self.stage, Stage::Ended);
         if stage == Stage::Ended {
             return;
@@ -347,6 +370,9 @@ impl Exchange {
             self.shard().grpc_end(status);
         }
         self.shard().finish();
+        if let Some(reason) = self.failed.get() {
+            self.tap(reason, shielded);
+        }
     }
 
     /// Every byte of an answer has come that no client gets.
@@ -373,7 +399,9 @@ impl Exchange {
             duration,
         };
         let route = &self.local.route;
-        route.succeeded(&self.subject, &times, class, self.seen(now));
+        if route.succeeded(&self.subject, &times, class, self.seen(now)) {
+            self.exemplify(&times, now);
+        }
     }
 
     fn report(&mut self, reason: FailureReason, now: Micros) {
@@ -386,6 +414,7 @@ impl Exchange {
         }
         if !self.stands_in {
             self.notes.note(|facts| facts.reason = Some(reason));
+            self.failed.set(Some(reason));
         }
         let route = &self.local.route;
         route.failed(&self.subject, reason, class, self.seen(now));
@@ -408,7 +437,12 @@ impl Exchange {
         if is_open {
             self.stage = Stage::Reported;
         }
-        !is_open || self.stalled.get()
+        !is_open || self.is_stalled()
+    }
+
+    /// It had waited for too long.
+    fn is_stalled(&self) -> bool {
+        self.failed.get() == Some(FailureReason::Stalled)
     }
 
     fn seen(&self, at: Micros) -> Seen<'_> {
@@ -436,7 +470,7 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         self.end();
     }

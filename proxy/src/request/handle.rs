@@ -54,7 +54,8 @@ pub(crate) async fn handle(session: &mut Session, head: &Head) -> Next {
     };
     let choice = Choice::read(&local.route.config, &facts, fastrand::u64(..));
     let subject = pick(local, worker.id, &choice, head);
-    let exchange = Exchange::begin(&worker, local, subject, started, &session.notes);
+    let places = (&worker, local);
+    let exchange = Exchange::begin(places, &inbound, subject, started, &session.notes);
     if inbound.framing == Framing::Empty {
         exchange.await_head(started);
     }
@@ -108,7 +109,7 @@ fn pick(local: &LocalRoute, worker: usize, choice: &Choice<'_>, head: &Head) -> 
 /// outcome is reported, and judged, before the client sees what it is made of.
 struct Attempt<'a> {
     outbound: Outbound<'a>,
-    exchange: Exchange,
+    exchange: Exchange<'a>,
     /// Goes after the exchange, and before the client is waited for.
     line: Option<Line<'a>>,
     /// What goes up, and the head of what comes down.

@@ -163,5 +163,6 @@ fn request(head: &Head) -> Request<'_> {
         user_agent: head.value_of(b"user-agent"),
         referer: head.value_of(b"referer"),
         traceparent: head.value_of(b"traceparent"),
+        id: head.value_of(b"x-request-id"),
     }
 }

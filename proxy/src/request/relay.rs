@@ -118,7 +118,7 @@ impl Relay<'_> {
         head: &mut Head,
         limits: HeadLimits,
         timeout: Duration,
-        exchange: &Exchange,
+        exchange: &Exchange<'_>,
     ) -> Result<(), HeadFailure> {
         self.upload.response_due = false;
         let result = poll_fn(|cx| {
@@ -162,7 +162,7 @@ impl Relay<'_> {
     }
 
     /// While the body goes up, whoever is waited for must go on. Then the time for the response runs.
-    fn watch_head(&mut self, timeout: Duration, exchange: &Exchange) {
+    fn watch_head(&mut self, timeout: Duration, exchange: &Exchange<'_>) {
         if !self.upload.awaits_upstream() {
             // A client need not wait to be told to continue.
             self.upload.response_due = false;

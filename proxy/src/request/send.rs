@@ -20,7 +20,7 @@ use crate::h1::head::Head;
 use crate::live::health::AddressFailure;
 use crate::peer::Peer;
 use crate::upstream::http2::{Multiplexed, StreamLease};
-use crate::upstream::{Connection, Link, Opened, Upstream};
+use crate::upstream::{Address, Connection, Link, Opened, Upstream};
 use crate::worker::LocalRoute;
 
 /// More interim responses than this are no answer to one request.
@@ -89,7 +89,7 @@ impl Outbound<'_> {
         session: &mut Session,
         response: &mut Head,
         upload: &mut Upload,
-        exchange: &Exchange,
+        exchange: &Exchange<'_>,
     ) -> Sent {
         // A route without a canary splits everything to stable.
         let upstream = self
@@ -110,7 +110,10 @@ impl Outbound<'_> {
                 None => upstream
                     .reach(Rc::clone(&address), timeout, &session.watch)
                     .await
-                    .map_err(|error| unsent(error.into()))?,
+                    .map_err(|error| {
+                        exchange.sent_to(Rc::clone(&address));
+                        unsent(error.into())
+                    })?,
             };
             let attempt = self.attempt(session, (upstream, opened), response, upload, exchange);
             match attempt.await {
@@ -129,7 +132,7 @@ impl Outbound<'_> {
         (upstream, opened): (&Rc<Upstream>, Opened),
         response: &mut Head,
         upload: &mut Upload,
-        exchange: &Exchange,
+        exchange: &Exchange<'_>,
     ) -> Result<Answer, Failure> {
         if let Link::Shared(lease) = &opened.link
             && self.inbound.switch.is_some()
@@ -137,7 +140,9 @@ impl Outbound<'_> {
         {
             return Err(ProxyError::NoTunnel.into());
         }
-        let mut connection = self.engage(session, upstream, opened)?;
+        let address = opened.address();
+        let mut connection = self.engage(session, upstream, (opened, &address))?;
+        exchange.sent_to(address);
         if connection.shared.is_none() && !self.inbound.is_idempotent() {
             // No word of its upstream can say any more that nothing was processed.
             upload.pump.forget();
@@ -188,7 +193,7 @@ impl Outbound<'_> {
         &self,
         session: &Session,
         upstream: &Upstream,
-        opened: Opened,
+        (opened, address): (Opened, &Address),
     ) -> Result<Connection, Failure> {
         // With each request: a reload may have changed it.
         let settings = session.worker.settings();
@@ -201,7 +206,6 @@ impl Outbound<'_> {
             marks: Marks::of(&self.local.route.config),
         };
         let switch = self.inbound.switch.as_ref();
-        let address = opened.address();
         opened.engage(|link| match link {
             Link::Own(mut wire) => {
                 http1_head::write_request(wire.output(), self.inbound, &introduction, switch);

@@ -72,7 +72,7 @@ impl Shield {
     /// What `sending` gives, or why the canary is not waited for any more.
     pub(crate) async fn wait<F: Future>(
         &self,
-        exchange: &Exchange,
+        exchange: &Exchange<'_>,
         mut sending: Pin<&mut F>,
     ) -> Result<F::Output, Recall> {
         poll_fn(|cx| {
@@ -118,7 +118,7 @@ impl Shield {
         upload.rewind();
     }
 
-    fn may_recall(&self, exchange: &Exchange) -> bool {
+    fn may_recall(&self, exchange: &Exchange<'_>) -> bool {
         let is_lost = self.replay.as_ref().is_some_and(|replay| replay.is_lost());
         self.is_idempotent && !is_lost && is_reachable(&exchange.local)
     }
@@ -144,7 +144,7 @@ pub(crate) fn set_aside(
     session: &Session,
     answer: Answer,
     response: &Head,
-    (upload, exchange): (&Upload, &Exchange),
+    (upload, exchange): (&Upload, &Exchange<'_>),
 ) {
     let Answer {
         mut connection,

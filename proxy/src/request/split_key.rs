@@ -46,13 +46,16 @@ impl Facts for RequestFacts<'_> {
 /// What a request is called: by whoever has given it a name, or by who traces it
 /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
 pub(crate) fn request_id(head: &Head) -> Option<RequestId> {
-    let named = head
-        .value_of(b"x-request-id")
-        .and_then(RequestId::from_bytes);
-    named.or_else(|| {
+    named_id(head).or_else(|| {
         let mut parts = head.value_of(b"traceparent")?.split(|byte| *byte == b'-');
         RequestId::from_bytes(parts.nth(1)?)
     })
+}
+
+/// What a request is called by whoever has given it a name.
+pub(crate) fn named_id(head: &Head) -> Option<RequestId> {
+    let name = head.value_of(b"x-request-id");
+    name.and_then(RequestId::from_bytes)
 }
 
 /// Who sent the request: the last address in `X-Forwarded-For` that is not a

@@ -33,8 +33,8 @@ const HALF_CLOSED: Duration = Duration::from_secs(10);
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// A session and what is known of it.
-pub(crate) struct Tunnel<'a> {
-    pub(crate) exchange: &'a mut Exchange,
+pub(crate) struct Tunnel<'a, 'e> {
+    pub(crate) exchange: &'a mut Exchange<'e>,
     pub(crate) timeouts: Timeouts,
     pub(crate) is_websocket: bool,
 }
@@ -65,7 +65,7 @@ enum End {
     Idle,
 }
 
-impl Tunnel<'_> {
+impl Tunnel<'_, '_> {
     /// Relays until the session ends.
     pub(crate) async fn run(mut self, session: &mut Session, mut connection: Connection) -> Next {
         let frames = || self.is_websocket.then(Frames::default);

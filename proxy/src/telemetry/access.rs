@@ -69,6 +69,8 @@ pub(crate) struct Request<'a> {
     pub(crate) user_agent: Option<&'a [u8]>,
     pub(crate) referer: Option<&'a [u8]>,
     pub(crate) traceparent: Option<&'a [u8]>,
+    /// The value of `x-request-id`.
+    pub(crate) id: Option<&'a [u8]>,
 }
 
 /// Where a request was sent.

@@ -5,7 +5,7 @@
 //! and the numbers are those of the admin API.
 //!
 //! Label values are names from the configuration, status codes and the words of
-//! enums; never anything that a client sent.
+//! enums; never anything that a client sent. Exemplars name the trace of a request.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,10 +28,12 @@ use crate::live::{Live, Route};
 mod buckets;
 mod delivery;
 mod exposition;
+mod marks;
 mod table;
 
 use buckets::{Buckets, ROLLBACK_BOUNDS, Scratch, Times};
 pub(crate) use exposition::Format;
+use marks::{Mark, Marks};
 use table::{
     ACCESS_DROPPED, BUILD, CONNECTIONS, DURATION, FAILURES, FROZEN, Family, FamilyUnit,
     GATE_EVIDENCE, GATE_LIMIT, GATE_SAMPLES, GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY,
@@ -42,14 +44,19 @@ use table::{
 /// All metrics of a process.
 pub(crate) struct Metrics {
     registry: Registry,
+    marks: Arc<Marks>,
 }
 
 impl Metrics {
     /// The metrics of what `live` counts.
     pub(crate) fn new(live: &Arc<Live>) -> Self {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Scrape(Arc::clone(live))));
-        Self { registry }
+        let marks = Arc::default();
+        registry.register_collector(Box::new(Scrape {
+            live: Arc::clone(live),
+            marks: Arc::clone(&marks),
+        }));
+        Self { registry, marks }
     }
 
     /// Everything as it is now.
@@ -58,11 +65,14 @@ impl Metrics {
     ///
     /// None in practice: writing to a `String` does not fail.
     pub(crate) fn render(&self, format: Format) -> Result<String, fmt::Error> {
-        format.write(&self.registry)
+        format.write(&self.registry, &self.marks)
     }
 }
 
-struct Scrape(Arc<Live>);
+struct Scrape {
+    live: Arc<Live>,
+    marks: Arc<Marks>,
+}
 
 impl fmt::Debug for Scrape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,9 +82,9 @@ impl fmt::Debug for Scrape {
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let live = &*self.0;
+        let live = &*self.live;
         let routes = live.routes();
-        requests(&mut encoder, &routes)?;
+        requests(&mut encoder, &routes, &self.marks)?;
         addresses(&mut encoder, &routes)?;
         releases(&mut encoder, &routes, live)?;
         delivery::encode(&mut encoder, &routes)?;
@@ -107,7 +117,11 @@ impl Collector for Scrape {
 }
 
 /// What is counted of requests, by route, role and version.
-fn requests(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>]) -> fmt::Result {
+fn requests(
+    encoder: &mut DescriptorEncoder<'_>,
+    routes: &[Arc<Route>],
+    marks: &Marks,
+) -> fmt::Result {
     let mut metric = Metric::open(encoder, &REQUESTS)?;
     for arm in arms(routes) {
         let mut by_status = [0_u64; 500];
@@ -132,6 +146,8 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>]) -> fmt::
         for reason in FailureReason::ALL {
             let shards = arm.series.shards();
             let count = shards.map(|shard| shard.failures_by(reason)).sum();
+            let one = arm.series.exemplars.of_failure(reason);
+            marks.push(one.map(|one| Mark { value: 1.0, one }));
             let [route, role, version] = arm.labels();
             metric.counter(&[route, role, version, ("reason", reason.as_str())], count)?;
         }
@@ -145,6 +161,13 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, routes: &[Arc<Route>]) -> fmt::
         let mut metric = Metric::open(encoder, family)?;
         for arm in arms(routes) {
             let buckets = scratch.read(arm.series, times);
+            let slow = match times {
+                Times::Duration => arm.series.exemplars.by_duration(),
+                Times::Ttfb => arm.series.exemplars.by_ttfb(),
+            };
+            for mark in buckets.marks(slow) {
+                marks.push(mark);
+            }
             metric.histogram(&arm.labels(), &buckets)?;
         }
     }

@@ -23,6 +23,9 @@
 //!
 //! With a token, everything but GET needs it. That includes the question who is on
 //! the canary: whoever could ask it for many keys could choose keys that all are.
+//!
+//! It is needed for one thing that is read with GET, too: the tap, which says what single
+//! clients have asked for. Counts and states are about versions; paths are about people.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -30,6 +30,7 @@ pub(super) enum Resource<'a> {
     Signal(&'a str, &'a str),
     Startup,
     Stream,
+    Tap(&'a str),
     Verdict(&'a str),
     Weight(&'a str),
 }
@@ -48,6 +49,7 @@ POST /v1/routes/{route}/rollback, \
 POST /v1/routes/{route}/retry, \
 GET /v1/routes/{route}/verdict, \
 GET /v1/routes/{route}/exposure, \
+GET /v1/routes/{route}/tap, \
 POST /v1/routes/{route}/signals/{name}, \
 POST /v1/rollback, \
 PUT /v1/freeze, \
@@ -94,6 +96,7 @@ impl<'a> Resource<'a> {
             ["v1", "routes", route, "retry"] => Self::Retry(route),
             ["v1", "routes", route, "rollback"] => Self::Rollback(route),
             ["v1", "routes", route, "signals", name] => Self::Signal(route, name),
+            ["v1", "routes", route, "tap"] => Self::Tap(route),
             ["v1", "routes", route, "verdict"] => Self::Verdict(route),
             ["v1", "routes", route, "weight"] => Self::Weight(route),
             ["v1", "stream"] => Self::Stream,
@@ -129,6 +132,7 @@ impl<'a> Resource<'a> {
             | Self::Routes
             | Self::Startup
             | Self::Stream
+            | Self::Tap(_)
             | Self::Verdict(_) => "GET, HEAD",
         }
     }

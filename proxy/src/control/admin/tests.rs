@@ -129,6 +129,7 @@ fn the_ops_listener_has_metrics_and_health_only() {
         "/v1/rollback",
         "/v1/events",
         "/v1/explain",
+        "/v1/routes/default/tap",
     ] {
         assert_eq!(Resource::find(Surface::Ops, path), None, "{path}");
     }

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::net::IpAddr;
 
+use haldane_decide::outcome::RequestId;
 use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
 use super::{Entry, cut, date};
+use crate::telemetry::visible;
+use crate::trace::{Trace, TraceId};
 
 /// What the object has, in this order. `replay` reads some of it by name.
 #[derive(Serialize)]
@@ -41,7 +42,8 @@ struct Line<'a> {
     client: IpAddr,
     user_agent: Option<Cow<'a, str>>,
     referer: Option<Cow<'a, str>>,
-    trace_id: Option<&'a str>,
+    trace_id: Option<TraceId>,
+    request_id: Option<RequestId>,
 }
 
 /// Writes the line, without its end.
@@ -78,43 +80,18 @@ pub(super) fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
         referer: request.and_then(|request| request.referer).map(text),
         trace_id: request
             .and_then(|request| request.traceparent)
-            .and_then(trace_id),
+            .and_then(Trace::parse)
+            .map(|trace| trace.id),
+        request_id: request
+            .and_then(|request| request.id)
+            .and_then(RequestId::from_bytes),
     };
     let start = out.len();
-    let written = line.serialize(&mut Serializer::with_formatter(&mut *out, Visible));
-    if written.is_err() {
+    if visible::write_json(out, &line).is_err() {
         // Nothing in a line can fail, and half of one must not stand.
         out.truncate(start);
         out.extend_from_slice(b"{}");
     }
-}
-
-/// JSON on one line, without anything that a terminal would act on.
-struct Visible;
-
-impl Formatter for Visible {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        let mut formatter = CompactFormatter;
-        let mut shown = 0;
-        for (at, character) in fragment.char_indices().filter(|(_, c)| is_hidden(*c)) {
-            formatter.write_string_fragment(writer, &fragment[shown..at])?;
-            // All of these lie in the basic plane.
-            write!(writer, "\\u{:04x}", u32::from(character))?;
-            shown = at + character.len_utf8();
-        }
-        formatter.write_string_fragment(writer, &fragment[shown..])
-    }
-}
-
-/// Control characters, ends of lines, and what changes the direction of a text: the JSON
-/// library escapes those below U+0020 only.
-fn is_hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What a client sent, as text: what is no UTF-8 becomes U+FFFD.
@@ -133,17 +110,4 @@ fn key(hash: Option<u64>) -> String {
         let _ = write!(text, "{hash:016x}");
     }
     text
-}
-
-/// The trace in a `traceparent` (<https://www.w3.org/TR/trace-context/#traceparent-header>).
-fn trace_id(field: &[u8]) -> Option<&str> {
-    let field = std::str::from_utf8(field).ok()?;
-    let mut parts = field.split('-');
-    let (version, trace) = (parts.next()?, parts.next()?);
-    let is_hex = |text: &str| {
-        text.bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let is_id = trace.len() == 32 && is_hex(trace) && trace.bytes().any(|byte| byte != b'0');
-    (version.len() == 2 && is_hex(version) && version != "ff" && is_id).then_some(trace)
 }

@@ -20,6 +20,7 @@ const REQUEST: Request<'static> = Request {
     user_agent: Some(b"curl/8.5.0"),
     referer: None,
     traceparent: Some(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    id: Some(b"r-17"),
 };
 
 fn entry(request: Option<Request<'_>>) -> Entry<'_> {
@@ -71,7 +72,7 @@ fn json_has_everything_by_name() {
         "request_bytes": 0, "response_bytes": 17,
         "ttfb_us": 1200, "duration_us": 1500, "latency_us": 1500,
         "client": "192.0.2.1", "user_agent": "curl/8.5.0", "referer": null,
-        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "request_id": "r-17",
     });
     assert_eq!(object(&entry(Some(REQUEST))), expected);
 }
@@ -100,6 +101,7 @@ fn what_is_not_there_is_null() {
         "user_agent",
         "referer",
         "trace_id",
+        "request_id",
     ] {
         assert_eq!(object.get(name), Some(&Value::Null), "{name}");
     }
@@ -220,6 +222,7 @@ proptest! {
         user_agent in option::of(vec(any::<u8>(), 0..200)),
         referer in option::of(vec(any::<u8>(), 0..200)),
         traceparent in option::of(vec(any::<u8>(), 0..60)),
+        id in option::of(vec(any::<u8>(), 0..60)),
     ) {
         let request = Request {
             method: &method,
@@ -229,6 +232,7 @@ proptest! {
             user_agent: user_agent.as_deref(),
             referer: referer.as_deref(),
             traceparent: traceparent.as_deref(),
+            id: id.as_deref(),
         };
         let entry = entry(Some(request));
         for write in [json::write, combined::write] {

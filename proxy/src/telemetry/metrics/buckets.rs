@@ -2,6 +2,8 @@
 
 use hdrhistogram::Histogram;
 
+use super::marks::Mark;
+use crate::live::exemplars::Slow;
 use crate::live::histogram::empty_histogram;
 use crate::live::series::Series;
 use crate::live::shard::Responses;
@@ -69,6 +71,21 @@ impl Scratch {
 }
 
 impl Buckets {
+    /// For each of them, the request that stands for it, as far as there is one.
+    pub(super) fn marks(&self, slow: Slow) -> Vec<Option<Mark>> {
+        let mut marks = vec![None; self.counts.len()];
+        for (micros, one) in slow {
+            let value = seconds(micros);
+            let bucket = self.counts.partition_point(|(bound, _)| *bound < value);
+            if let Some(mark) = marks.get_mut(bucket)
+                && mark.is_none_or(|known: Mark| known.one.at <= one.at)
+            {
+                *mark = Some(Mark { value, one });
+            }
+        }
+        marks
+    }
+
     /// `histogram`, which counts microseconds, under these bounds. The sum is as
     /// exact as the histogram is.
     pub(super) fn of(histogram: &Histogram<u64>, bounds: &[f64]) -> Self {
@@ -100,7 +117,7 @@ impl Buckets {
     clippy::cast_precision_loss,
     reason = "a sum of latencies needs no more than 52 bits"
 )]
-fn seconds(micros: u64) -> f64 {
+pub(super) fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 

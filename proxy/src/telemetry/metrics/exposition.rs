@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+use super::marks::{Marks, marked};
 use crate::accept::weight_of;
 
 /// A text format for metrics.
@@ -40,12 +41,13 @@ impl Format {
         }
     }
 
-    /// All that is registered.
-    pub(super) fn write(self, registry: &Registry) -> Result<String, fmt::Error> {
+    /// All that is registered. Exemplars are known to OpenMetrics only.
+    pub(super) fn write(self, registry: &Registry, marks: &Marks) -> Result<String, fmt::Error> {
         let mut text = String::new();
+        marks.take();
         text::encode(&mut text, registry)?;
         match self {
-            Self::OpenMetrics => Ok(text),
+            Self::OpenMetrics => marked(&text, marks.take()),
             Self::Prometheus => prometheus_text(&text),
         }
     }

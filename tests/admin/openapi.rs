@@ -111,10 +111,12 @@ fn full(stable: &Upstream, canary: &Upstream, pool: &Upstream, state: &str) -> S
         .with(canary_line, &told)
         .top(&format!("state_dir = \"{state}\""))
         .by_user()
-        .section(
+        .section(&format!(
             "[route.rollout]\nsteps = [\"50% for 1h\", \"60% until promoted\", \"100%\"]\n\
-             ledger = \"keys\"\nexposure = { affected_users = 100000 }",
-        )
+             ledger = \"keys\"\nexposure = {{ affected_users = 100000 }}\n\
+             pre = [{{ url = \"{}/ask\" }}]",
+            pool.url()
+        ))
         .section(&gates.join("\n"))
         .section(&format!(
             "[[route.gate]]\nname = \"pool\"\nmetric = \"url\"\nurl = \"{}\"\ninterval = \"1s\"\nrollback = 9",
@@ -302,6 +304,7 @@ fn every_answer_is_as_the_description_says_and_has_nothing_more() {
     let seen = compare(&directory, &description, &notes);
     let kinds = seen["kinds"].as_array().expect("kinds");
     for kind in [
+        "agreed",
         "breach",
         "command",
         "frozen",

@@ -33,6 +33,24 @@ fn a_rollout_begins_when_everybody_asked_has_said_yes() {
     walk.until("progressing");
     let asked = hook.log.arrivals();
     assert!(asked.len() >= 2);
+    let events = walk.proxy.all_events(0);
+    let agreed: Vec<_> = events
+        .iter()
+        .filter(|one| one["kind"] == "agreed")
+        .collect();
+    assert_eq!(agreed.len(), 1, "{events:?}");
+    assert_eq!(
+        [
+            &agreed[0]["actor"],
+            &agreed[0]["status"],
+            &agreed[0]["reason"]
+        ],
+        [
+            &json!(hook.url()),
+            &json!(200),
+            &json!("no, the build is red")
+        ]
+    );
     let asked: Value = serde_json::from_slice(&asked[0].body.bytes).unwrap();
     assert_eq!(
         asked,

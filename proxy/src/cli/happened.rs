@@ -123,6 +123,7 @@ impl EventView {
             texts.collect::<Vec<_>>().join("; ")
         };
         match self.kind() {
+            "agreed" => "who was asked before the first step has said yes".to_owned(),
             "breached" => format!("{version} fails and stays at {weight}, as configured"),
             "completed" => format!("{version} is complete at {weight}"),
             "confirmed" => format!("{version} is confirmed to be worse, and stays at {weight}"),

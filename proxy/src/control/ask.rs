@@ -57,6 +57,14 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// A yes.
+#[derive(Debug)]
+pub(crate) struct Yes {
+    pub(crate) status: StatusCode,
+    /// The beginning of what was said with it.
+    pub(crate) said: String,
+}
+
 /// Asks, with a POST, and takes 2xx for yes.
 ///
 /// # Errors
@@ -67,7 +75,7 @@ pub(crate) async fn ask(
     question: Question<'_>,
     patience: Duration,
     live: &Live,
-) -> Result<(), Refusal> {
+) -> Result<Yes, Refusal> {
     let body = Body {
         schema: SCHEMA,
         question,
@@ -82,19 +90,25 @@ pub(crate) async fn ask(
     let answer = exchange(remote, message, patience, live)
         .await
         .map_err(Refusal::Unanswered)?;
-    if answer.status.is_success() {
-        return Ok(());
-    }
-    let reason = String::from_utf8_lossy(&answer.body);
-    let target = &*remote.url.first().target.0;
-    // An error page may quote the path, which may be a secret.
-    let reason = if target.len() > 1 && reason.contains(target) {
-        String::new()
+    let status = answer.status;
+    let said = said(&answer.body, remote);
+    if status.is_success() {
+        Ok(Yes { status, said })
     } else {
-        let printable = reason.trim().chars().filter(|letter| !letter.is_control());
-        printable.take(REASON_CHARS_MAX).collect()
-    };
-    Err(Refusal::Answered(answer.status, reason))
+        Err(Refusal::Answered(status, said))
+    }
+}
+
+/// The beginning of a text that was answered, as far as it can be shown.
+fn said(body: &[u8], remote: &Remote) -> String {
+    let reason = String::from_utf8_lossy(body);
+    let target = &*remote.url.first().target.0;
+    // A page may quote the path, which may be a secret.
+    if target.len() > 1 && reason.contains(target) {
+        return String::new();
+    }
+    let printable = reason.trim().chars().filter(|letter| !letter.is_control());
+    printable.take(REASON_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::ask::{Question, ask};
+use crate::live::events::{AgreementEvent, Happening};
 use crate::live::{Live, Route};
 
 /// How often it is looked at whether a generation waits.
@@ -71,7 +72,12 @@ pub(crate) async fn look_after(live: Arc<Live>) {
 /// Tries everything that must hold once.
 async fn attempt(route: Arc<Route>, generation: Generation, live: Arc<Live>) {
     let told = match check(&route, generation, &live).await {
-        Ok(()) => Preconditions::Met,
+        Ok(agreements) => {
+            for agreement in agreements {
+                live.events.push(Happening::Agreement(agreement));
+            }
+            Preconditions::Met
+        }
         Err(why) => {
             let name = &*route.config.name;
             tracing::warn!(route = name, %generation, why, "the rollout does not begin");
@@ -84,8 +90,12 @@ async fn attempt(route: Arc<Route>, generation: Generation, live: Arc<Live>) {
     }
 }
 
-/// A fragment that fits after "waits for" if something does not hold.
-async fn check(route: &Arc<Route>, generation: Generation, live: &Arc<Live>) -> Result<(), String> {
+/// Who has said yes; a fragment that fits after "waits for" if something does not hold.
+async fn check(
+    route: &Arc<Route>,
+    generation: Generation,
+    live: &Arc<Live>,
+) -> Result<Vec<AgreementEvent>, String> {
     let (of, shared) = (Arc::clone(route), Arc::clone(live));
     let drill = tokio::task::spawn_blocking(move || of.try_gates(generation.0, &shared));
     let drill = drill
@@ -98,8 +108,9 @@ async fn check(route: &Arc<Route>, generation: Generation, live: &Arc<Live>) -> 
         ));
     }
     let config = &route.config;
+    let mut agreements = Vec::new();
     let Some(canary) = &config.canary else {
-        return Ok(());
+        return Ok(agreements);
     };
     let first = config.plan.steps().first();
     for hook in &config.pre {
@@ -113,9 +124,16 @@ async fn check(route: &Arc<Route>, generation: Generation, live: &Arc<Live>) -> 
         };
         let who = hook.remote.url.first();
         let answer = ask(&hook.remote, question, hook.timeout, live).await;
-        answer.map_err(|refusal| format!("a yes of {who}: {refusal}"))?;
-        let (route, who) = (&*config.name, who.to_string());
-        tracing::info!(route, %generation, who, "may begin");
+        let yes = answer.map_err(|refusal| format!("a yes of {who}: {refusal}"))?;
+        agreements.push(AgreementEvent {
+            at: live.clock.now(),
+            route: Arc::clone(&config.name),
+            generation,
+            kind: "agreed",
+            actor: who.to_string(),
+            status: yes.status.as_u16(),
+            reason: Some(yes.said).filter(|said| !said.is_empty()),
+        });
     }
-    Ok(())
+    Ok(agreements)
 }

@@ -34,12 +34,33 @@ pub struct Event {
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Happening {
+    /// Somebody who is asked before the first step has said yes.
+    Agreement(AgreementEvent),
     /// What came after a rollback.
     Aftermath(AftermathEvent),
     /// Something that concerns no single route.
     Process(ProcessEvent),
     /// One change of one route.
     Release(Box<ReleaseEvent>),
+}
+
+/// Somebody who is asked before the first step has said yes. The release is where it was.
+#[derive(Clone, Debug, Serialize)]
+pub struct AgreementEvent {
+    /// When all had said yes.
+    pub at: Timestamp,
+    /// The route that may begin.
+    pub route: Arc<str>,
+    /// The generation that may begin.
+    pub generation: Generation,
+    /// Always `agreed`.
+    pub kind: &'static str,
+    /// Who: scheme, host and port.
+    pub actor: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// The beginning of what was answered; `None` if nothing was.
+    pub reason: Option<String>,
 }
 
 /// What came after a rollback. The release is where it was, and so is its entity tag.

@@ -5,6 +5,9 @@ use serde_json::Value;
 use super::facts::{Facts, Rollback};
 use crate::cli::happened::{EventView, date, moment};
 
+/// The kinds of events that a generation may begin with.
+const BEGINNINGS: [&str; 5] = ["prepared", "promoted", "retried", "reweighed", "started"];
+
 /// The events of one generation, oldest first.
 pub(super) struct Story<'a> {
     pub(super) events: Vec<&'a EventView>,
@@ -50,9 +53,12 @@ impl<'a> Story<'a> {
         }
     }
 
+    /// With the event that it began with. A generation that has had its weight since haldane
+    /// started has none, and what is first told of it is something later.
     pub(super) fn began_at(&self) -> Option<u64> {
         let own = self.events.iter().find(|event| event.route().is_some());
-        own.map(|event| event.at())
+        own.filter(|event| BEGINNINGS.contains(&event.kind()))
+            .map(|event| event.at())
     }
 
     pub(super) fn ended_at(&self, outcome: &str) -> Option<u64> {

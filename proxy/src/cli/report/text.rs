@@ -57,6 +57,8 @@ fn times(report: &Report) -> String {
             Some(ended_at) => format!("began {began_at}, ended {ended_at} after {span}"),
             None => format!("began {began_at}, goes on; so far {span}"),
         });
+    } else if let Some(ended_at) = &report.ended_at {
+        lines.push(format!("ended {ended_at}"));
     }
     if let Some(rollback) = &report.rollback {
         if let Some(seconds) = rollback.seconds_from_first_failure {

@@ -4,15 +4,24 @@ use haldane_decide::release::change::Amendment;
 use haldane_decide::rollout::NoticeKind;
 
 use crate::live::events::{
-    AftermathEvent, AftermathKind, Event, Happening, ProcessEvent, ProcessEventKind, ReleaseEvent,
+    AftermathEvent, AftermathKind, AgreementEvent, Event, Happening, ProcessEvent,
+    ProcessEventKind, ReleaseEvent,
 };
 
 pub(super) fn log(event: &Event) {
     match &event.what {
+        Happening::Agreement(event) => log_agreement(event),
         Happening::Aftermath(event) => log_aftermath(event),
         Happening::Process(event) => log_process(event),
         Happening::Release(event) => log_release(event),
     }
+}
+
+fn log_agreement(event: &AgreementEvent) {
+    let (route, generation) = (&*event.route, event.generation.0);
+    let (who, status) = (&*event.actor, event.status);
+    let said = event.reason.as_deref().unwrap_or_default();
+    tracing::info!(route, generation, who, status, said, "may begin");
 }
 
 fn log_aftermath(event: &AftermathEvent) {

@@ -30,6 +30,7 @@ impl Severity {
     /// Of an event.
     pub(crate) const fn of(what: &Happening) -> Self {
         match what {
+            Happening::Agreement(_) => Self::Info,
             Happening::Aftermath(event) => match event.kind {
                 AftermathKind::RollbackUnverified { .. } => Self::Warning,
                 AftermathKind::RollbackVerified => Self::Info,

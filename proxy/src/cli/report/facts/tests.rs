@@ -190,3 +190,13 @@ fn the_time_from_the_first_failure_is_known_if_no_failure_is_forgotten() {
         assert_eq!(report["rollback"]["seconds_from_first_failure"], seconds);
     }
 }
+
+#[test]
+fn what_is_first_told_of_a_generation_need_not_be_its_beginning() {
+    let mut facts = facts(1);
+    facts.events.remove(0);
+    let report = serde_json::to_value(Report::of(facts).expect("is known")).expect("is plain");
+    assert_eq!(report["began_at"], Value::Null);
+    assert_eq!(report["seconds"], Value::Null);
+    assert_eq!(report["ended_at"], "1970-01-01T00:00:30.000Z");
+}

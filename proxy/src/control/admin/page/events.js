@@ -46,6 +46,7 @@ function happened(event) {
   const canary = event.version ? `canary ${event.version}` : "canary";
   const shares = event.from !== undefined && event.to !== undefined ? ` from ${event.from} to ${event.to}` : "";
   switch (event.kind) {
+    case "agreed": return "who was asked before the first step has said yes";
     case "breached": return `a gate fails, which is only told; ${canary} keeps ${event.weight}`;
     case "completed": return `complete: ${canary} has ${event.weight}`;
     case "confirmed": return `${canary} is worse: ${event.sentence}`;

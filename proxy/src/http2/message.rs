@@ -11,8 +11,8 @@ use crate::h1::head::{Head, HeadError, HeadLimits, Version};
 ///
 /// # Errors
 ///
-/// [`HeadError::Field`] if `:authority` and `host` disagree, and
-/// [`HeadError::TooManyFields`].
+/// [`HeadError::Field`] if `:authority` and `host` disagree,
+/// [`HeadError::TargetTooLong`], and [`HeadError::TooManyFields`].
 pub(crate) fn read_request(
     head: &mut Head,
     parts: &request::Parts,
@@ -70,7 +70,7 @@ pub(crate) fn read_request(
 ///
 /// # Errors
 ///
-/// [`HeadError::TooManyFields`].
+/// [`HeadError::TooLarge`] and [`HeadError::TooManyFields`].
 pub(crate) fn read_response(
     head: &mut Head,
     parts: &response::Parts,
@@ -83,6 +83,12 @@ pub(crate) fn read_response(
     let mut composer = head.compose(Version::Http2);
     composer.status(parts.status.as_u16());
     composer.open(is_open);
+    // As long as it would be in HTTP/1.1.
+    let lengths = parts.headers.iter();
+    let lengths = lengths.map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if lengths.sum::<usize>() > limits.bytes {
+        return Err(HeadError::TooLarge);
+    }
     for (name, value) in &parts.headers {
         composer.field(name.as_str().as_bytes(), value.as_bytes());
     }

@@ -14,7 +14,7 @@ use super::pool::KEEP;
 use crate::clock::Micros;
 use crate::h1::transport::Transport;
 use crate::http2::stream::{self, Stream};
-use crate::http2::{SEND_BUFFER, SHARED_WINDOW, STREAM_WINDOW};
+use crate::http2::{ANSWER_HEAD_BYTES, SEND_BUFFER, SHARED_WINDOW, STREAM_WINDOW};
 
 /// A connection with many streams.
 pub(crate) struct Multiplexed {
@@ -117,6 +117,7 @@ impl Connecting<'_> {
             .await?;
         let pings = connection.ping_pong();
         let gone = Rc::new(Cell::new(false));
+            .max_header_list_size(ANSWER_HEAD_BYTES)
         let ended = Rc::clone(&gone);
         drop(tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {

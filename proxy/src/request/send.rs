@@ -78,7 +78,11 @@ impl Outbound<'_> {
     pub(crate) fn upload(&self, client: &Peer) -> Upload {
         let framing = self.inbound.framing;
         let pump = Pump::new(client, framing, Tail::of(framing));
-        Upload::new(pump, self.inbound.expects_continue)
+        Upload::new(
+            pump,
+            self.inbound.expects_continue,
+            self.inbound.reads_interim(),
+        )
     }
 
     /// Sends the request and waits for the head of the final response, which is in

@@ -13,6 +13,7 @@
 //! one into a response.
 
 pub(crate) mod accept;
+pub(crate) mod conduct;
 pub(crate) mod error;
 pub(crate) mod eviction;
 pub(crate) mod exchange;

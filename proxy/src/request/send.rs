@@ -102,7 +102,9 @@ impl Outbound<'_> {
         let now = session.worker.deadlines.now();
         let address = upstream.choose(now);
         let address = address.ok_or_else(|| unsent(UpstreamError::Unhealthy))?;
-        let pooled = upstream.check_out(&address, now);
+        // A client that upstreams may close connections for is not among the others.
+        let apart = session.origin.conduct.is_rash(now);
+        let pooled = upstream.check_out(&address, now, apart);
         // A request that must not be repeated is worth a system call to see whether
         // the upstream has just closed the connection.
         let mut pooled = pooled.filter(|opened| self.inbound.is_idempotent() || opened.is_quiet());
@@ -111,7 +113,7 @@ impl Outbound<'_> {
             let opened = match pooled.take() {
                 Some(opened) => opened,
                 None => upstream
-                    .reach(Rc::clone(&address), timeout, &session.watch)
+                    .reach(Rc::clone(&address), (timeout, apart), &session.watch)
                     .await
                     .map_err(|error| unsent(error.into()))?,
             };

@@ -13,6 +13,7 @@ use h2::Reason;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
+use super::conduct::Conduct;
 use super::forward::{Delivery, Envelope, peer_text};
 use super::notes::Notes;
 use super::switch::Switch;
@@ -44,6 +45,8 @@ pub(crate) struct Origin {
     pub(crate) peer_text: Box<str>,
     /// What the client speaks: `http` or `https`.
     pub(crate) scheme: &'static str,
+    /// How a client with many streams behaves.
+    pub(crate) conduct: Conduct,
     /// The client should go elsewhere with what comes next.
     leaving: Cell<bool>,
     /// The task that tells it.
@@ -91,6 +94,7 @@ pub(crate) async fn serve(
         peer,
         peer_text: peer_text(peer),
         scheme,
+        conduct: Conduct::default(),
         leaving: Cell::new(false),
         waker: RefCell::new(None),
     });

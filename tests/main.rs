@@ -38,6 +38,8 @@ mod ipv6;
 mod ledger;
 /// Memory depends on what is under way, not on sizes.
 mod memory;
+/// What may be used at a time, and what becomes of one more.
+mod limits;
 /// The metrics: their form, and that their numbers are those of what was sent.
 mod metrics;
 /// Others are told what happens to releases, and nobody waits for them.

@@ -48,6 +48,7 @@ mod shield;
 mod signals;
 pub(crate) mod standing;
 mod trial;
+mod under_way;
 pub mod weight;
 
 use access::Access;
@@ -193,6 +194,8 @@ struct Lasting {
     rolled_back: AtomicU32,
     /// Requests that the canary had failed and that went to stable.
     shielded: AtomicU64,
+    /// Requests under way by role, on all workers.
+    under_way: [AtomicUsize; 2],
     /// What the salts of generations are derived from.
     secret: Salt,
     /// Who was on the canary.
@@ -239,6 +242,7 @@ impl Route {
             lasting: Arc::new(Lasting {
                 rolled_back: AtomicU32::new(rolled_back_of(&release)),
                 shielded: AtomicU64::new(0),
+                under_way: Default::default(),
                 word: LiveWeight::new(setting),
                 secret,
                 exposure: Exposure::default(),

@@ -26,6 +26,9 @@ pub(crate) fn read_request(
         Some(target) => target.as_str(),
         None => "",
     };
+    if target.len() > limits.target {
+        return Err(HeadError::TargetTooLong);
+    }
     let protocol = parts
         .extensions
         .get::<Protocol>()
@@ -80,15 +83,15 @@ pub(crate) fn read_response(
     if parts.headers.len() > limits.fields {
         return Err(HeadError::TooManyFields);
     }
-    let mut composer = head.compose(Version::Http2);
-    composer.status(parts.status.as_u16());
-    composer.open(is_open);
     // As long as it would be in HTTP/1.1.
     let lengths = parts.headers.iter();
     let lengths = lengths.map(|(name, value)| name.as_str().len() + value.len() + 4);
     if lengths.sum::<usize>() > limits.bytes {
         return Err(HeadError::TooLarge);
     }
+    let mut composer = head.compose(Version::Http2);
+    composer.status(parts.status.as_u16());
+    composer.open(is_open);
     for (name, value) in &parts.headers {
         composer.field(name.as_str().as_bytes(), value.as_bytes());
     }
@@ -140,6 +143,7 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits {
         bytes: 1024,
+        target: 1024,
         fields: 8,
     };
 

@@ -41,6 +41,8 @@ pub(crate) struct Exchange {
     stalled: Cell<bool>,
     /// Stable has the request because the canary has failed it.
     stands_in: bool,
+    /// Requests that were under way at the version before.
+    before: usize,
 }
 
 /// How far an exchange has come.
@@ -139,6 +141,7 @@ impl Exchange {
         started: Micros,
     ) -> Self {
         Self {
+            before: local.route.enter(subject.routed.role),
             worker: Rc::clone(worker),
             local: Rc::clone(local),
             subject,
@@ -347,6 +350,12 @@ impl Exchange {
             self.shard().grpc_end(status);
         }
         self.shard().finish();
+        self.local.route.leave(self.role());
+    }
+
+    /// Whether less is under way at the version than is allowed.
+    pub(crate) fn has_room(&self) -> bool {
+        self.before < self.worker.limits().upstream_requests
     }
 
     /// Every byte of an answer has come that no client gets.

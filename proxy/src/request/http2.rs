@@ -127,7 +127,7 @@ impl Streams {
         let now = self.worker.deadlines.now();
         if self.stay == Stay::Dismissed || self.origin.conduct.is_unbearable(now) {
             Stay::Dismissed
-        } else if self.stay == Stay::Leaving || is_leaving {
+        } else if self.stay == Stay::Leaving || is_leaving || self.origin.is_spent(&self.worker) {
             Stay::Leaving
         } else {
             Stay::Open
@@ -164,6 +164,7 @@ impl Streams {
             origin: Rc::clone(&self.origin),
         };
         running.count.set(running.count.get() + 1);
+        self.origin.count();
         let worker = Rc::clone(&self.worker);
         drop(tokio::task::spawn_local(async move {
             serve_stream(worker, &running.origin, request, respond).await;

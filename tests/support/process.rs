@@ -3,9 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use super::eventually::some;
 use super::tls::Directory;
 
 /// A haldane in a process of its own. Killed when this is dropped.
@@ -13,6 +15,8 @@ pub(crate) struct Process {
     child: Child,
     /// Where clients connect.
     pub(crate) data: SocketAddr,
+    /// What it has logged since it listens.
+    said: Arc<Mutex<Vec<Value>>>,
     _directory: Directory,
 }
 
@@ -37,13 +41,31 @@ impl Process {
             .find(|line| line["message"] == "listening")
             .expect("says where it listens");
         // What it says later must not fill the pipe up.
-        std::thread::spawn(move || lines.for_each(drop));
+        let said = Arc::<Mutex<Vec<Value>>>::default();
+        let heard = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in lines {
+                if let Ok(line) = serde_json::from_str(&line) {
+                    heard.lock().unwrap().push(line);
+                }
+            }
+        });
         let data = listening["data"].as_str().unwrap_or_default();
         Self {
             data: data.parse().unwrap_or_else(|_| panic!("{listening}")),
             child,
+            said,
             _directory: directory,
         }
+    }
+
+    /// Waits until it has logged this message, and gives the line.
+    #[track_caller]
+    pub(crate) fn says(&self, message: &str) -> Value {
+        some(message, || {
+            let said = self.said.lock().unwrap();
+            said.iter().find(|line| line["message"] == message).cloned()
+        })
     }
 
     /// The memory that is resident, and the most that ever was, in KiB.

@@ -20,6 +20,8 @@ mod cli;
 mod deploy;
 /// Stopping at any time: what was accepted is finished, what is idle is closed.
 mod drain;
+/// What the process runs out of, and that it goes on.
+mod exhaustion;
 /// Where a message ends: what is ambiguous is refused, what breaks off never looks complete.
 mod framing;
 /// What the gates see of real traffic, and what they make of it.
@@ -36,16 +38,18 @@ mod http2;
 mod ipv6;
 /// Who was on the canary, and who saw an error there.
 mod ledger;
-/// Memory depends on what is under way, not on sizes.
-mod memory;
 /// What may be used at a time, and what becomes of one more.
 mod limits;
+/// Memory depends on what is under way, not on sizes.
+mod memory;
 /// The metrics: their form, and that their numbers are those of what was sent.
 mod metrics;
 /// Others are told what happens to releases, and nobody waits for them.
 mod notify;
 /// What counts against a version, what does not, and that it is counted once.
 mod outcomes;
+/// A panic where a connection is served ends that connection only.
+mod panics;
 /// Clients and servers that others have made, and haldane between them.
 mod peers;
 /// What gates will be able to say, before there is traffic.

@@ -80,6 +80,25 @@ impl Process {
         (of("VmRSS:"), of("VmHWM:"))
     }
 
+    /// Lets it have no more descriptors than this.
+    pub(crate) fn limit_descriptors(&self, most: usize) {
+        let limited = Command::new("prlimit")
+            .arg(format!("--pid={}", self.child.id()))
+            .arg(format!("--nofile={most}:"))
+            .status();
+        assert!(limited.expect("prlimit runs").success());
+    }
+
+    /// The processor time that it has used, in hundredths of a second.
+    pub(crate) fn used(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("the process lives");
+        // After the name, which may contain anything.
+        let (_, rest) = stat.rsplit_once(") ").expect("has a name");
+        let times = rest.split(' ').skip(11).take(2);
+        times.map(|time| time.parse::<u64>().expect("a time")).sum()
+    }
+
     /// How many descriptors it has open.
     pub(crate) fn descriptors(&self) -> usize {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));

@@ -78,6 +78,14 @@ fn a_request_with_an_ambiguous_length_is_refused() {
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding: chunked chunked\r\n",
+        "Transfer-Encoding: chun\tked\r\n",
+        "Transfer-Encoding: 'chunked'\r\n",
+        "Transfer-Encoding: chunked\u{a0}\r\n",
+        "Transfer-Encoding: c\u{203a}hunked\r\n",
+        "Transfer-Encoding: chun\u{212a}ed\r\n",
+        "Transfer-Encoding: x=chunked\r\n",
     ] {
         let bytes = smuggler("1.1", fields);
         refused(&proxy, &upstream, &bytes, 400, "client_framing");
@@ -241,6 +249,20 @@ fn a_request_without_one_clear_destination_is_refused() {
     ] {
         let bytes = format!("{text}\r\n");
         refused(&proxy, &upstream, bytes.as_bytes(), status, code);
+    }
+}
+
+#[test]
+fn a_host_that_is_none_is_refused() {
+    let upstream = Upstream::named("stable");
+    let proxy = Setup::stable(&upstream).start();
+    for host in [
+        "a:b", "a:1:2", "a:65536", "a:-1", ":80", "[::1", "[a]", "[::1]x", "a]", "a%zz", "a%2",
+    ] {
+        let bytes = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        refused(&proxy, &upstream, bytes.as_bytes(), 400, "client_host");
+        let bytes = format!("GET http://{host}/ HTTP/1.1\r\nHost: a\r\n\r\n");
+        refused(&proxy, &upstream, bytes.as_bytes(), 400, "client_target");
     }
 }
 

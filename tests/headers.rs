@@ -155,6 +155,40 @@ fn the_claims_of_a_peer_that_is_not_trusted_are_replaced() {
     assert_eq!(underscored, ["X_Unrelated"]);
 }
 
+/// What other proxies tell of a client, and what servers take for fields that they are not.
+#[test]
+fn nothing_else_that_proxies_say_is_believed_of_a_stranger() {
+    let claims = "X-Forwarded-Port: 1\r\nX-Forwarded-Prefix: /a\r\nX-FORWARDED-Ssl: on\r\n\
+        X-Forwarded-Server: a\r\nX-Real-IP: 1.2.3.4\r\n";
+    let twins = "X_Forwarded_Port: 2\r\nX-Forwarded_Prefix: /b\r\nX_Real_IP: 6.6.6.6\r\n\
+        Content_Length: 5\r\nTransfer_Encoding: chunked\r\ntransfer_encoding: x\r\n\
+        Proxy: http://evil\r\nX_Unrelated: kept\r\n";
+    let lines = format!("{claims}{twins}");
+    for (trusted, port, client) in [
+        (STRANGERS, NONE, NONE),
+        ("127.0.0.0/8", &["1"][..], &["1.2.3.4"][..]),
+    ] {
+        let head = passed_up(trusted, &lines);
+        has_exactly(
+            &head,
+            &[
+                ("x-forwarded-port", port),
+                ("x-real-ip", client),
+                ("proxy", NONE),
+            ],
+        );
+        let believed = head.fields.iter().filter(|(name, _)| {
+            let name = name.to_ascii_lowercase();
+            name.starts_with("x-forwarded-") && name != "x-forwarded-port"
+        });
+        let told = if port.is_empty() { 3 } else { 6 };
+        assert_eq!(believed.count(), told, "{:?}", head.fields);
+        let underscored = head.fields.iter().filter(|(name, _)| name.contains('_'));
+        let underscored: Vec<_> = underscored.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(underscored, ["X_Unrelated"]);
+    }
+}
+
 #[test]
 fn a_trusted_peer_is_believed_and_its_address_added() {
     let lines = "X-Forwarded-For: 1.2.3.4, 5.6.7.8\r\nX-Forwarded-For: 9.9.9.9\r\n\

@@ -20,6 +20,8 @@ mod cli;
 mod deploy;
 /// Stopping at any time: what was accepted is finished, what is idle is closed.
 mod drain;
+/// What the process runs out of, and that it goes on.
+mod exhaustion;
 /// Where a message ends: what is ambiguous is refused, what breaks off never looks complete.
 mod framing;
 /// What the gates see of real traffic, and what they make of it.
@@ -36,6 +38,8 @@ mod http2;
 mod ipv6;
 /// Who was on the canary, and who saw an error there.
 mod ledger;
+/// What may be used at a time, and what becomes of one more.
+mod limits;
 /// What upstreams are told about a decision beside version and role, and who may decide by it.
 mod marks;
 /// Memory depends on what is under way, not on sizes.
@@ -48,6 +52,8 @@ mod notify;
 mod outcomes;
 /// The page of the admin listener: who gets it, and what a browser makes of it.
 mod page;
+/// A panic where a connection is served ends that connection only.
+mod panics;
 /// Clients and servers that others have made, and haldane between them.
 mod peers;
 /// What gates will be able to say, before there is traffic.

@@ -274,3 +274,67 @@ fn a_client_that_leaves_ends_its_request_at_the_upstream() {
         }
     }
 }
+
+/// Whoever has sent a request and nothing more may close this half of the connection.
+#[test]
+fn a_client_that_has_said_all_gets_its_answers() {
+    let upstream = Upstream::named("stable");
+    let proxy = Setup::stable(&upstream).start();
+    for requests in [
+        "GET /0 HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(),
+        "POST /0 HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello".to_owned(),
+        (0..3)
+            .map(|number| format!("GET /{number} HTTP/1.1\r\nHost: test\r\n\r\n"))
+            .collect(),
+        "GET /0 HTTP/1.0\r\n\r\n".to_owned(),
+    ] {
+        let mut client = proxy.client();
+        client.send(&requests);
+        client.wire.finish();
+        for _ in 0..requests.matches("HTTP/1").count() {
+            let answer = client.answer_to("GET");
+            assert_eq!((answer.status, answer.end), (200, Ok(())), "{requests:?}");
+        }
+        assert!(client.is_closed());
+    }
+}
+
+/// It is asked whether it is still there, and not for ever: the end of a connection looks
+/// the same.
+#[test]
+fn a_client_that_has_said_all_may_wait_and_one_that_has_left_does_not() {
+    let turns = Turns::new();
+    let turn = Arc::clone(&turns);
+    let (told, ended) = mpsc::channel();
+    let upstream = Upstream::scripted(move |mut connection| {
+        let Some(head) = connection.head() else {
+            return;
+        };
+        if head.start.contains("/slow") {
+            assert!(turn.take());
+            connection
+                .wire
+                .write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        } else {
+            told.send(connection.end()).unwrap();
+        }
+    });
+    let proxy = Setup::stable(&upstream).start();
+    let mut client = proxy.client();
+    client.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.wire.finish();
+    let (_, status) = client.response_head().expect("is asked");
+    assert_eq!(status, 100);
+    turns.give();
+    let answer = client.answer_to("GET");
+    assert_eq!((answer.text().as_str(), answer.end.clone()), ("ok", Ok(())));
+    assert_eq!(answer.interim.len(), 0, "once is enough");
+
+    let mut client = proxy.client();
+    client.send("GET /never HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.wire.finish();
+    drop(client);
+    let end = ended.recv_timeout(PATIENCE);
+    assert!(matches!(end, Ok(Broken::Closed | Broken::Reset)), "{end:?}");
+    assert_eq!(proxy.settled("stable", 2)["failures"], 0);
+}

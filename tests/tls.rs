@@ -6,7 +6,11 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+
 use crate::support::eventually::{eventually, some};
+use crate::support::process::Process;
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::tls::{Authority, Directory, Hello, TlsUpstream, swap_link};
 use crate::support::upstream::{Behaviour, Upstream};
@@ -15,6 +19,11 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 /// haldane with a TLS listener that has these certificates.
 fn serving(upstream: &Upstream, directory: &Directory, names: &[&str], more: &str) -> Proxy {
+    Proxy::start(&encrypted(upstream, directory, names, more))
+}
+
+/// The configuration of that.
+fn encrypted(upstream: &Upstream, directory: &Directory, names: &[&str], more: &str) -> String {
     let list = |ending: &str| {
         let paths = names
             .iter()
@@ -26,11 +35,10 @@ fn serving(upstream: &Upstream, directory: &Directory, names: &[&str], more: &st
         list("crt"),
         list("key")
     ));
-    let text = text.text().replace(
+    text.text().replace(
         "listen = \"127.0.0.1:0\"\nadmin",
         "listen = [{ address = \"127.0.0.1:0\", tls = \"edge\" }]\nadmin",
-    );
-    Proxy::start(&text)
+    )
 }
 
 #[test]
@@ -133,6 +141,61 @@ fn what_is_no_handshake_reaches_nothing() {
         .unwrap();
     assert_eq!(silent.read(&mut [0]).ok(), Some(0));
     assert_eq!(upstream.log.len(), 0);
+}
+
+/// Long enough before it is too late.
+#[test]
+fn certificates_that_expire_soon_are_in_the_metrics_and_in_the_log() {
+    let (authority, directory) = (Authority::new(), Directory::new("expiry"));
+    let days = |count: u64| {
+        let at = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        at.as_secs() + count * 24 * 3600
+    };
+    let half = 12 * 3600;
+    let soon = authority.issue_until("localhost", days(10) + half);
+    directory.write_pair("a", &soon);
+    let upstream = Upstream::named("stable");
+    let text = encrypted(&upstream, &directory, &["a"], "");
+    let haldane = Process::start("expiry", &text);
+    let line = haldane.says("certificates expire soon");
+    assert_eq!(
+        (&line["level"], &line["what"], &line["days"]),
+        (&"WARN".into(), &"tls.edge".into(), &10.into())
+    );
+    let proxy = serving(&upstream, &directory, &["a"], "");
+    let told =
+        || proxy.gauge("haldane_certificate_expiry_timestamp_seconds{certificate=\"tls.edge\"}");
+    let at = |count: u64| f64::from(u32::try_from(days(count)).unwrap());
+    assert!((at(10)..at(11)).contains(&told()));
+    directory.write_pair("a", &authority.issue_until("localhost", days(100)));
+    eventually("the new one is told", || told() > at(99));
+}
+
+/// At whatever byte.
+#[test]
+fn handshakes_that_are_cut_anywhere_leave_nothing_behind() {
+    let (authority, directory) = (Authority::new(), Directory::new("cut"));
+    directory.write_pair("a", &authority.issue("localhost"));
+    let upstream = Upstream::named("stable");
+    let proxy = serving(&upstream, &directory, &["a"], "");
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = ClientConnection::new(authority.http2_client(), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    for cut in (0..=hello.len()).step_by(37) {
+        let mut socket = TcpStream::connect(proxy.address).unwrap();
+        socket.write_all(&hello[..cut]).unwrap();
+        // What is wrong after a good beginning ends it too.
+        socket.write_all(&[0xff; 8][..cut % 9]).unwrap();
+    }
+    eventually("nothing is left", || {
+        proxy.gauge("haldane_connections_open") < 0.5
+    });
+    let mut client = Hello::new(&authority, "localhost")
+        .connect(proxy.address)
+        .expect("shakes hands");
+    assert!(client.ask(GET).is_ok());
+    assert_eq!(upstream.log.len(), 1);
 }
 
 #[test]

@@ -28,8 +28,8 @@ tables! {
         reserved ["fleet"];
     DRAIN = "drain": ["linger", "timeout"], reserved [];
     LIMITS = "limits":
-        ["connections", "header_timeout", "idle_timeout", "header_bytes", "headers", "streams",
-         "replay_bytes"],
+        ["connections", "header_timeout", "idle_timeout", "header_bytes", "target_bytes",
+         "headers", "streams", "connection_requests", "upstream_requests", "replay_bytes"],
         reserved [];
     ADMIN = "admin": ["listen", "token_file"], reserved ["tls"];
     OPS = "ops": ["listen"], reserved ["tls"];

@@ -250,8 +250,26 @@ fn limits(table: Option<&Table<'_>>, report: &mut Report) -> Option<Limits> {
         ("header_bytes", 64 * 1024),
         size_within((1024..=1024 * 1024, "\"1KiB\" to \"1MiB\"")),
     );
+    let target_bytes = read(
+        table,
+        report,
+        ("target_bytes", 16 * 1024),
+        size_within((64..=1024 * 1024, "\"64B\" to \"1MiB\"")),
+    );
     let headers = read(table, report, ("headers", 100), count(1..=1000));
     let streams = read(table, report, ("streams", 100), count(1..=10_000));
+    let connection_requests = read(
+        table,
+        report,
+        ("connection_requests", 100_000),
+        count(1..=1_000_000_000),
+    );
+    let upstream_requests = read(
+        table,
+        report,
+        ("upstream_requests", 10_000),
+        count(1..=10_000_000),
+    );
     // Zero is meant: no body is kept.
     let replay_bytes = read(
         table,
@@ -264,8 +282,11 @@ fn limits(table: Option<&Table<'_>>, report: &mut Report) -> Option<Limits> {
         header_timeout: header_timeout?,
         idle_timeout: idle_timeout?,
         header_bytes: header_bytes?,
+        target_bytes: target_bytes?,
         headers: headers?,
         streams: u32::try_from(streams?).ok()?,
+        connection_requests: connection_requests?,
+        upstream_requests: upstream_requests?,
         replay_bytes: replay_bytes?,
     })
 }

@@ -151,10 +151,16 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Bytes of a request or response head, start line included.
     pub header_bytes: usize,
+    /// Of these, bytes of a request target.
+    pub target_bytes: usize,
     /// Fields of a request or response head.
     pub headers: usize,
     /// Requests under way on one HTTP/2 connection.
     pub streams: u32,
+    /// Requests on one connection.
+    pub connection_requests: usize,
+    /// Requests under way at one version of a route.
+    pub upstream_requests: usize,
     /// Bytes of the body of a request to a canary that are kept, so that stable can have
     /// the request if the canary fails it.
     pub replay_bytes: usize,

@@ -8,5 +8,7 @@ pub(crate) mod body;
 pub(crate) mod chunked;
 pub(crate) mod field;
 pub(crate) mod head;
+#[cfg(test)]
+mod hostile;
 pub(crate) mod transport;
 pub(crate) mod wire;

@@ -21,5 +21,9 @@ pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// stream has a window of its own.
 pub(crate) const SHARED_WINDOW: u32 = (1 << 31) - 1;
 
+/// What the head of an upstream's answer may have before it is looked at: more than any
+/// configuration allows, 32 octets for each field included (RFC 9113 §6.5.2).
+pub(crate) const ANSWER_HEAD_BYTES: u32 = 2 * 1024 * 1024;
+
 /// What waits to be written for one stream; back-pressure starts here.
 pub(crate) const SEND_BUFFER: usize = 64 * 1024;

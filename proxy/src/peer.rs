@@ -1,7 +1,7 @@
 //! The other end of an exchange: a connection of its own, or one stream of many.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use crate::h1::body::{BodyReader, Framing};
 use crate::h1::wire::Wire;
@@ -64,6 +64,25 @@ impl Peer {
         match self {
             Self::H1(wire) => wire.poll_flush(cx),
             Self::H2(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Whether this peer has given its stream up, if it has one.
+    pub(crate) fn is_given_up(&mut self) -> bool {
+        match self {
+            Self::H1(_) => false,
+            Self::H2(stream) => {
+                let cx = &mut Context::from_waker(Waker::noop());
+                stream.poll_given_up(cx).is_ready()
+            }
+        }
+    }
+
+    /// Whether the head of a final response was sent to this peer, if it has a stream.
+    pub(crate) fn is_answered(&self) -> bool {
+        match self {
+            Self::H1(_) => false,
+            Self::H2(stream) => stream.is_answered(),
         }
     }
 

@@ -14,6 +14,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod baggage;
+pub(crate) mod conduct;
 pub(crate) mod error;
 pub(crate) mod eviction;
 pub(crate) mod exchange;

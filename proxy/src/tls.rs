@@ -18,11 +18,15 @@ use haldane_config::{
     ClientTls, Config, Remote, ServerTls, UpstreamAddress, UpstreamProtocol, Version,
 };
 use haldane_decide::role::Role;
+use haldane_decide::time::Timestamp;
 use rustls::{ClientConfig, ServerConfig};
 
 mod client;
+mod expiry;
 mod pem;
 mod server;
+
+use expiry::Expiry;
 
 /// What is spoken over TLS, as ALPN names it (RFC 7301, RFC 9113 §3.2).
 const ALPN_HTTP1: &[u8] = b"http/1.1";
@@ -51,6 +55,8 @@ pub(crate) struct Reloaded<C> {
     seen: AtomicU64,
     /// The hash of the contents that `current` was built from.
     built: AtomicU64,
+    /// Until when what haldane shows is valid.
+    expiry: Expiry,
 }
 
 /// How something is built, and of what.
@@ -58,6 +64,8 @@ struct Recipe<C> {
     /// What it is for.
     what: String,
     files: Vec<PathBuf>,
+    /// Of these, the certificates that haldane shows.
+    shown: Vec<PathBuf>,
     /// What is spoken over it, where that is for haldane to say.
     protocol: Option<UpstreamProtocol>,
     build: Build<C>,
@@ -168,8 +176,9 @@ impl Tls {
         found.map(|(_, tls)| tls)
     }
 
-    /// Looks at all files again, and says in the log what became of it.
-    pub(crate) fn refresh(&self) {
+    /// Looks at all files again, and says in the log what became of it, and which
+    /// certificates will not be valid for long.
+    pub(crate) fn refresh(&self, now: Timestamp) {
         for server in self.listeners.iter().flatten() {
             server.refresh();
         }
@@ -179,6 +188,7 @@ impl Tls {
         for (_, remote) in &self.remotes {
             remote.refresh();
         }
+        self.warn_of_expiry(now);
     }
 }
 
@@ -213,11 +223,13 @@ impl Reloaded<ServerConfig> {
             .iter()
             .flat_map(|pair| [pair.cert.clone(), pair.key.clone()]);
         let files = pairs.chain(tls.client_ca.clone()).collect();
+        let shown = tls.pairs.iter().map(|pair| pair.cert.clone()).collect();
         let tls = Arc::clone(tls);
         let what = format!("tls.{}", tls.name);
         Recipe {
             what,
             files,
+            shown,
             protocol: None,
             build: Box::new(move |contents| server::build(&tls, contents)),
         }
@@ -231,10 +243,12 @@ impl Reloaded<ClientConfig> {
             .iter()
             .flat_map(|pair| [pair.cert.clone(), pair.key.clone()]);
         let files = tls.ca.iter().cloned().chain(pair).collect();
+        let shown = tls.pair.iter().map(|pair| pair.cert.clone()).collect();
         let tls = tls.clone();
         Recipe {
             what,
             files,
+            shown,
             protocol: Some(protocol),
             build: Box::new(move |contents| client::build(&tls, protocol, contents)),
         }
@@ -263,12 +277,14 @@ impl<C> Recipe<C> {
             return Ok(Arc::clone(same));
         }
         let current = ArcSwap::from_pointee((self.build)(&contents)?);
+        let expiry = Expiry::of(&self, &contents);
         drop(contents);
         Ok(Arc::new(Reloaded {
             recipe: self,
             current,
             seen: AtomicU64::new(hash),
             built: AtomicU64::new(hash),
+            expiry,
         }))
     }
 }
@@ -290,9 +306,10 @@ impl<C> Reloaded<C> {
         if self.seen.swap(hash, Ordering::Relaxed) == hash {
             return;
         }
-        match contents.and_then(|contents| build(&contents)) {
-            Ok(new) => {
+        match contents.and_then(|contents| build(&contents).map(|new| (new, contents))) {
+            Ok((new, contents)) => {
                 self.current.store(Arc::new(new));
+                self.expiry.replace(&self.recipe, &contents);
                 self.built.store(hash, Ordering::Relaxed);
                 tracing::info!(what, "certificates replaced");
             }

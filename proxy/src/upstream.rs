@@ -118,11 +118,17 @@ impl Upstream {
         choice::choose(&self.addresses(), now, &[])
     }
 
-    /// A connection to an address that is there already, if one can be used.
-    pub(crate) fn check_out(&self, address: &Rc<Address>, now: Micros) -> Option<Opened> {
+    /// A connection to an address that is there already, if one can be used; one that is
+    /// shared is `apart` or not.
+    pub(crate) fn check_out(
+        &self,
+        address: &Rc<Address>,
+        now: Micros,
+        apart: bool,
+    ) -> Option<Opened> {
         let shared = match self.manner.protocol {
             UpstreamProtocol::Http1 => None,
-            UpstreamProtocol::H2 => address.shared.find(),
+            UpstreamProtocol::H2 => address.shared.find(apart),
         };
         let link = match shared {
             Some(connection) => Link::Shared(StreamLease::new(connection)),

@@ -154,6 +154,7 @@ impl Worker {
         let limits = self.limits();
         HeadLimits {
             bytes: limits.header_bytes,
+            target: limits.target_bytes,
             fields: limits.headers,
         }
     }

@@ -7,11 +7,12 @@ use tokio::sync::watch;
 use crate::support::eventually::{eventually, now};
 use crate::support::http2::{H2Client, read, request, wait};
 use crate::support::http2_raw::{
-    CONTINUATION, END_HEADERS, END_STREAM, GET, HEADERS, PING, RST_STREAM, RawH2, SETTINGS,
-    WINDOW_UPDATE,
+    CONTINUATION, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, RawH2,
+    SETTINGS, WINDOW_UPDATE,
 };
 use crate::support::http2_upstream::{Call, H2Upstream};
 use crate::support::proxy::{Proxy, Setup};
+use crate::support::wire::Broken;
 
 /// More than any of the limits that floods run into.
 const MANY: u32 = 5_000;
@@ -126,4 +127,137 @@ fn empty_data_harms_nobody_else() {
         }
         (0..20).all(|_| offender.try_send(0, 0, 1, b""))
     });
+}
+
+/// Frames that say something and ask for nothing.
+#[test]
+fn priorities_and_windows_harm_nobody_else() {
+    harms_nobody_else(|offender, number| {
+        (0..20).all(|_| {
+            offender.try_send(PRIORITY, 0, 2 * number + 1, &[0, 0, 0, 0, 9])
+                && offender.try_send(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])
+        })
+    });
+}
+
+/// One byte stands for three thousand (CVE-2016-6581), in a field that may be in crumbs.
+#[test]
+fn heads_that_unfold_harm_nobody_else() {
+    let long = b"\x60\x7f\xb9\x16";
+    let crumb = [&long[..], &[b'a'; 3000]].concat();
+    harms_nobody_else(|offender, number| {
+        // The table has the cookie only, at 62.
+        let get = b"\x82\x84\x86\x01\x04test";
+        let cookies = if number == 0 {
+            crumb.clone()
+        } else {
+            vec![0xbe; 8000]
+        };
+        let head = [&get[..], &cookies].concat();
+        offender.try_send(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &head)
+    });
+}
+
+/// Windows that stay shut hold answers here for as long as a body may stand still.
+#[test]
+fn windows_that_stay_shut_are_given_up_in_time() {
+    let upstream = H2Upstream::scripted(async move |mut call: Call| {
+        let mut stream = call.begin(200, &[]);
+        // It may be given up.
+        drop(crate::support::http2::send(&mut stream, vec![b'x'; 1 << 20].into(), true).await);
+    });
+    let proxy = Setup::stable_at(&upstream.url())
+        .upstreams_in_h2()
+        .route("timeouts = { idle_body = \"300ms\" }")
+        .start();
+    let mut offender = RawH2::connect(proxy.address);
+    // SETTINGS_INITIAL_WINDOW_SIZE is zero.
+    offender.send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    for number in 0..50 {
+        offender.send(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, GET);
+    }
+    for _ in 0..50 {
+        offender.until(RST_STREAM).expect("is given up");
+    }
+    assert_eq!(proxy.settled("stable", 50)["failures"], 0);
+}
+
+/// Asks and gives up as soon as haldane has seen that it was asked. False if haldane has
+/// had enough.
+fn ask_and_leave(offender: &mut RawH2, number: u32) -> bool {
+    let stream = 2 * number + 1;
+    offender.try_send(HEADERS, END_HEADERS | END_STREAM, stream, GET)
+        && offender.try_send(PING, 0, 0, &number.to_be_bytes().repeat(2))
+        && offender.pong().is_ok()
+        && offender.try_send(RST_STREAM, 0, stream, &[0, 0, 0, 8])
+}
+
+/// Whoever gives up again and again is taken to connections of its own, and is sent away if
+/// it goes on: no upstream closes the connection of the others for it.
+#[test]
+fn who_resets_without_end_is_kept_apart_and_sent_away() {
+    let upstream = H2Upstream::scripted(async move |mut call: Call| match call.path() {
+        "/" => drop(call.given_up().await),
+        _ => call.reply(200, "word"),
+    });
+    let setup = Setup::stable_at(&upstream.url()).upstreams_in_h2();
+    let proxy = setup.top("workers = 1").start();
+    let other = H2Client::connect(proxy.address);
+    assert_eq!(other.get("/other", &[]).text(), "word");
+    let mut offender = RawH2::connect(proxy.address);
+    let taken = (0..MANY).take_while(|number| ask_and_leave(&mut offender, *number));
+    let taken = taken.count();
+    assert!((200..MANY as usize).contains(&taken), "{taken}");
+    loop {
+        match offender.next() {
+            Ok(frame) if frame.kind == GOAWAY => {
+                assert_eq!(frame.payload[7], 11, "ENHANCE_YOUR_CALM");
+                break;
+            }
+            Ok(_) => {}
+            // What it had sent meanwhile may have reset the connection.
+            Err(broken) => {
+                assert_ne!(broken, Broken::Silent);
+                break;
+            }
+        }
+    }
+    assert_eq!(other.get("/other", &[]).text(), "word");
+    let arrivals = upstream.log.arrivals();
+    let beside = arrivals
+        .iter()
+        .filter(|arrival| arrival.connection == 0 && arrival.parts.uri.path() == "/");
+    assert!(beside.count() <= 32, "{}", arrivals.len());
+    assert!(
+        arrivals
+            .iter()
+            .all(|arrival| arrival.connection == 0 || arrival.parts.uri.path() == "/")
+    );
+    assert_eq!(proxy.metric("haldane_request_failures_total", &[]), 0);
+}
+
+/// Whoever is also served, or has seen the answer begin, may give up as often as it likes.
+#[test]
+fn ordinary_cancellations_are_never_punished() {
+    let (upstream, release, proxy) = serving();
+    let client = H2Client::connect(proxy.address);
+    for number in 0..1500 {
+        let path = if number % 2 == 0 { "/held" } else { "/" };
+        let exchange = client.open(request("GET", path, &[]), true);
+        if number % 2 == 0 {
+            let (begun, mut upload) = exchange.head();
+            upload.send_reset(h2::Reason::CANCEL);
+            drop(begun);
+        } else {
+            // Whether it was answered meanwhile or not.
+            drop(exchange);
+            assert_eq!(client.get("/", &[]).text(), "word");
+        }
+    }
+    assert!(client.takes_streams());
+    assert!(client.ended().is_none(), "{:?}", client.ended());
+    assert_eq!(upstream.log.connections(), 1);
+    assert_eq!(upstream.log.open(), 1);
+    assert_eq!(proxy.metric("haldane_request_failures_total", &[]), 0);
+    release.send(true).ok();
 }

@@ -4,17 +4,22 @@ use http::Request;
 
 use crate::support::http2::{H2Client, request};
 use crate::support::http2_raw::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, RawH2};
-use crate::support::http2_upstream::H2Upstream;
+use crate::support::http2_upstream::{Call, H2Upstream};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::wire::Broken;
 
 fn serving() -> (H2Upstream, Proxy) {
     let upstream = H2Upstream::named("one");
-    let proxy = Setup::stable_at(&upstream.url())
+    let proxy = limited(&upstream);
+    (upstream, proxy)
+}
+
+/// What may be in a head is little.
+fn limited(upstream: &H2Upstream) -> Proxy {
+    Setup::stable_at(&upstream.url())
         .upstreams_in_h2()
         .table("[limits]\nheaders = 20\nheader_bytes = \"4KiB\"")
-        .start();
-    (upstream, proxy)
+        .start()
 }
 
 fn with_fields(count: usize, length: usize) -> Request<()> {
@@ -140,4 +145,48 @@ fn a_length_that_is_wrong_is_never_complete() {
         proxy.settled("stable", upstream.log.len() as u64)["failures"],
         0
     );
+}
+
+/// Crumbs are fields, however small.
+#[test]
+fn a_cookie_of_too_many_crumbs_is_refused() {
+    let (upstream, proxy) = serving();
+    let client = H2Client::connect(proxy.address);
+    let mut crumbs = request("GET", "/", &[]);
+    for _ in 0..21 {
+        let crumb = "a=b".parse().unwrap();
+        crumbs.headers_mut().append(http::header::COOKIE, crumb);
+    }
+    let answer = client.ask(crumbs, b"");
+    assert_eq!(answer.status, 431);
+    assert_eq!(upstream.log.len(), 0);
+}
+
+/// What HTTP/1.1 would be refused for, from either side.
+#[test]
+fn an_answer_whose_head_is_too_large_becomes_a_502() {
+    let upstream = H2Upstream::scripted(async move |mut call: Call| {
+        let (count, length) = match call.path() {
+            "/long" => (1, 5_000),
+            "/sum" => (15, 300),
+            "/many" => (30, 1),
+            _ => (1, 1),
+        };
+        let names: Vec<String> = (0..count).map(|number| format!("x-{number}")).collect();
+        let value = "v".repeat(length);
+        let fields: Vec<_> = names.iter().map(|name| (&**name, &*value)).collect();
+        drop(call.head(200, &fields, true));
+    });
+    let proxy = limited(&upstream);
+    let client = H2Client::connect(proxy.address);
+    for path in ["/long", "/sum", "/many"] {
+        let answer = client.get(path, &[]);
+        assert_eq!(answer.status, 502, "{path}");
+        assert_eq!(
+            answer.one("x-haldane-error").as_deref(),
+            Some("upstream_response")
+        );
+        assert_eq!(proxy.get(path, &[]).status, 502, "{path}");
+    }
+    assert_eq!(client.get("/", &[]).status, 200);
 }

@@ -19,6 +19,7 @@ pub(crate) struct Frame {
 }
 
 pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
@@ -77,6 +78,16 @@ impl RawH2 {
             stream,
             payload,
         })
+    }
+
+    /// Reads until a PING is acknowledged.
+    pub(crate) fn pong(&mut self) -> Result<(), Broken> {
+        loop {
+            let frame = self.next()?;
+            if frame.kind == PING && frame.flags & ACK != 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Reads until a frame of this kind comes, and acknowledges what asks for it.

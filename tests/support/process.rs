@@ -3,9 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use super::eventually::some;
 use super::tls::Directory;
 
 /// A haldane in a process of its own. Killed when this is dropped.
@@ -13,6 +15,8 @@ pub(crate) struct Process {
     child: Child,
     /// Where clients connect.
     pub(crate) data: SocketAddr,
+    /// What it has logged since it listens.
+    said: Arc<Mutex<Vec<Value>>>,
     _directory: Directory,
 }
 
@@ -37,13 +41,31 @@ impl Process {
             .find(|line| line["message"] == "listening")
             .expect("says where it listens");
         // What it says later must not fill the pipe up.
-        std::thread::spawn(move || lines.for_each(drop));
+        let said = Arc::<Mutex<Vec<Value>>>::default();
+        let heard = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in lines {
+                if let Ok(line) = serde_json::from_str(&line) {
+                    heard.lock().unwrap().push(line);
+                }
+            }
+        });
         let data = listening["data"].as_str().unwrap_or_default();
         Self {
             data: data.parse().unwrap_or_else(|_| panic!("{listening}")),
             child,
+            said,
             _directory: directory,
         }
+    }
+
+    /// Waits until it has logged this message, and gives the line.
+    #[track_caller]
+    pub(crate) fn says(&self, message: &str) -> Value {
+        some(message, || {
+            let said = self.said.lock().unwrap();
+            said.iter().find(|line| line["message"] == message).cloned()
+        })
     }
 
     /// The memory that is resident, and the most that ever was, in KiB.
@@ -56,6 +78,25 @@ impl Process {
             number.and_then(|number| number.parse().ok()).expect(name)
         };
         (of("VmRSS:"), of("VmHWM:"))
+    }
+
+    /// Lets it have no more descriptors than this.
+    pub(crate) fn limit_descriptors(&self, most: usize) {
+        let limited = Command::new("prlimit")
+            .arg(format!("--pid={}", self.child.id()))
+            .arg(format!("--nofile={most}:"))
+            .status();
+        assert!(limited.expect("prlimit runs").success());
+    }
+
+    /// The processor time that it has used, in hundredths of a second.
+    pub(crate) fn used(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("the process lives");
+        // After the name, which may contain anything.
+        let (_, rest) = stat.rsplit_once(") ").expect("has a name");
+        let times = rest.split(' ').skip(11).take(2);
+        times.map(|time| time.parse::<u64>().expect("a time")).sum()
     }
 
     /// How many descriptors it has open.

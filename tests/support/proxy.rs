@@ -323,15 +323,32 @@ impl Proxy {
         answer["events"].as_array().cloned().unwrap_or_default()
     }
 
-    /// The sum of the metrics with this name and these labels: `role="canary"`.
+    /// All metrics, as text.
     #[track_caller]
-    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> u64 {
+    pub(crate) fn metrics(&self) -> String {
         let mut client = Client::connect(self.admin_address);
         client.send(format!(
             "GET /metrics HTTP/1.1\r\nhost: {}\r\n\r\n",
             self.admin_address
         ));
-        let text = client.answer_to("GET").text();
+        client.answer_to("GET").text()
+    }
+
+    /// The metric with this name and these labels: `name{label="value"}`.
+    #[track_caller]
+    pub(crate) fn gauge(&self, series: &str) -> f64 {
+        let text = self.metrics();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let value = value.and_then(|value| value.parse().ok());
+        value.unwrap_or_else(|| panic!("no {series} in {text}"))
+    }
+
+    /// The sum of the metrics with this name and these labels: `role="canary"`.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> u64 {
+        let text = self.metrics();
         let these = text.lines().filter_map(|line| {
             let rest = line.strip_prefix(name)?.strip_prefix('{')?;
             let (series, value) = rest.split_once("} ")?;

@@ -82,6 +82,9 @@ fn minimal_has_useful_defaults() {
     assert_eq!(route.promise, Promise::default());
     assert_eq!(route.shield, Shield::Idempotent);
     assert_eq!(config.limits.replay_bytes, 65_536);
+    assert_eq!(config.limits.target_bytes, 16 * 1024);
+    assert_eq!(config.limits.connection_requests, 100_000);
+    assert_eq!(config.limits.upstream_requests, 10_000);
     assert!(!route.expose_version);
     assert_eq!(route.tap, Tap::Failures);
 }

@@ -55,6 +55,18 @@ const TOP_LEVEL: &[(&str, &str)] = &[
         r#"expected a size from "0B" to "1MiB""#,
     ),
     (
+        r#"limits.target_bytes = "2MiB""#,
+        r#"limits.target_bytes: 2097152 bytes are out of range (expected a size from "64B" to "1MiB")"#,
+    ),
+    (
+        "limits.connection_requests = 0",
+        "limits.connection_requests: the number 0 is out of range",
+    ),
+    (
+        "limits.upstream_requests = 0",
+        "limits.upstream_requests: the number 0 is out of range",
+    ),
+    (
         "limits.headers = 1001",
         "expected a whole number from 1 to 1000",
     ),

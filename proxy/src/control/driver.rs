@@ -33,7 +33,7 @@ pub(crate) async fn drive(live: Arc<Live>) {
         tokio::select! {
             _ = ticks.tick() => {
                 if absorptions.is_multiple_of(ABSORPTIONS_PER_LOOK) {
-                    live.tls.load().refresh();
+                    live.tls.load().refresh(live.clock.now());
                     live.keeping.hand_in(&live);
                 }
                 absorptions = absorptions.wrapping_add(1);

@@ -168,6 +168,7 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits {
         bytes: 4096,
+        target: 4096,
         fields: 16,
     };
 

@@ -5,8 +5,10 @@ use super::field::Kind;
 /// A chunk size has at most this many digits: 2^60 bytes.
 const DIGITS_MAX: u8 = 15;
 
-/// Chunk extensions are read and dropped; nobody needs more than this.
+/// Chunk extensions are read and dropped; nobody needs more than this in one chunk, or in
+/// all chunks of a body: many small ones are work without a body.
 const EXTENSION_BYTES_MAX: u16 = 1024;
+const EXTENSIONS_BYTES_MAX: u16 = 16 * 1024;
 
 /// Trailer sections are short by nature: a status and a checksum.
 const TRAILER_BYTES_MAX: usize = 16 * 1024;
@@ -19,6 +21,8 @@ pub(crate) struct ChunkError;
 #[derive(Debug)]
 pub(crate) struct ChunkReader {
     state: State,
+    /// Bytes that extensions may still have.
+    extensions_left: u16,
     /// The trailer section as it comes in, line by line.
     trailers: Vec<u8>,
 }
@@ -64,6 +68,7 @@ impl ChunkReader {
     pub(crate) const fn new() -> Self {
         Self {
             state: State::Size { size: 0, digits: 0 },
+            extensions_left: EXTENSIONS_BYTES_MAX,
             trailers: Vec::new(),
         }
     }
@@ -121,7 +126,7 @@ impl ChunkReader {
         }
     }
 
-    fn in_size_line(&self, byte: u8) -> Result<State, ChunkError> {
+    fn in_size_line(&mut self, byte: u8) -> Result<State, ChunkError> {
         match (self.state, byte) {
             (State::Size { size, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 if digits == DIGITS_MAX {
@@ -142,6 +147,7 @@ impl ChunkReader {
             (State::Extension { size, .. }, b'\r') => Ok(State::SizeLineFeed { size }),
             // Visible characters, space, tab and obs-text (RFC 9112 §7.1.1).
             (State::Extension { size, left }, b'\t' | b' '..=b'~' | 0x80..) if left > 0 => {
+                self.extensions_left = self.extensions_left.checked_sub(1).ok_or(ChunkError)?;
                 Ok(State::Extension {
                     size,
                     left: left - 1,
@@ -277,6 +283,11 @@ mod tests {
         }
         let long = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(2000));
         assert_eq!(read(long.as_bytes(), 64), Err(ChunkError));
+        // Little in each chunk, and too much in all.
+        let many = format!("1;{}\r\na\r\n", "x".repeat(1000)).repeat(17) + "0\r\n\r\n";
+        assert_eq!(read(many.as_bytes(), 64), Err(ChunkError));
+        let fewer = format!("1;{}\r\na\r\n", "x".repeat(1000)).repeat(16) + "0\r\n\r\n";
+        assert!(read(fewer.as_bytes(), 64).is_ok());
         let long = format!("0\r\na: {}\r\n\r\n", "x".repeat(20_000));
         assert_eq!(read(long.as_bytes(), 64), Err(ChunkError));
     }

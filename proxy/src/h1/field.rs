@@ -13,7 +13,8 @@ pub(crate) enum Kind {
     Date,
     /// `Expect`: only `100-continue` is known (RFC 9110 §10.1.1).
     Expect,
-    /// `Forwarded`: a claim about the client, like `X-Forwarded-*` (RFC 7239).
+    /// `Forwarded`, and what else proxies say of a client that haldane says nothing
+    /// about: other `X-Forwarded-*` and `X-Real-IP` (RFC 7239). A claim.
     Forwarded,
     /// `Host`.
     Host,
@@ -23,7 +24,8 @@ pub(crate) enum Kind {
     KeepAlive,
     /// A field that is passed on as it is.
     Other,
-    /// A field that only haldane may set, or that imitates one with underscores.
+    /// A field that only haldane may set, that imitates one with underscores, or that
+    /// servers take for a setting of their own.
     Reserved,
     /// `TE`: only `trailers` survives.
     Te,
@@ -39,13 +41,18 @@ pub(crate) enum Kind {
     XForwardedProto,
 }
 
-/// Fields whose underscore twins are dropped: many servers read both as one name.
-const CLAIMS: [(&[u8], Kind); 4] = [
+/// Claims about a client. Their underscore twins are dropped, like those of framing
+/// fields: many servers read both as one name.
+const CLAIMS: [(&[u8], Kind); 5] = [
     (b"forwarded", Kind::Forwarded),
     (b"x-forwarded-for", Kind::XForwardedFor),
     (b"x-forwarded-host", Kind::XForwardedHost),
     (b"x-forwarded-proto", Kind::XForwardedProto),
+    (b"x-real-ip", Kind::Forwarded),
 ];
+
+/// The prefix of most claims.
+const CLAIM: &[u8] = b"x-forwarded-";
 
 /// The prefix of the fields that only haldane sets.
 const OWN: &[u8] = b"x-haldane-";
@@ -57,6 +64,7 @@ impl Kind {
             Some(b'c') => &[
                 (b"connection", Self::Connection),
                 (b"content-length", Self::ContentLength),
+                (b"content_length", Self::Reserved),
                 (b"cookie", Self::Cookie),
             ],
             Some(b'd') => &[(b"date", Self::Date)],
@@ -65,6 +73,8 @@ impl Kind {
             Some(b'h') => &[(b"host", Self::Host), (b"http2-settings", Self::HopByHop)],
             Some(b'k') => &[(b"keep-alive", Self::KeepAlive)],
             Some(b'p') => &[
+                // Becomes HTTP_PROXY in the environment of a CGI program (CVE-2016-5385).
+                (b"proxy", Self::Reserved),
                 (b"proxy-authenticate", Self::HopByHop),
                 (b"proxy-authorization", Self::HopByHop),
                 (b"proxy-connection", Self::HopByHop),
@@ -73,6 +83,7 @@ impl Kind {
                 (b"te", Self::Te),
                 (b"trailer", Self::HopByHop),
                 (b"transfer-encoding", Self::TransferEncoding),
+                (b"transfer_encoding", Self::Reserved),
             ],
             Some(b'u') => &[(b"upgrade", Self::Upgrade)],
             _ => return Self::Other,
@@ -84,13 +95,22 @@ impl Kind {
     }
 
     fn of_claim(name: &[u8]) -> Self {
-        if name.len() > OWN.len() && name[..OWN.len()].iter().map(dashed).eq(OWN.iter().copied()) {
+        let begins_with = |known: &[u8]| {
+            let start = name.get(..known.len());
+            start.is_some_and(|start| reads_as(start, known))
+        };
+        if name.len() > OWN.len() && begins_with(OWN) {
             return Self::Reserved;
         }
-        match CLAIMS.iter().find(|(known, _)| reads_as(name, known)) {
-            Some(_) if name.contains(&b'_') => Self::Reserved,
+        let claim = match CLAIMS.iter().find(|(known, _)| reads_as(name, known)) {
             Some((_, kind)) => *kind,
-            None => Self::Other,
+            None if begins_with(CLAIM) => Self::Forwarded,
+            None => return Self::Other,
+        };
+        if name.contains(&b'_') {
+            Self::Reserved
+        } else {
+            claim
         }
     }
 
@@ -149,6 +169,12 @@ mod tests {
             ("X-Forwarded_Proto", Kind::Reserved),
             ("X-Haldane-Role", Kind::Reserved),
             ("x_haldane_version", Kind::Reserved),
+            ("x-forwarded-port", Kind::Forwarded),
+            ("X-Real-IP", Kind::Forwarded),
+            ("x_real_ip", Kind::Reserved),
+            ("Content_Length", Kind::Reserved),
+            ("transfer_encoding", Kind::Reserved),
+            ("Proxy", Kind::Reserved),
             ("x-haldane", Kind::Other),
             ("x-request-id", Kind::Other),
             ("", Kind::Other),

@@ -12,6 +12,8 @@ const FIELDS_MAX: usize = 1000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeadLimits {
     pub(crate) bytes: usize,
+    /// Of these, what a request target may have.
+    pub(crate) target: usize,
     pub(crate) fields: usize,
 }
 
@@ -37,7 +39,7 @@ pub(crate) enum HeadError {
     TooManyFields,
     /// More bytes than allowed.
     TooLarge,
-    /// A request target alone is longer than a head may be.
+    /// A request target is longer than it may be.
     TargetTooLong,
     /// An HTTP version other than 1.0 and 1.1.
     Version,
@@ -94,6 +96,11 @@ impl Head {
         let window = &input[..input.len().min(limits.bytes)];
         let allowed = &mut fields[..limits.fields.min(FIELDS_MAX)];
         match request.parse_with_uninit_headers(window, allowed) {
+            Ok(httparse::Status::Complete(_))
+                if request.path.is_some_and(|path| path.len() > limits.target) =>
+            {
+                Err(HeadError::TargetTooLong)
+            }
             Ok(httparse::Status::Complete(length)) => {
                 let head = &window[..length];
                 self.take(head, request.headers)?;
@@ -315,6 +322,7 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits {
         bytes: 256,
+        target: 200,
         fields: 4,
     };
 
@@ -366,6 +374,9 @@ mod tests {
             request(&format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(300))),
             Err(HeadError::TargetTooLong)
         );
+        let longer = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(200));
+        assert_eq!(request(&longer), Err(HeadError::TargetTooLong));
+        assert!(request(&longer.replacen("xx", "x", 1)).is_ok());
         assert_eq!(
             request(&format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(300))),
             Err(HeadError::TooLarge)

@@ -29,6 +29,8 @@ pub(crate) struct Wire {
     written: usize,
     /// The last read filled the buffer: there is more where it came from.
     filled: bool,
+    /// The other end has said that it writes nothing more.
+    ended: bool,
 }
 
 /// Buffers that go back when they are not needed.
@@ -53,6 +55,7 @@ impl Wire {
             end: 0,
             written: 0,
             filled: false,
+            ended: false,
         }
     }
 
@@ -64,6 +67,11 @@ impl Wire {
     /// Drops the first bytes of the input.
     pub(crate) fn consume(&mut self, bytes: usize) {
         self.start = (self.start + bytes).min(self.end);
+    }
+
+    /// Whether the other end has said that it writes nothing more. It may still read.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Whether the input buffer can take more without growing past `most` bytes.
@@ -88,6 +96,7 @@ impl Wire {
             Poll::Ready(Ok(())) => {
                 self.end += read;
                 self.filled = full;
+                self.ended |= read == 0;
                 Poll::Ready(Ok(read))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

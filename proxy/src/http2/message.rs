@@ -11,8 +11,8 @@ use crate::h1::head::{Head, HeadError, HeadLimits, Version};
 ///
 /// # Errors
 ///
-/// [`HeadError::Field`] if `:authority` and `host` disagree, and
-/// [`HeadError::TooManyFields`].
+/// [`HeadError::Field`] if `:authority` and `host` disagree,
+/// [`HeadError::TargetTooLong`], and [`HeadError::TooManyFields`].
 pub(crate) fn read_request(
     head: &mut Head,
     parts: &request::Parts,
@@ -26,6 +26,9 @@ pub(crate) fn read_request(
         Some(target) => target.as_str(),
         None => "",
     };
+    if target.len() > limits.target {
+        return Err(HeadError::TargetTooLong);
+    }
     let protocol = parts
         .extensions
         .get::<Protocol>()
@@ -70,7 +73,7 @@ pub(crate) fn read_request(
 ///
 /// # Errors
 ///
-/// [`HeadError::TooManyFields`].
+/// [`HeadError::TooLarge`] and [`HeadError::TooManyFields`].
 pub(crate) fn read_response(
     head: &mut Head,
     parts: &response::Parts,
@@ -79,6 +82,12 @@ pub(crate) fn read_response(
 ) -> Result<(), HeadError> {
     if parts.headers.len() > limits.fields {
         return Err(HeadError::TooManyFields);
+    }
+    // As long as it would be in HTTP/1.1.
+    let lengths = parts.headers.iter();
+    let lengths = lengths.map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if lengths.sum::<usize>() > limits.bytes {
+        return Err(HeadError::TooLarge);
     }
     let mut composer = head.compose(Version::Http2);
     composer.status(parts.status.as_u16());
@@ -134,6 +143,7 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits {
         bytes: 1024,
+        target: 1024,
         fields: 8,
     };
 

@@ -259,6 +259,11 @@ impl Stream {
         Poll::Ready(())
     }
 
+    /// Whether the head of the final response was sent.
+    pub(crate) fn is_answered(&self) -> bool {
+        matches!(self.outgoing, Outgoing::Body(_))
+    }
+
     /// Why the other end gave the stream up, if it did.
     pub(crate) fn reason(&self) -> Option<Reason> {
         self.given_up

@@ -17,6 +17,8 @@ pub(crate) enum ProxyError {
     NoRoute,
     /// The version is configured to speak HTTP/2 and takes no tunnels there (RFC 8441).
     NoTunnel,
+    /// As much is under way at the version as is allowed; nothing was sent to it.
+    Overloaded,
     /// The version was rolled back, and the call had the grace that sessions have.
     RolledBack,
     /// The version failed.
@@ -80,7 +82,7 @@ impl ProxyError {
     pub(crate) const fn side(&self) -> Side {
         match self {
             Self::Client(_) | Self::ClientLeft => Side::Downstream,
-            Self::NoRoute | Self::NoTunnel | Self::RolledBack => Side::Haldane,
+            Self::NoRoute | Self::NoTunnel | Self::Overloaded | Self::RolledBack => Side::Haldane,
             Self::Upstream(error) => Side::Upstream(match error {
                 UpstreamError::Connect
                 | UpstreamError::ConnectTimeout
@@ -98,6 +100,7 @@ impl ProxyError {
             Self::ClientLeft => return None,
             Self::NoRoute => (404, "haldane_no_route"),
             Self::NoTunnel => (501, "haldane_no_tunnel"),
+            Self::Overloaded => (503, "haldane_overloaded"),
             Self::RolledBack => (503, "haldane_rolled_back"),
             Self::Client(error) => match error {
                 ClientError::Body => (400, "client_body"),
@@ -131,6 +134,7 @@ impl ProxyError {
             Self::ClientLeft => "",
             Self::NoRoute => "No route takes this host and path.",
             Self::NoTunnel => "The service takes no upgrades over HTTP/2.",
+            Self::Overloaded => "The service has as much to do as it may have.",
             Self::RolledBack => "The version of this call was rolled back.",
             Self::Upstream(
                 UpstreamError::Connect | UpstreamError::ConnectTimeout | UpstreamError::Unhealthy,

@@ -375,6 +375,16 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Whether no more is under way at the version, on this worker, than its part of what is
+    /// allowed: a count of all workers would be written by each for every request.
+    pub(crate) fn has_room(&self) -> bool {
+        let limit = self.worker.limits().upstream_requests;
+        let part = limit.div_ceil(self.worker.live.workers);
+        let shard = self.shard();
+        let under_way = shard.started().saturating_sub(shard.finished());
+        usize::try_from(under_way).is_ok_and(|under_way| under_way <= part)
+    }
+
     /// Every byte of an answer has come that no client gets.
     pub(crate) fn set_aside(&self) {
         let duration = self.worker.clock.micros().saturating_sub(self.started);

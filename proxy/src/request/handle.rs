@@ -15,7 +15,7 @@ use super::inbound::{Inbound, wants_keep_alive};
 use super::notes::Line;
 use super::pump::{Pump, Tail};
 use super::relay::{Ending, Relay, Upload};
-use super::send::{Answer, Outbound, Sent, Unanswered};
+use super::send::{Answer, Outbound, Processed, Sent, Unanswered};
 use super::serve::{Next, Session};
 use super::shield::{self, Shield};
 use super::split_key::{RequestFacts, request_id};
@@ -148,6 +148,12 @@ impl Attempt<'_> {
     /// Sends the request until it is answered, or will not be. The outcome is reported
     /// then, and judged, if it is one already.
     async fn send(&mut self, session: &mut Session, shield: Option<&Shield>) -> Sent {
+        if !self.exchange.has_room() {
+            return Err(Unanswered {
+                error: ProxyError::Overloaded,
+                processed: Processed::Nothing,
+            });
+        }
         let is_call = self.outbound.inbound.is_call;
         let shield = shield.filter(|_| !is_call);
         session.watch.set_alert(shield.is_some());
@@ -371,6 +377,7 @@ impl Attempt<'_> {
             && delivery != Delivery::UntilClose
             && self.upload.is_complete()
             && !session.worker.lets_clients_go()
+            && !session.origin.is_spent(&session.worker)
     }
 
     /// Keeps a connection on which nothing is left of this exchange.

@@ -37,6 +37,7 @@ pub(crate) async fn serve(mut session: Session) -> Option<Arrival> {
     loop {
         let next = match session.next_head(silence, is_new).await {
             Ok(head) => {
+                session.origin.count();
                 let next = handle::handle(&mut session, &head).await;
                 session.worker.give_head(head);
                 next

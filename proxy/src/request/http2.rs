@@ -30,8 +30,18 @@ struct Streams {
     origin: Rc<Origin>,
     /// Requests under way.
     running: Rc<Cell<usize>>,
-    /// The client was told to open no more streams.
-    leaving: bool,
+    stay: Stay,
+}
+
+/// What the client was told of its connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stay {
+    /// Nothing: it may open streams.
+    Open,
+    /// To open no more streams.
+    Leaving,
+    /// To go at once.
+    Dismissed,
 }
 
 /// Counts a request as under way for as long as it lives.
@@ -76,7 +86,7 @@ pub(crate) async fn serve(arrival: Arrival) {
         watch,
         origin,
         running: Rc::default(),
-        leaving: false,
+        stay: Stay::Open,
     };
     poll_fn(|cx| streams.poll(cx)).await;
 }
@@ -93,14 +103,34 @@ impl Streams {
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => {
-                    let leave = self.origin.is_leaving(cx) || self.worker.lets_clients_go();
-                    if !leave || std::mem::replace(&mut self.leaving, true) {
+                    let stay = self.stay(cx);
+                    if std::mem::replace(&mut self.stay, stay) == stay {
                         return self.poll_idle(cx);
                     }
-                    // What it says is written by the next round.
-                    self.connection.graceful_shutdown();
+                    // What is said is written by the next round.
+                    match stay {
+                        Stay::Open => {}
+                        Stay::Leaving => self.connection.graceful_shutdown(),
+                        Stay::Dismissed => {
+                            tracing::debug!("a client gives up too many requests");
+                            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                        }
+                    }
                 }
             }
+        }
+    }
+
+    /// What the client is to be told, if it was not; it is never taken back.
+    fn stay(&self, cx: &Context<'_>) -> Stay {
+        let is_leaving = self.origin.is_leaving(cx) || self.worker.lets_clients_go();
+        let now = self.worker.deadlines.now();
+        if self.stay == Stay::Dismissed || self.origin.conduct.is_unbearable(now) {
+            Stay::Dismissed
+        } else if self.stay == Stay::Leaving || is_leaving || self.origin.is_spent(&self.worker) {
+            Stay::Leaving
+        } else {
+            Stay::Open
         }
     }
 
@@ -111,14 +141,13 @@ impl Streams {
         if self.running.get() > 0 {
             self.watch.disarm(Party::Client);
         } else if !self.watch.is_armed(Party::Client) {
-            let timeout = if self.leaving {
-                LINGER
-            } else {
-                self.worker.limits().idle_timeout
+            let timeout = match self.stay {
+                Stay::Open => self.worker.limits().idle_timeout,
+                Stay::Leaving | Stay::Dismissed => LINGER,
             };
             self.watch.arm(Party::Client, timeout);
         } else if self.watch.is_over(Party::Client) {
-            if self.leaving {
+            if self.stay != Stay::Open {
                 return Poll::Ready(());
             }
             self.watch.disarm(Party::Client);
@@ -135,6 +164,7 @@ impl Streams {
             origin: Rc::clone(&self.origin),
         };
         running.count.set(running.count.get() + 1);
+        self.origin.count();
         let worker = Rc::clone(&self.worker);
         drop(tokio::task::spawn_local(async move {
             serve_stream(worker, &running.origin, request, respond).await;
@@ -161,6 +191,10 @@ async fn serve_stream(
         worker,
         notes: Notes::default(),
     };
+    let begun = session.worker.deadlines.now();
+    if session.client.is_given_up() {
+        return origin.conduct.note(begun, begun, false);
+    }
     let next = match read {
         Ok(()) => handle::handle(&mut session, &head).await,
         Err(error) => {
@@ -169,6 +203,11 @@ async fn serve_stream(
         }
     };
     session.worker.give_head(head);
+    let is_answered = session.client.is_answered();
+    if is_answered || session.client.reason().is_some() {
+        let now = session.worker.deadlines.now();
+        origin.conduct.note(begun, now, is_answered);
+    }
     if let (Next::Drop, Peer::H2(stream)) = (next, &mut session.client)
         && !stream.is_complete()
     {

@@ -1,5 +1,7 @@
 //! What a request asks for, once its head has been checked (RFC 9112 §3, §6).
 
+use std::net::Ipv6Addr;
+
 use crate::h1::body::Framing;
 use crate::h1::field::{Kind, members};
 use crate::h1::head::{Head, Version};
@@ -121,9 +123,49 @@ fn host_field(head: &Head) -> Result<&[u8], ClientError> {
     }
 }
 
-/// Host and port: no userinfo, no path, nothing that a list or a log could take for more.
+/// Host and port, or nothing: no userinfo, no path, nothing that a list or a log could
+/// take for more (RFC 3986 §3.2.2).
 fn is_authority(text: &[u8]) -> bool {
-    text.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='))
+    text.is_empty()
+        || host_and_port(text).is_some_and(|(host, port)| is_host(host) && is_port(port))
+}
+
+/// A host, in brackets if it is an address of IPv6, and the port; empty if there is none.
+fn host_and_port(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let in_brackets = text.starts_with(b"[");
+    let end = if in_brackets {
+        text.iter().position(|byte| *byte == b']')? + 1
+    } else {
+        let colon = text.iter().position(|byte| *byte == b':');
+        colon.unwrap_or(text.len())
+    };
+    match text.split_at(end) {
+        (host, []) => Some((host, b"")),
+        (host, [b':', port @ ..]) => Some((host, port)),
+        _ => None,
+    }
+}
+
+fn is_host(text: &[u8]) -> bool {
+    if let Some(address) = text.strip_prefix(b"[") {
+        let address = address.strip_suffix(b"]").map(std::str::from_utf8);
+        return address.is_some_and(|text| text.is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()));
+    }
+    let is_plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=');
+    let mut parts = text.split(|byte| *byte == b'%');
+    let first = parts.next().unwrap_or_default();
+    let is_encoded = |part: &[u8]| {
+        let (digits, rest) = part.split_at(part.len().min(2));
+        digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit) && rest.iter().all(is_plain)
+    };
+    !text.is_empty() && first.iter().all(is_plain) && parts.all(is_encoded)
+}
+
+/// Nothing, or a number that a port can have.
+fn is_port(text: &[u8]) -> bool {
+    let digits = std::str::from_utf8(text).unwrap_or("-");
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && (digits.is_empty() || digits.parse::<u16>().is_ok())
 }
 
 /// Host and target of a request in absolute form. The target's host replaces the
@@ -158,6 +200,7 @@ mod tests {
         let mut head = Head::default();
         let limits = HeadLimits {
             bytes: 4096,
+            target: 4096,
             fields: 16,
         };
         head.parse_request(text.as_bytes(), limits)
@@ -175,6 +218,19 @@ mod tests {
             ("GET / HTTP/1.0\r\n\r\n", Ok(" /")),
             ("GET http://b/x?y HTTP/1.1\r\nHost: a\r\n\r\n", Ok("b /x?y")),
             ("GET HTTP://b HTTP/1.1\r\nHost: a\r\n\r\n", Ok("b /")),
+            ("GET / HTTP/1.1\r\nHost:\r\n\r\n", Ok(" /")),
+            ("GET / HTTP/1.1\r\nHost: a:\r\n\r\n", Ok("a: /")),
+            ("GET / HTTP/1.1\r\nHost: a_b%2f!\r\n\r\n", Ok("a_b%2f! /")),
+            (
+                "GET / HTTP/1.1\r\nHost: [::1]:65535\r\n\r\n",
+                Ok("[::1]:65535 /"),
+            ),
+            ("GET / HTTP/1.1\r\nHost: a%2\r\n\r\n", Err("client_host")),
+            (
+                "GET / HTTP/1.1\r\nHost: [::1%25eth0]\r\n\r\n",
+                Err("client_host"),
+            ),
+            ("GET / HTTP/1.1\r\nHost: a:+1\r\n\r\n", Err("client_host")),
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Ok("a *")),
             ("GET / HTTP/1.1\r\n\r\n", Err("client_host")),
             (

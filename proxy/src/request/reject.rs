@@ -48,7 +48,8 @@ pub(crate) async fn respond(
     answer.note(&session.notes, is_call);
     let keep_alive = request
         .is_some_and(|request| request.keep_alive && request.framing == Framing::Empty)
-        && !session.worker.lets_clients_go();
+        && !session.worker.lets_clients_go()
+        && !session.origin.is_spent(&session.worker);
     match &mut session.client {
         Peer::H1(wire) => {
             let to_http11 = request.is_none_or(Inbound::reads_interim);

@@ -1,6 +1,7 @@
 //! Streams a request up and its response down at the same time, and sees how each ended.
 
 use std::future::poll_fn;
+use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,6 +13,10 @@ use crate::h1::head::{Head, HeadLimits};
 use crate::h1::wire::Wire;
 use crate::http2::stream::NoHead;
 use crate::peer::Peer;
+
+/// A client that has closed its half of the connection waits for its answer, or has left:
+/// both look the same. After so long it is asked, and then looked at as often.
+const ASK_AFTER: Duration = Duration::from_millis(500);
 
 /// Both ends of an exchange.
 pub(crate) struct Relay<'a> {
@@ -35,6 +40,8 @@ pub(crate) struct Upload {
     response_due: bool,
     /// The client sends nothing before the upstream has said `100 Continue`.
     pub(crate) awaits_continue: bool,
+    /// How often the client may still be asked whether it is there.
+    questions: u8,
 }
 
 /// Why there is no response head.
@@ -77,13 +84,15 @@ pub(crate) enum Ending {
 }
 
 impl Upload {
-    pub(crate) fn new(pump: Pump, awaits_continue: bool) -> Self {
+    /// `reads_interim`: the client reads interim responses.
+    pub(crate) fn new(pump: Pump, awaits_continue: bool, reads_interim: bool) -> Self {
         Self {
             pump,
             refused: false,
             seen: 0,
             response_due: false,
             awaits_continue,
+            questions: u8::from(reads_interim),
         }
     }
 
@@ -150,15 +159,46 @@ impl Relay<'_> {
         if answered.is_ready() {
             return answered;
         }
-        self.poll_client_left(cx)
+        self.poll_client_left(cx, true)
             .map_err(|()| HeadFailure::ClientLeft)?;
         if self.watch.is_over(Party::Upstream) {
             return Poll::Ready(Err(HeadFailure::Timeout));
         }
         if self.watch.is_over(Party::Client) {
-            return Poll::Ready(Err(HeadFailure::ClientTooSlow));
+            if !self.has_client_ended() {
+                return Poll::Ready(Err(HeadFailure::ClientTooSlow));
+            }
+            self.ask_client(cx).map_err(|_| HeadFailure::ClientLeft)?;
+            self.watch.disarm(Party::Client);
         }
         Poll::Pending
+    }
+
+    fn has_client_ended(&self) -> bool {
+        match &*self.client {
+            Peer::H1(wire) => wire.has_ended(),
+            Peer::H2(_) => false,
+        }
+    }
+
+    /// Asks a client that writes nothing more whether it still reads, by an interim
+    /// response that it may ignore (RFC 9110 §15.2.1). Where there is nobody the system
+    /// of the client says so, which is seen the next time.
+    fn ask_client(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Peer::H1(wire) = &mut *self.client else {
+            return Ok(());
+        };
+        if let Some(error) = wire.socket().take_error()? {
+            return Err(error);
+        }
+        if std::mem::take(&mut self.upload.questions) > 0 {
+            wire.output()
+                .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        match wire.poll_flush(cx) {
+            Poll::Ready(flushed) => flushed,
+            Poll::Pending => Ok(()),
+        }
     }
 
     /// While the body goes up, whoever is waited for must go on. Then the time for the response runs.
@@ -181,6 +221,9 @@ impl Relay<'_> {
             self.watch.arm_only(Party::Upstream, timeout);
             exchange.await_head(self.watch.now());
         }
+        if self.upload.is_over() && self.has_client_ended() && !self.watch.is_armed(Party::Client) {
+            self.watch.arm(Party::Client, ASK_AFTER);
+        }
     }
 
     /// Moves the request body up. An upstream that refuses it may have answered already.
@@ -202,8 +245,9 @@ impl Relay<'_> {
     }
 
     /// Sees whether the client went away while nothing is expected from it. What it
-    /// sends ahead is kept for the next request, up to one buffer.
-    fn poll_client_left(&mut self, cx: &mut Context<'_>) -> Result<(), ()> {
+    /// sends ahead is kept for the next request, up to one buffer. Before it was answered
+    /// (`is_unanswered`) it may close its half of the connection, and not later.
+    fn poll_client_left(&mut self, cx: &mut Context<'_>, is_unanswered: bool) -> Result<(), ()> {
         let wire = match self.client {
             Peer::H1(wire) => wire,
             Peer::H2(stream) => {
@@ -211,9 +255,9 @@ impl Relay<'_> {
                 return if given_up { Err(()) } else { Ok(()) };
             }
         };
-        while self.upload.is_over() && wire.has_room(SMALL) {
+        while self.upload.is_over() && wire.has_room(SMALL) && !wire.has_ended() {
             match wire.poll_fill(cx) {
-                Poll::Ready(Ok(read)) if read > 0 => {}
+                Poll::Ready(Ok(read)) if read > 0 || is_unanswered => {}
                 Poll::Ready(_) => return Err(()),
                 Poll::Pending => break,
             }
@@ -255,7 +299,7 @@ impl Relay<'_> {
             Poll::Ready(Err(Broken::Receiver)) => return Poll::Ready(Ending::Abandoned),
             Poll::Pending => {}
         }
-        if self.poll_upload(cx).is_err() || self.poll_client_left(cx).is_err() {
+        if self.poll_upload(cx).is_err() || self.poll_client_left(cx, false).is_err() {
             return Poll::Ready(Ending::Abandoned);
         }
         let waits = match download.waits_for {

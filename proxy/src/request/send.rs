@@ -79,7 +79,11 @@ impl Outbound<'_> {
     pub(crate) fn upload(&self, client: &Peer) -> Upload {
         let framing = self.inbound.framing;
         let pump = Pump::new(client, framing, Tail::of(framing));
-        Upload::new(pump, self.inbound.expects_continue)
+        Upload::new(
+            pump,
+            self.inbound.expects_continue,
+            self.inbound.reads_interim(),
+        )
     }
 
     /// Sends the request and waits for the head of the final response, which is in
@@ -99,7 +103,9 @@ impl Outbound<'_> {
         let now = session.worker.deadlines.now();
         let address = upstream.choose(now);
         let address = address.ok_or_else(|| unsent(UpstreamError::Unhealthy))?;
-        let pooled = upstream.check_out(&address, now);
+        // A client that upstreams may close connections for is not among the others.
+        let apart = session.origin.conduct.is_rash(now);
+        let pooled = upstream.check_out(&address, now, apart);
         // A request that must not be repeated is worth a system call to see whether
         // the upstream has just closed the connection.
         let mut pooled = pooled.filter(|opened| self.inbound.is_idempotent() || opened.is_quiet());
@@ -108,7 +114,7 @@ impl Outbound<'_> {
             let opened = match pooled.take() {
                 Some(opened) => opened,
                 None => upstream
-                    .reach(Rc::clone(&address), timeout, &session.watch)
+                    .reach(Rc::clone(&address), (timeout, apart), &session.watch)
                     .await
                     .map_err(|error| {
                         exchange.sent_to(Rc::clone(&address));

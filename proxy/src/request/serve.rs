@@ -13,6 +13,7 @@ use h2::Reason;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
+use super::conduct::Conduct;
 use super::forward::{Delivery, Envelope, peer_text};
 use super::notes::Notes;
 use super::switch::Switch;
@@ -44,6 +45,10 @@ pub(crate) struct Origin {
     pub(crate) peer_text: Box<str>,
     /// What the client speaks: `http` or `https`.
     pub(crate) scheme: &'static str,
+    /// How a client with many streams behaves.
+    pub(crate) conduct: Conduct,
+    /// Requests that came on the connection.
+    requests: Cell<usize>,
     /// The client should go elsewhere with what comes next.
     leaving: Cell<bool>,
     /// The task that tells it.
@@ -91,6 +96,8 @@ pub(crate) async fn serve(
         peer,
         peer_text: peer_text(peer),
         scheme,
+        conduct: Conduct::default(),
+        requests: Cell::new(0),
         leaving: Cell::new(false),
         waker: RefCell::new(None),
     });
@@ -117,6 +124,16 @@ pub(crate) async fn serve(
 }
 
 impl Origin {
+    /// Counts one more request.
+    pub(crate) fn count(&self) {
+        self.requests.set(self.requests.get().saturating_add(1));
+    }
+
+    /// Whether the connection has had all the requests that it may have.
+    pub(crate) fn is_spent(&self, worker: &Worker) -> bool {
+        self.requests.get() >= worker.limits().connection_requests
+    }
+
     /// The client is told to go elsewhere with what comes next, where the protocol
     /// can say it.
     pub(crate) fn leave(&self) {

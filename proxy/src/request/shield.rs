@@ -102,8 +102,11 @@ impl Shield {
             }
             Err(unanswered) => {
                 let is_failed = matches!(unanswered.error.side(), Side::Upstream(_));
-                let is_recalled = matches!(unanswered.error, ProxyError::RolledBack);
-                (is_failed || is_recalled)
+                let is_kept = matches!(
+                    unanswered.error,
+                    ProxyError::Overloaded | ProxyError::RolledBack
+                );
+                (is_failed || is_kept)
                     && (self.is_idempotent || unanswered.processed == Processed::Nothing)
             }
         };

@@ -107,6 +107,7 @@ mod tests {
             let text = format!("GET / HTTP/1.1\r\n{fields}\r\n");
             let limits = HeadLimits {
                 bytes: 1024,
+                target: 1024,
                 fields: 8,
             };
             let parsed = head.parse_request(text.as_bytes(), limits);
@@ -126,6 +127,7 @@ mod tests {
                 text.as_bytes(),
                 HeadLimits {
                     bytes: 1024,
+                    target: 1024,
                     fields: 8,
                 },
             )

@@ -35,10 +35,11 @@ use buckets::{Buckets, ROLLBACK_BOUNDS, Scratch, Times};
 pub(crate) use exposition::Format;
 use marks::{Mark, Marks};
 use table::{
-    ACCESS_DROPPED, BUILD, CONNECTIONS, DURATION, FAILURES, FROZEN, Family, FamilyUnit,
-    GATE_EVIDENCE, GATE_LIMIT, GATE_SAMPLES, GATE_VALUE, GATE_VERDICT, GENERATION, HEALTHY,
-    IN_FLIGHT, NOTIFICATIONS, PHASE, RATIO, RELOAD_SUCCEEDED_AT, RELOAD_SUCCESSFUL, REQUESTS,
-    ROLLBACK_TIME, ROLLBACKS, SHIELDED, STATE_OK, STATE_WRITE_FAILURES, STEP, TTFB, WEIGHT,
+    ACCESS_DROPPED, BUILD, CERTIFICATE_EXPIRY, CONNECTIONS, DURATION, FAILURES, FROZEN, Family,
+    FamilyUnit, GATE_EVIDENCE, GATE_LIMIT, GATE_SAMPLES, GATE_VALUE, GATE_VERDICT, GENERATION,
+    HEALTHY, IN_FLIGHT, NOTIFICATIONS, PHASE, RATIO, RELOAD_SUCCEEDED_AT, RELOAD_SUCCESSFUL,
+    REQUESTS, ROLLBACK_TIME, ROLLBACKS, SHIELDED, STATE_OK, STATE_WRITE_FAILURES, STEP, TTFB,
+    WEIGHT,
 };
 
 /// All metrics of a process.
@@ -99,6 +100,7 @@ impl Collector for Scrape {
         let mut metric = Metric::open(&mut encoder, &CONNECTIONS)?;
         let open = live.connections.load(Ordering::Relaxed) as u64;
         metric.0.encode_gauge(&open)?;
+        certificates(&mut encoder, live)?;
         let mut metric = Metric::open(&mut encoder, &ACCESS_DROPPED)?;
         let dropped = live.access.dropped();
         metric
@@ -114,6 +116,20 @@ impl Collector for Scrape {
         let mut metric = Metric::open(&mut encoder, &BUILD)?;
         metric.gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1.0)
     }
+}
+
+/// Until when certificates are valid; nothing where none is shown.
+fn certificates(encoder: &mut DescriptorEncoder<'_>, live: &Live) -> fmt::Result {
+    let tls = live.tls.load();
+    let expiries = tls.expiries();
+    if expiries.is_empty() {
+        return Ok(());
+    }
+    let mut metric = Metric::open(encoder, &CERTIFICATE_EXPIRY)?;
+    for (shown, at) in expiries {
+        metric.gauge(&[("certificate", shown)], as_f64(at))?;
+    }
+    Ok(())
 }
 
 /// What is counted of requests, by route, role and version.

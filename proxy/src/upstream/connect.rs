@@ -64,11 +64,11 @@ impl Upstream {
     /// healthy. Each failure counts for its address; what this returns is the version's.
     ///
     /// `timeout` is for all of them: an address that does not answer gets the part of it
-    /// that leaves the others theirs.
+    /// that leaves the others theirs. `apart`: see [`Upstream::check_out`].
     pub(crate) async fn reach(
         &self,
         first: Rc<Address>,
-        timeout: Duration,
+        (timeout, apart): (Duration, bool),
         watch: &Guard,
     ) -> Result<Opened, ConnectError> {
         let begun = watch.now();
@@ -78,7 +78,8 @@ impl Upstream {
             let passed = Duration::from_micros(watch.now().saturating_sub(begun));
             let left = timeout.saturating_sub(passed);
             let tries = self.tries_left(&address, &tried);
-            let error = match self.connect(&address, left / tries, watch).await {
+            let attempt = self.connect(&address, (left / tries, apart), watch);
+            let error = match attempt.await {
                 Ok(opened) => return Ok(opened),
                 Err(error) => error,
             };
@@ -117,7 +118,7 @@ impl Upstream {
     async fn connect(
         &self,
         address: &Rc<Address>,
-        timeout: Duration,
+        (timeout, apart): (Duration, bool),
         watch: &Guard,
     ) -> Result<Opened, ConnectError> {
         let lease = Lease::new(address);
@@ -129,7 +130,7 @@ impl Upstream {
                     let transport = self.open(address).await?;
                     Ok(self.own(transport, lease))
                 }
-                UpstreamProtocol::H2 => self.share(address, lease, now).await,
+                UpstreamProtocol::H2 => self.share(address, lease, (now, apart)).await,
             }
         });
         let opened = watch.within(Party::Upstream, timeout, opening).await;
@@ -156,10 +157,10 @@ impl Upstream {
         &self,
         address: &Address,
         lease: Lease,
-        now: Micros,
+        (now, apart): (Micros, bool),
     ) -> Result<Opened, ConnectError> {
         loop {
-            if let Some(connection) = address.shared.find() {
+            if let Some(connection) = address.shared.find(apart) {
                 return Ok(Opened::shared(lease, connection, true));
             }
             let Some(mut connecting) = address.shared.begin() else {
@@ -179,7 +180,7 @@ impl Upstream {
             if transport.is_encrypted() && transport.alpn() != Some(ALPN_HTTP2) {
                 return Ok(self.own(transport, lease));
             }
-            return match connecting.start(transport, now).await {
+            return match connecting.start(transport, now, apart).await {
                 Ok(connection) => Ok(Opened::shared(lease, connection, false)),
                 Err(error) => {
                     connecting.fail();

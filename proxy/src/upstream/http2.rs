@@ -14,11 +14,13 @@ use super::pool::KEEP;
 use crate::clock::Micros;
 use crate::h1::transport::Transport;
 use crate::http2::stream::{self, Stream};
-use crate::http2::{SEND_BUFFER, SHARED_WINDOW, STREAM_WINDOW};
+use crate::http2::{ANSWER_HEAD_BYTES, SEND_BUFFER, SHARED_WINDOW, STREAM_WINDOW};
 
 /// A connection with many streams.
 pub(crate) struct Multiplexed {
     sender: SendRequest<Bytes>,
+    /// For clients that upstreams may close connections for.
+    apart: bool,
     /// The connection has ended.
     gone: Rc<Cell<bool>>,
     /// It gets no more requests: one of them had no answer in time.
@@ -61,12 +63,12 @@ pub(crate) enum Waited {
 }
 
 impl Shared {
-    /// A connection that has room for one more stream.
-    pub(crate) fn find(&self) -> Option<Rc<Multiplexed>> {
+    /// A connection that has room for one more stream; `apart` from those of the others.
+    pub(crate) fn find(&self, apart: bool) -> Option<Rc<Multiplexed>> {
         let mut open = self.open.borrow_mut();
         open.retain(|connection| connection.is_alive());
         open.iter()
-            .find(|connection| connection.has_room())
+            .find(|connection| connection.apart == apart && connection.has_room())
             .cloned()
     }
 
@@ -102,17 +104,20 @@ impl Shared {
 }
 
 impl Connecting<'_> {
-    /// Speaks HTTP/2 on a new connection and lets others use it.
+    /// Speaks HTTP/2 on a new connection and lets others use it, if they are as much
+    /// `apart`.
     pub(crate) async fn start(
         &mut self,
         transport: Transport,
         now: Micros,
+        apart: bool,
     ) -> Result<Rc<Multiplexed>, h2::Error> {
         let (sender, mut connection) = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(SHARED_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)
+            .max_header_list_size(ANSWER_HEAD_BYTES)
             .handshake(transport)
             .await?;
         let pings = connection.ping_pong();
@@ -131,6 +136,7 @@ impl Connecting<'_> {
         }
         let connection = Rc::new(Multiplexed {
             sender,
+            apart,
             gone,
             retired: Cell::new(false),
             streams: Cell::new(0),

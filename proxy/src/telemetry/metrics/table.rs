@@ -167,6 +167,12 @@ pub(super) const CONNECTIONS: Family = Family {
     unit: FamilyUnit::None,
     help: "Client connections that are open.",
 };
+pub(super) const CERTIFICATE_EXPIRY: Family = Family {
+    name: "haldane_certificate_expiry_timestamp_seconds",
+    kind: MetricType::Gauge,
+    unit: FamilyUnit::Seconds,
+    help: "When the first certificate of a chain that haldane shows stops being valid, in seconds since 1970.",
+};
 pub(super) const ACCESS_DROPPED: Family = Family {
     name: "haldane_access_log_dropped_total",
     kind: MetricType::Counter,

@@ -86,12 +86,8 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
     let ejection = health::ejection(&table, report);
     let health = health::checks(&table, report);
     let weight = weight(&table, report);
-    let expose_version = table.read(report, "expose_version", false, |value, report| {
-        value.boolean(report)
-    });
-    let baggage = table.read(report, "baggage", false, |value, report| {
-        value.boolean(report)
-    });
+    let expose_version = switch("expose_version", &table, report);
+    let baggage = switch("baggage", &table, report);
     let flag = flag::flag(&table, report);
     let tap = tap(&table, report);
     let sticky = sticky::sticky(&table, report);
@@ -140,6 +136,11 @@ fn route(value: &Value<'_>, seen: &mut Seen, report: &mut Report) -> Option<Rout
         flag: flag?,
         tap: tap?,
     })
+}
+
+/// Something that is off unless it is said to be on.
+fn switch(key: &str, table: &Table<'_>, report: &mut Report) -> Option<bool> {
+    table.read(report, key, false, |value, report| value.boolean(report))
 }
 
 /// No two routes take the same requests.

@@ -56,6 +56,9 @@ pub(crate) struct Common {
     /// The haldane to measure [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
     pub(crate) haldane: Option<PathBuf>,
+    /// The envoy to measure [default: none].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) envoy: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
@@ -70,13 +73,8 @@ pub(crate) struct Compare {
     /// Length of a turn.
     #[arg(long, default_value = "0.75", value_parser = seconds)]
     pub(crate) seconds: Duration,
-    /// Which loads.
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "get,get16k,post16k,get1m,close"
-    )]
+    /// Which loads [default: all].
+    #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) cases: Vec<Kind>,
     /// Shared arguments.
     #[command(flatten)]

@@ -10,6 +10,8 @@ mod cpus;
 mod descriptors;
 mod drive;
 mod failure;
+mod grpc;
+mod h2;
 mod message;
 mod probe;
 mod process;
@@ -19,8 +21,11 @@ mod report;
 mod simulate;
 mod spin;
 mod stats;
+mod tls;
 mod upstream;
 mod verbs;
+mod websocket;
+mod wire;
 
 use std::{io::Write, process::ExitCode};
 

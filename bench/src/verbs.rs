@@ -6,8 +6,6 @@ mod memory;
 mod simulate;
 mod start;
 
-use std::net::SocketAddr;
-
 use crate::{
     args::{Common, Verb},
     case::{Case, Kind, USERS, Version},
@@ -19,6 +17,8 @@ use crate::{
     relay,
     report::Report,
     spin,
+    tls::Identity,
+    wire::Target,
 };
 
 /// What a verb has to say.
@@ -79,18 +79,21 @@ impl Bench {
             .map_err(Failure::io("create a temporary directory"))?;
         let setup = Setup {
             haldane: common.haldane.clone(),
+            envoy: common.envoy.clone(),
             workers: usize::from(common.workers),
             cpus: plan.proxy,
             descriptors: descriptors::raise(),
+            routes: 0,
+            identity: Identity::new(directory.path())?,
             directory,
         };
         let mut proxies = Vec::new();
-        let wanted = if common.proxies.is_empty() {
-            default
-        } else {
-            &common.proxies
-        };
-        for &proxy in wanted {
+        let mut wanted = common.proxies.clone();
+        if wanted.is_empty() {
+            wanted.extend_from_slice(default);
+            wanted.extend(common.envoy.as_ref().map(|_| Proxy::Envoy));
+        }
+        for proxy in wanted {
             match proxy.program(&setup) {
                 Ok(_) if proxies.contains(&proxy) => {}
                 Ok(_) => proxies.push(proxy),
@@ -118,27 +121,26 @@ impl Bench {
     fn start(&mut self, proxy: Proxy) -> Result<(Running, Ledger), Failure> {
         let running = proxy.start(&self.setup, &mut self.engine)?;
         let mut ledger = Ledger::new(proxy.expectation());
-        self.introduce(running.address, &mut ledger)
+        let target = running.target(Kind::Get, &self.setup);
+        self.introduce(&target, &mut ledger)
             .map_err(|failure| running.explain(failure))?;
         Ok((running, ledger))
     }
 
-    fn introduce(&mut self, address: SocketAddr, ledger: &mut Ledger) -> Result<(), Failure> {
+    fn introduce(&mut self, target: &Target, ledger: &mut Ledger) -> Result<(), Failure> {
         let (case, engine) = (Case::new(Kind::Get), &mut self.engine);
         let served = engine.upstreams.served();
-        let mut clients = engine.clients(address, USERS, &case, ledger)?;
+        let mut clients = engine.clients(target, USERS, &case, ledger)?;
         engine.touch_each(&mut clients)?;
         drop(clients);
         ledger.settle([0, 0], difference(self.engine.upstreams.served(), served))?;
         ledger.check_share()
     }
 
-    fn stable_address(&self) -> SocketAddr {
-        (
-            [127, 0, 0, 1],
-            self.engine.upstreams.ports()[Version::Stable.index()],
-        )
-            .into()
+    /// The way without a proxy.
+    fn direct(&self) -> Target {
+        let port = self.engine.upstreams.ports()[Version::Stable.index()];
+        Target::plain(([127, 0, 0, 1], port).into())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::{Bench, difference, turns};
@@ -10,12 +11,13 @@ use crate::{
     case::{Case, Kind},
     check::Ledger,
     clock,
-    drive::{CONNECTIONS, Engine},
+    drive::{CONCURRENCY, Engine},
     failure::Failure,
     process,
     proxies::{Proxy, Running},
     report::{Report, Table},
     stats::Spread,
+    wire::Target,
 };
 
 /// One turn of one proxy.
@@ -48,18 +50,26 @@ pub(super) fn run(arguments: &Compare) -> Result<Report, Failure> {
         });
     }
     let (mut tables, mut results) = (Vec::new(), Vec::new());
-    for &kind in &arguments.cases {
+    let kinds = match &arguments.cases[..] {
+        [] => Kind::value_variants(),
+        cases => cases,
+    };
+    for &kind in kinds {
         let case = Case::new(kind);
-        for contender in &mut contenders {
+        let mut able: Vec<&mut Contender> = contenders
+            .iter_mut()
+            .filter(|contender| contender.running.proxy.serves(kind))
+            .collect();
+        for contender in &mut able {
             contender.slices.clear();
         }
         for round in 0..arguments.rounds {
-            for at in turns(contenders.len(), round) {
-                contenders[at].turn(&case, arguments.seconds, &mut bench.engine)?;
+            for at in turns(able.len(), round) {
+                able[at].turn(&case, arguments.seconds, &mut bench)?;
             }
         }
         eprintln!("haldane-bench: {} done", kind.name());
-        let findings = findings(&contenders);
+        let findings = findings(&able);
         bench.notes.extend(
             findings
                 .iter()
@@ -87,9 +97,10 @@ pub(super) fn run(arguments: &Compare) -> Result<Report, Failure> {
 }
 
 impl Contender {
-    fn turn(&mut self, case: &Case, time: Duration, engine: &mut Engine) -> Result<(), Failure> {
+    fn turn(&mut self, case: &Case, time: Duration, bench: &mut Bench) -> Result<(), Failure> {
+        let target = self.running.target(case.kind, &bench.setup);
         let slice = self
-            .slice(case, time, engine)
+            .slice(case, &target, time, &mut bench.engine)
             .map_err(|failure| self.running.explain(failure.within(case.kind.name())))?;
         self.running.check_running()?;
         self.slices.push(slice);
@@ -99,13 +110,14 @@ impl Contender {
     fn slice(
         &mut self,
         case: &Case,
+        target: &Target,
         time: Duration,
         engine: &mut Engine,
     ) -> Result<Slice, Failure> {
         let tree = self.running.tree()?;
         let (served, answers) = (engine.upstreams.served(), self.ledger.answers());
-        let mut clients =
-            engine.clients(self.running.address, CONNECTIONS, case, &mut self.ledger)?;
+        let connections = CONCURRENCY / case.kind.streams();
+        let mut clients = engine.clients(target, connections, case, &mut self.ledger)?;
         engine.run_closed(&mut clients, WARM_UP)?;
         // The kernel adds to schedstat when a thread leaves the CPU, so it is read at rest.
         engine.settle(REST)?;
@@ -153,6 +165,8 @@ struct Finding {
     cpu_us: Spread,
     /// To haproxy in the same round; `None` when it does not take part.
     ratio: Option<Spread>,
+    /// The same to the relay of bytes.
+    to_l4: Option<Spread>,
     rate: Spread,
     busy: Spread,
 }
@@ -178,17 +192,20 @@ impl Finding {
             "proxy": self.proxy.name(),
             "cpu_us_per_request": spread(self.cpu_us),
             "ratio_to_haproxy": self.ratio.map(spread),
+            "ratio_to_l4": self.to_l4.map(spread),
             "requests_per_second": spread(self.rate),
             "cpus_busy": spread(self.busy),
         })
     }
 }
 
-fn findings(contenders: &[Contender]) -> Vec<Finding> {
-    let base = contenders
-        .iter()
-        .find(|contender| contender.running.proxy == Proxy::Haproxy);
-    let finding = |contender: &Contender| {
+fn findings(contenders: &[&mut Contender]) -> Vec<Finding> {
+    let ratio = |contender: &Contender, to: Proxy| {
+        let is_base = |other: &&&mut Contender| other.running.proxy == to;
+        let base = contenders.iter().find(is_base)?;
+        Spread::of(&ratios(&contender.slices, &base.slices))
+    };
+    let finding = |contender: &&mut Contender| {
         let of = |what: fn(Slice) -> f64| {
             Spread::of(
                 &contender
@@ -199,11 +216,11 @@ fn findings(contenders: &[Contender]) -> Vec<Finding> {
                     .collect::<Vec<_>>(),
             )
         };
-        let ratios = base.map(|base| ratios(&contender.slices, &base.slices));
         Some(Finding {
             proxy: contender.running.proxy,
             cpu_us: of(Slice::cpu_us)?,
-            ratio: ratios.and_then(|ratios| Spread::of(&ratios)),
+            ratio: ratio(contender, Proxy::Haproxy),
+            to_l4: ratio(contender, Proxy::L4),
             rate: of(Slice::rate)?,
             busy: of(Slice::busy)?,
         })
@@ -237,13 +254,16 @@ fn table(kind: Kind, arguments: &Compare, findings: &[Finding]) -> Table {
             format!("{:.2}", finding.cpu_us.median),
             median,
             quartiles,
+            finding
+                .to_l4
+                .map_or_else(|| "-".to_owned(), |ratio| format!("{:.2}", ratio.median)),
             format!("{:.0}", finding.rate.median),
             format!("{:.0} %", finding.busy.median * 100.0),
         ]
     };
     Table {
         title: format!(
-            "{}: {}; {CONNECTIONS} connections, {} rounds of {:?}, {} worker(s)",
+            "{}: {}; {CONCURRENCY} at a time, {} rounds of {:?}, {} worker(s)",
             kind.name(),
             kind.title(),
             arguments.rounds,
@@ -255,6 +275,7 @@ fn table(kind: Kind, arguments: &Compare, findings: &[Finding]) -> Table {
             "CPU us/request",
             "to haproxy",
             "quartiles",
+            "to l4",
             "requests/s",
             "CPU busy",
         ]

@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,6 +24,7 @@ use crate::{
     clock,
     failure::Failure,
     upstream::{self, Upstreams},
+    watch::{self, Watchers},
     wire::Target,
 };
 
@@ -33,6 +35,7 @@ pub(crate) struct Engine {
     events: Events,
     scratch: Vec<u8>,
     interrupted: Arc<AtomicBool>,
+    watchers: Option<Watchers>,
     /// Both upstreams.
     pub(crate) upstreams: Upstreams,
 }
@@ -84,6 +87,7 @@ impl Engine {
             events,
             scratch,
             interrupted,
+            watchers: None,
             upstreams,
         })
     }
@@ -98,8 +102,12 @@ impl Engine {
             events,
             scratch,
             upstreams,
+            watchers,
             ..
         } = self;
+        if let Some(watchers) = watchers {
+            watchers.tick()?;
+        }
         match poll.poll(events, Some(Duration::ZERO)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
@@ -108,11 +116,29 @@ impl Engine {
         for event in events.iter() {
             if event.token().0 < upstream::TOKENS {
                 upstreams.handle(event, scratch)?;
+            } else if event.token().0 >= watch::TOKENS {
+                if let Some(watchers) = watchers {
+                    watchers.handle(event.token(), scratch)?;
+                }
             } else if let Some(clients) = &mut clients {
                 clients.handle(event, scratch)?;
             }
         }
         Ok(())
+    }
+
+    /// From now on a proxy is watched by a scrape ten times a second and `streams` of events.
+    pub(crate) fn watch(&mut self, admin: SocketAddr, streams: usize) -> Result<(), Failure> {
+        let registry = registry(&self.poll)?;
+        self.watchers = Some(Watchers::connect(admin, streams, &registry)?);
+        Ok(())
+    }
+
+    /// Sends those who watch away; returns how many scrapes were answered.
+    pub(crate) fn unwatch(&mut self) -> u64 {
+        self.watchers
+            .take()
+            .map_or(0, |watchers| watchers.scraped())
     }
 
     /// Turns for a while without load, so that everything on its way arrives.
@@ -165,6 +191,8 @@ impl Engine {
         clients.mode = Mode::Closed;
         while let Some(at) = clients.idle.pop_front() {
             clients.start(at, 0)?;
+            // Thousands at once are more connections than an upstream's backlog holds.
+            self.turn(Some(clients))?;
         }
         while clock::now_ns() < end {
             self.turn(Some(clients))?;
@@ -172,6 +200,21 @@ impl Engine {
         clients.mode = Mode::Told;
         self.drain(clients)?;
         Ok(clients.requests - before)
+    }
+
+    /// One request after the other, over one connection after the other.
+    pub(crate) fn run_count(
+        &mut self,
+        clients: &mut Clients<'_>,
+        count: u64,
+    ) -> Result<(), Failure> {
+        for _ in 0..count {
+            if let Some(at) = clients.idle.pop_front() {
+                clients.start(at, 0)?;
+            }
+            self.drain(clients)?;
+        }
+        Ok(())
     }
 
     /// Open loop: a request is due every `interval`, whatever became of the others.

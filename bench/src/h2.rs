@@ -6,7 +6,7 @@ mod huffman;
 use std::ops::Range;
 
 use crate::failure::Failure;
-use hpack::Decoder;
+use hpack::{Decoder, TABLE_SIZE};
 
 /// One connection: what came in and is not understood yet, and what has to go out.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Session {
     pub(crate) out: Vec<u8>,
     /// Bytes of bodies that the other side still takes on this connection.
     send_window: i64,
+    /// The table that the other side has to keep for what is written here.
+    table_least: u32,
     /// Bytes of bodies that came since the other side was last told to go on.
     received: u32,
     /// Of the last block of fields.
@@ -72,7 +74,8 @@ struct Frame {
 }
 
 impl Session {
-    /// A connection on which nothing has happened; the first flight lies in `out`.
+    /// A connection on which nothing has happened; the first flight lies in `out`. Who has a
+    /// preface is the client, and uses the table; upstreams write what needs none.
     pub(crate) fn new(preface: &[u8]) -> Self {
         let mut out = preface.to_vec();
         frame(SETTINGS, 0, 0, &first_settings(), &mut out);
@@ -83,6 +86,7 @@ impl Session {
             decoder: Decoder::new(),
             out,
             send_window: INITIAL_WINDOW,
+            table_least: if preface.is_empty() { 0 } else { TABLE_SIZE },
             received: 0,
             fields: Fields::default(),
         }
@@ -248,7 +252,7 @@ impl Session {
             };
             let (key, value) = (u16::from_be_bytes([k0, k1]), number(value)?);
             let least = match key {
-                HEADER_TABLE_SIZE => 4096,
+                HEADER_TABLE_SIZE => self.table_least,
                 MAX_CONCURRENT_STREAMS => 16,
                 INITIAL_WINDOW_SIZE => BODY_MAX,
                 _ => 0,
@@ -467,7 +471,7 @@ mod tests {
             &[0, 0, 6, SETTINGS, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0],
             &[1, 0, 0, DATA, 0, 0, 0, 0, 1],
         ] {
-            let mut session = Session::new(&[]);
+            let mut session = Session::new(PREFACE);
             session.feed(bytes);
             assert!(session.next().is_err(), "{bytes:?}");
         }

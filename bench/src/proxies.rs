@@ -1,7 +1,7 @@
 //! The proxies that can be measured, and how each is started.
 
 mod envoy;
-mod haldane;
+pub(crate) mod haldane;
 mod haproxy;
 mod l4;
 mod nginx;
@@ -11,6 +11,7 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::ValueEnum;
@@ -55,6 +56,8 @@ pub(crate) struct Setup {
     pub(crate) cpus: Vec<usize>,
     /// Open descriptors that each may have.
     pub(crate) descriptors: u64,
+    /// What haldane is started by, with its arguments; nothing usually.
+    pub(crate) wrapper: Vec<OsString>,
     /// How many routes haldane has besides the one that everything goes to.
     pub(crate) routes: usize,
     /// The certificate of every proxy.
@@ -186,7 +189,11 @@ impl Proxy {
             Self::Envoy => envoy::recipe(&site),
             Self::L4 => l4::recipe(&site),
         };
-        let mut command = vec![program.into_os_string()];
+        let mut command = match self {
+            Self::Haldane => setup.wrapper.clone(),
+            Self::Haproxy | Self::Nginx | Self::Envoy | Self::L4 => Vec::new(),
+        };
+        command.push(program.into_os_string());
         command.extend(recipe.arguments);
         if let Some(text) = recipe.configuration {
             let file = directory.join(format!("{}.conf", self.name()));
@@ -251,6 +258,14 @@ impl Running {
             }
             (failure, _) => failure,
         }
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// When it has not ended in time.
+    pub(crate) fn finish(self, time: Duration) -> Result<(), Failure> {
+        self.child.finish(time)
     }
 
     /// # Errors

@@ -1,9 +1,13 @@
 //! The verbs, and what they share: the engine, the proxies that are there, the notes.
 
+mod all;
 mod compare;
+mod guard;
 mod latency;
 mod memory;
+mod scale;
 mod simulate;
+mod slice;
 mod start;
 
 use crate::{
@@ -33,6 +37,9 @@ pub(crate) struct Answer {
 /// Does what a verb says.
 pub(crate) fn run(verb: &Verb) -> Result<Answer, Failure> {
     let (report, json) = match verb {
+        Verb::All(arguments) => return all::run(arguments),
+        Verb::Guard(arguments) => return guard::run(arguments),
+        Verb::Scale(arguments) => (scale::run(arguments)?, arguments.common.json),
         Verb::Compare(arguments) => (compare::run(arguments)?, arguments.common.json),
         Verb::Latency(arguments) => (latency::run(arguments)?, arguments.common.json),
         Verb::Memory(arguments) => (memory::run(arguments)?, arguments.common.json),
@@ -83,6 +90,7 @@ impl Bench {
             workers: usize::from(common.workers),
             cpus: plan.proxy,
             descriptors: descriptors::raise(),
+            wrapper: Vec::new(),
             routes: 0,
             identity: Identity::new(directory.path())?,
             directory,

@@ -27,7 +27,7 @@ impl Decoder {
             huffman: Huffman::new(),
             table: VecDeque::new(),
             size: 0,
-            size_max: TABLE_SIZE,
+            size_max: TABLE_SIZE as usize,
             name: Vec::new(),
             value: Vec::new(),
         }
@@ -46,7 +46,9 @@ impl Decoder {
                 let (name, value) = entry(&self.table, index)?;
                 field(name, value);
             } else if first & 0xe0 == 0x20 {
-                self.size_max = block.number(5).filter(|&size| size <= TABLE_SIZE)?;
+                self.size_max = block
+                    .number(5)
+                    .filter(|&size| size <= TABLE_SIZE as usize)?;
                 self.make_room(0);
             } else {
                 let keep = first & 0xc0 == 0x40;
@@ -170,7 +172,7 @@ fn text(bytes: &[u8], block: &mut Vec<u8>) {
 }
 
 /// The size that a table may have where nobody says another one (section 4.2).
-const TABLE_SIZE: usize = 4096;
+pub(crate) const TABLE_SIZE: u32 = 4096;
 
 /// What an entry counts beside its texts (section 4.1).
 const ENTRY_SIZE: usize = 32;
@@ -271,7 +273,7 @@ mod tests {
                 "te=trailers".to_owned(),
             ];
             assert_eq!(fields(&mut decoder, &block).unwrap(), expected);
-            assert!(decoder.size <= TABLE_SIZE);
+            assert!(decoder.size <= TABLE_SIZE as usize);
         }
         assert_eq!(fields(&mut decoder, &[0x20]), Some(vec![]));
         assert!(decoder.table.is_empty());

@@ -12,6 +12,9 @@ pub(super) fn recipe(site: &Site<'_>) -> Recipe {
 workers = {workers}
 [limits]
 connections = 20000
+[drain]
+linger = "0s"
+timeout = "1s"
 [admin]
 listen = "127.0.0.1:{admin}"
 [tls.bench]
@@ -29,8 +32,9 @@ key = "{key}"
     for at in 0..setup.routes {
         let _infallible = write!(
             configuration,
-            "{}[route.match]\nhost = \"h{at}.bench\"\npath = \"/other/{at}/*\"\n",
-            route(&format!("other-{at}"), site, "http1")
+            "{}[route.match]\npath = \"{}*\"\n",
+            route(&format!("other-{at}"), site, "http1"),
+            other_path(at)
         );
     }
     configuration.push_str(&route("all", site, "http1"));
@@ -46,6 +50,11 @@ key = "{key}"
     }
 }
 
+/// What the paths of one of many routes begin with.
+pub(crate) fn other_path(at: usize) -> String {
+    format!("/other/{at}/")
+}
+
 fn route(name: &str, site: &Site<'_>, protocol: &str) -> String {
     let [stable, canary] = site.upstreams;
     format!(
@@ -58,6 +67,7 @@ weight = "5%"
 expose_version = false
 [route.sticky]
 key = ["header:x-user"]
+salt = "bench"
 "#
     )
 }

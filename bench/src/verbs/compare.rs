@@ -1,40 +1,22 @@
 //! `compare`: CPU time per request in interleaved rounds, as a ratio to haproxy within each round.
 
-use std::time::Duration;
-
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::{Bench, difference, turns};
+use super::{
+    Bench,
+    slice::{Contender, Load, Slice, ratios},
+    turns,
+};
 use crate::{
     args::Compare,
     case::{Case, Kind},
-    check::Ledger,
-    clock,
-    drive::{CONCURRENCY, Engine},
+    drive::CONCURRENCY,
     failure::Failure,
-    process,
-    proxies::{Proxy, Running},
+    proxies::Proxy,
     report::{Report, Table},
     stats::Spread,
-    wire::Target,
 };
-
-/// One turn of one proxy.
-#[derive(Clone, Copy, Debug)]
-struct Slice {
-    cpu_ns: u64,
-    wall_ns: u64,
-    requests: u64,
-}
-
-/// A proxy with all that is known of it.
-struct Contender {
-    running: Running,
-    ledger: Ledger,
-    /// Of the case at hand, one for each round.
-    slices: Vec<Slice>,
-}
 
 /// Runs all cases.
 pub(super) fn run(arguments: &Compare) -> Result<Report, Failure> {
@@ -42,12 +24,7 @@ pub(super) fn run(arguments: &Compare) -> Result<Report, Failure> {
     let mut bench = Bench::new(&arguments.common, &default)?;
     let mut contenders = Vec::new();
     for proxy in bench.proxies.clone() {
-        let (running, ledger) = bench.start(proxy)?;
-        contenders.push(Contender {
-            running,
-            ledger,
-            slices: Vec::new(),
-        });
+        contenders.push(Contender::start(proxy, &mut bench)?);
     }
     let (mut tables, mut results) = (Vec::new(), Vec::new());
     let kinds = match &arguments.cases[..] {
@@ -65,7 +42,8 @@ pub(super) fn run(arguments: &Compare) -> Result<Report, Failure> {
         }
         for round in 0..arguments.rounds {
             for at in turns(able.len(), round) {
-                able[at].turn(&case, arguments.seconds, &mut bench)?;
+                let load = Load::usual(&case, arguments.seconds);
+                able[at].turn(&load, &mut bench)?;
             }
         }
         eprintln!("haldane-bench: {} done", kind.name());
@@ -94,69 +72,6 @@ pub(super) fn run(arguments: &Compare) -> Result<Report, Failure> {
         tables,
         results,
     })
-}
-
-impl Contender {
-    fn turn(&mut self, case: &Case, time: Duration, bench: &mut Bench) -> Result<(), Failure> {
-        let target = self.running.target(case.kind, &bench.setup);
-        let slice = self
-            .slice(case, &target, time, &mut bench.engine)
-            .map_err(|failure| self.running.explain(failure.within(case.kind.name())))?;
-        self.running.check_running()?;
-        self.slices.push(slice);
-        Ok(())
-    }
-
-    fn slice(
-        &mut self,
-        case: &Case,
-        target: &Target,
-        time: Duration,
-        engine: &mut Engine,
-    ) -> Result<Slice, Failure> {
-        let tree = self.running.tree()?;
-        let (served, answers) = (engine.upstreams.served(), self.ledger.answers());
-        let connections = CONCURRENCY / case.kind.streams();
-        let mut clients = engine.clients(target, connections, case, &mut self.ledger)?;
-        engine.run_closed(&mut clients, WARM_UP)?;
-        // The kernel adds to schedstat when a thread leaves the CPU, so it is read at rest.
-        engine.settle(REST)?;
-        let (cpu_before, begin) = (process::cpu_ns(&tree)?, clock::now_ns());
-        let requests = engine.run_closed(&mut clients, time)?;
-        let wall_ns = clock::now_ns() - begin;
-        engine.settle(REST)?;
-        let cpu_ns = process::cpu_ns(&tree)?.saturating_sub(cpu_before);
-        drop(clients);
-        engine.settle(REST)?;
-        self.ledger
-            .settle(answers, difference(engine.upstreams.served(), served))?;
-        self.ledger.check_share()?;
-        if requests == 0 || cpu_ns == 0 {
-            return Err(Failure::violation(
-                "a turn without a request, or without CPU time",
-            ));
-        }
-        Ok(Slice {
-            cpu_ns,
-            wall_ns,
-            requests,
-        })
-    }
-}
-
-impl Slice {
-    fn cpu_us(self) -> f64 {
-        self.cpu_ns as f64 / 1000.0 / self.requests as f64
-    }
-
-    fn rate(self) -> f64 {
-        self.requests as f64 * 1e9 / self.wall_ns as f64
-    }
-
-    /// Share of one CPU.
-    fn busy(self) -> f64 {
-        self.cpu_ns as f64 / self.wall_ns as f64
-    }
 }
 
 /// One proxy in one case.
@@ -228,15 +143,6 @@ fn findings(contenders: &[&mut Contender]) -> Vec<Finding> {
     contenders.iter().filter_map(finding).collect()
 }
 
-/// Round by round: what the host did to one of a round, it did to the other.
-fn ratios(slices: &[Slice], base: &[Slice]) -> Vec<f64> {
-    slices
-        .iter()
-        .zip(base)
-        .map(|(slice, base)| slice.cpu_us() / base.cpu_us())
-        .collect()
-}
-
 fn table(kind: Kind, arguments: &Compare, findings: &[Finding]) -> Table {
     let row = |finding: &Finding| {
         let ratio = finding.ratio.map_or_else(
@@ -287,29 +193,3 @@ fn table(kind: Kind, arguments: &Compare, findings: &[Finding]) -> Table {
 
 /// Below this, requests come in smaller batches than the others', and cost more each.
 const BUSY_MIN: f64 = 0.8;
-
-/// Fills connection pools and buffers; not measured.
-const WARM_UP: Duration = Duration::from_millis(60);
-
-/// For the proxy to go to sleep, and for closed connections to be noticed.
-const REST: Duration = Duration::from_millis(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ratios_are_taken_within_a_round() {
-        let slice = |cpu_ns, requests| Slice {
-            cpu_ns,
-            wall_ns: 1_000_000_000,
-            requests,
-        };
-        let base = [slice(1000, 1), slice(4000, 2)];
-        let other = [slice(500, 1), slice(3000, 3)];
-        assert_eq!(ratios(&other, &base), [0.5, 0.5]);
-        assert_eq!(slice(12_000, 4).cpu_us(), 3.0);
-        assert_eq!(slice(12_000, 4).rate(), 4.0);
-        assert_eq!(slice(500_000_000, 4).busy(), 0.5);
-    }
-}

@@ -17,7 +17,7 @@ use std::{
 use clap::ValueEnum;
 
 use crate::{
-    case::{Kind, Protocol},
+    case::{Case, Kind, Protocol},
     check::Expectation,
     child::{Child, Plan, own_program},
     drive::Engine,
@@ -170,12 +170,13 @@ impl Proxy {
     /// Starts it and waits until it answers through to an upstream.
     pub(crate) fn start(self, setup: &Setup, engine: &mut Engine) -> Result<Running, Failure> {
         let program = self.program(setup)?;
+        engine.upstreams.expect(&Case::new(Kind::Get));
         let ports = free_ports()?;
         let directory = setup
             .directory
             .path()
             .join(format!("{}-{}", self.name(), ports.http1));
-        fs::create_dir(&directory).map_err(Failure::io("create a temporary directory"))?;
+        fs::create_dir_all(&directory).map_err(Failure::io("create a temporary directory"))?;
         let site = Site {
             ports,
             upstreams: engine.upstreams.ports(),

@@ -115,10 +115,8 @@ impl Bench {
         if proxies.is_empty() {
             return Err(Failure::Missing("every proxy".to_owned()));
         }
-        let mut engine = Engine::new()?;
-        engine.upstreams.expect(&Case::new(Kind::Get));
         Ok(Self {
-            engine,
+            engine: Engine::new()?,
             setup,
             proxies,
             notes,

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{case::Kind, proxies::Proxy, simulate::Part};
 
@@ -18,12 +18,18 @@ pub(crate) struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Everything that compares proxies, as one summary in Markdown.
+    All(All),
     /// CPU time per request, in interleaved rounds, as a ratio to haproxy.
     Compare(Compare),
+    /// Instructions and allocations per request below valgrind, against what was accepted.
+    Guard(Guard),
     /// Latency that a proxy adds at a fixed rate, from the moment a request was due.
     Latency(Latency),
     /// Memory (PSS) with idle keep-alive connections.
     Memory(Memory),
+    /// What haldane's cost depends on: routes, connections, workers, and who watches.
+    Scale(Scale),
     /// False rollbacks and detection delays of gates in simulated rollouts.
     Simulate(Simulate),
     /// Time from exec to the first 200 through the proxy.
@@ -56,9 +62,26 @@ pub(crate) struct Common {
     /// The haldane to measure [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
     pub(crate) haldane: Option<PathBuf>,
+    /// The envoy to measure [default: none].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) envoy: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `all`.
+#[derive(Args, Debug)]
+pub(crate) struct All {
+    /// One short round of each: shows that it works, and no more.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// The haldane to measure [default: the one beside this program].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) haldane: Option<PathBuf>,
+    /// The envoy to measure [default: none].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) envoy: Option<PathBuf>,
 }
 
 /// Arguments of `compare`.
@@ -70,14 +93,26 @@ pub(crate) struct Compare {
     /// Length of a turn.
     #[arg(long, default_value = "0.75", value_parser = seconds)]
     pub(crate) seconds: Duration,
-    /// Which loads.
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "get,get16k,post16k,get1m,close"
-    )]
+    /// Which loads [default: all].
+    #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) cases: Vec<Kind>,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Arguments of `guard`.
+#[derive(Args, Debug)]
+pub(crate) struct Guard {
+    /// Which loads [default: all].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) cases: Vec<Kind>,
+    /// Take what is counted now as what is right.
+    #[arg(long)]
+    pub(crate) accept: bool,
+    /// Where accepted counts are kept.
+    #[arg(long, default_value = "bench/guard.json")]
+    pub(crate) file: PathBuf,
     /// Shared arguments.
     #[command(flatten)]
     pub(crate) common: Common,
@@ -110,6 +145,36 @@ pub(crate) struct Memory {
     /// Shared arguments.
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// Arguments of `scale`.
+#[derive(Args, Debug)]
+pub(crate) struct Scale {
+    /// What to vary [default: everything].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) only: Vec<Dimension>,
+    /// Rounds; in each of them everything that is compared has its turn.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) rounds: u16,
+    /// Length of a turn.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What `scale` varies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dimension {
+    /// From 1 to 10 000, busy and idle.
+    Connections,
+    /// From 1 to 1 000.
+    Routes,
+    /// A scrape every 100 ms and ten streams of events, or nobody.
+    Watchers,
+    /// One and two.
+    Workers,
 }
 
 /// Arguments of `simulate`.

@@ -108,6 +108,19 @@ impl Child {
         String::from_utf8_lossy(tail).trim_end().to_owned()
     }
 
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// When it has not ended in time.
+    pub(crate) fn finish(mut self, time: Duration) -> Result<(), Failure> {
+        signal(self.process.id(), Signal::TERM);
+        self.wait_at_most(time);
+        match self.process.try_wait() {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) | Err(_) => Err(self.failure("it does not end")),
+        }
+    }
+
     fn wait_at_most(&mut self, time: Duration) {
         let end = clock::now_ns() + clock::ns(time);
         while matches!(self.process.try_wait(), Ok(None)) && clock::now_ns() < end {

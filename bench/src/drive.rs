@@ -20,10 +20,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::{
     case::{Case, USERS},
     check::Ledger,
-    client::Client,
+    client::{Answered, Client},
     clock,
     failure::Failure,
     upstream::{self, Upstreams},
+    watch::{self, Watchers},
+    wire::Target,
 };
 
 /// The loop with the upstreams in it, for the whole run.
@@ -33,6 +35,7 @@ pub(crate) struct Engine {
     events: Events,
     scratch: Vec<u8>,
     interrupted: Arc<AtomicBool>,
+    watchers: Option<Watchers>,
     /// Both upstreams.
     pub(crate) upstreams: Upstreams,
 }
@@ -42,7 +45,12 @@ pub(crate) struct Engine {
 pub(crate) struct Clients<'run> {
     registry: Registry,
     list: Vec<Client>,
+    /// Who can send: a connection is in it once for each request that it has room for.
     idle: VecDeque<usize>,
+    /// All places in `idle`.
+    room: usize,
+    /// Of the event at hand.
+    answered: Vec<Answered>,
     case: &'run Case,
     ledger: &'run mut Ledger,
     next_user: usize,
@@ -79,6 +87,7 @@ impl Engine {
             events,
             scratch,
             interrupted,
+            watchers: None,
             upstreams,
         })
     }
@@ -93,8 +102,12 @@ impl Engine {
             events,
             scratch,
             upstreams,
+            watchers,
             ..
         } = self;
+        if let Some(watchers) = watchers {
+            watchers.tick()?;
+        }
         match poll.poll(events, Some(Duration::ZERO)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
@@ -103,11 +116,29 @@ impl Engine {
         for event in events.iter() {
             if event.token().0 < upstream::TOKENS {
                 upstreams.handle(event, scratch)?;
+            } else if event.token().0 >= watch::TOKENS {
+                if let Some(watchers) = watchers {
+                    watchers.handle(event.token(), scratch)?;
+                }
             } else if let Some(clients) = &mut clients {
                 clients.handle(event, scratch)?;
             }
         }
         Ok(())
+    }
+
+    /// From now on a proxy is watched by a scrape ten times a second and `streams` of events.
+    pub(crate) fn watch(&mut self, admin: SocketAddr, streams: usize) -> Result<(), Failure> {
+        let registry = registry(&self.poll)?;
+        self.watchers = Some(Watchers::connect(admin, streams, &registry)?);
+        Ok(())
+    }
+
+    /// Sends those who watch away; returns how many scrapes were answered.
+    pub(crate) fn unwatch(&mut self) -> u64 {
+        self.watchers
+            .take()
+            .map_or(0, |watchers| watchers.scraped())
     }
 
     /// Turns for a while without load, so that everything on its way arrives.
@@ -122,7 +153,7 @@ impl Engine {
     /// Prepares connections to a target; they dial with their first request.
     pub(crate) fn clients<'run>(
         &mut self,
-        target: SocketAddr,
+        target: &Target,
         connections: usize,
         case: &'run Case,
         ledger: &'run mut Ledger,
@@ -133,9 +164,13 @@ impl Engine {
         Ok(Clients {
             registry,
             list: (0..connections)
-                .map(|at| Client::new(token(at), target))
+                .map(|at| Client::new(case.kind, token(at), target.clone()))
                 .collect(),
-            idle: (0..connections).collect(),
+            idle: (0..case.kind.streams())
+                .flat_map(|_| 0..connections)
+                .collect(),
+            room: connections * case.kind.streams(),
+            answered: Vec::new(),
             case,
             ledger,
             next_user: 0,
@@ -156,6 +191,8 @@ impl Engine {
         clients.mode = Mode::Closed;
         while let Some(at) = clients.idle.pop_front() {
             clients.start(at, 0)?;
+            // Thousands at once are more connections than an upstream's backlog holds.
+            self.turn(Some(clients))?;
         }
         while clock::now_ns() < end {
             self.turn(Some(clients))?;
@@ -163,6 +200,21 @@ impl Engine {
         clients.mode = Mode::Told;
         self.drain(clients)?;
         Ok(clients.requests - before)
+    }
+
+    /// One request after the other, over one connection after the other.
+    pub(crate) fn run_count(
+        &mut self,
+        clients: &mut Clients<'_>,
+        count: u64,
+    ) -> Result<(), Failure> {
+        for _ in 0..count {
+            if let Some(at) = clients.idle.pop_front() {
+                clients.start(at, 0)?;
+            }
+            self.drain(clients)?;
+        }
+        Ok(())
     }
 
     /// Open loop: a request is due every `interval`, whatever became of the others.
@@ -199,16 +251,16 @@ impl Engine {
         Ok(std::mem::take(&mut clients.latencies_ns))
     }
 
-    /// One request over each connection, at most [`CONNECTIONS`] at a time.
+    /// One request for each that there is room for, at most [`CONCURRENCY`] at a time.
     pub(crate) fn touch_each(&mut self, clients: &mut Clients<'_>) -> Result<(), Failure> {
         for (started, at) in std::mem::take(&mut clients.idle).into_iter().enumerate() {
             clients.start(at, 0)?;
             let begin = clock::now_ns();
-            while started + 1 >= CONNECTIONS + clients.idle.len() {
+            while started + 1 >= CONCURRENCY + clients.idle.len() {
                 self.turn(Some(clients))?;
                 if clock::now_ns() - begin > clock::ns(DRAIN_MAX) {
                     return Err(Failure::violation(format!(
-                        "no answer for {DRAIN_MAX:?} after {} connections",
+                        "no answer for {DRAIN_MAX:?} after {} requests",
                         clients.idle.len()
                     )));
                 }
@@ -219,12 +271,12 @@ impl Engine {
 
     fn drain(&mut self, clients: &mut Clients<'_>) -> Result<(), Failure> {
         let end = clock::now_ns() + clock::ns(DRAIN_MAX);
-        while clients.idle.len() < clients.list.len() {
+        while clients.idle.len() < clients.room {
             self.turn(Some(clients))?;
             if clock::now_ns() > end {
                 return Err(Failure::violation(format!(
                     "{} answers are missing after {DRAIN_MAX:?}",
-                    clients.list.len() - clients.idle.len()
+                    clients.room - clients.idle.len()
                 )));
             }
         }
@@ -239,23 +291,31 @@ impl Clients<'_> {
         let Some(client) = self.list.get_mut(at) else {
             return Ok(());
         };
-        let Some(answered) = client.advance(event, scratch, self.case)? else {
-            return Ok(());
-        };
-        self.ledger.record(answered.user, answered.version)?;
-        self.requests += 1;
-        if self.mode == Mode::Closed {
-            return self.start(at, 0);
+        client.advance(event, scratch, self.case, &mut self.answered)?;
+        let mut answered = std::mem::take(&mut self.answered);
+        for answered in answered.drain(..) {
+            self.ledger.record(answered.user, answered.version)?;
+            self.requests += 1;
+            if self.mode == Mode::Closed {
+                self.send(at, 0)?;
+                continue;
+            }
+            if self.mode == Mode::Timed {
+                self.latencies_ns
+                    .push(clock::now_ns().saturating_sub(answered.due_ns));
+            }
+            self.idle.push_back(at);
         }
-        if self.mode == Mode::Timed {
-            self.latencies_ns
-                .push(clock::now_ns().saturating_sub(answered.due_ns));
-        }
-        self.idle.push_back(at);
-        Ok(())
+        self.answered = answered;
+        self.list[at].flush()
     }
 
     fn start(&mut self, at: usize, due_ns: u64) -> Result<(), Failure> {
+        self.send(at, due_ns)?;
+        self.list[at].flush()
+    }
+
+    fn send(&mut self, at: usize, due_ns: u64) -> Result<(), Failure> {
         let user = self.next_user;
         self.next_user = (user + 1) % USERS;
         self.list[at].start(user, due_ns, self.case, &self.registry)
@@ -268,8 +328,8 @@ fn registry(poll: &Poll) -> Result<Registry, Failure> {
         .map_err(Failure::io("share an epoll instance"))
 }
 
-/// Connections of a load.
-pub(crate) const CONNECTIONS: usize = 64;
+/// Requests of a load that are under way at a time.
+pub(crate) const CONCURRENCY: usize = 64;
 
 /// Room for one read: large, so that a body of 1 MiB needs few of them.
 const SCRATCH: usize = 256 << 10;

@@ -10,17 +10,25 @@ mod cpus;
 mod descriptors;
 mod drive;
 mod failure;
+mod grpc;
+mod h2;
 mod message;
 mod probe;
 mod process;
+mod profile;
 mod proxies;
 mod relay;
 mod report;
 mod simulate;
 mod spin;
 mod stats;
+mod summary;
+mod tls;
 mod upstream;
 mod verbs;
+mod watch;
+mod websocket;
+mod wire;
 
 use std::{io::Write, process::ExitCode};
 

@@ -1,6 +1,7 @@
 //! The proxies that can be measured, and how each is started.
 
-mod haldane;
+mod envoy;
+pub(crate) mod haldane;
 mod haproxy;
 mod l4;
 mod nginx;
@@ -10,17 +11,21 @@ use std::{
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::ValueEnum;
 
 use crate::{
+    case::{Case, Kind, Protocol},
     check::Expectation,
     child::{Child, Plan, own_program},
     drive::Engine,
     failure::Failure,
     probe,
     process::Member,
+    tls::Identity,
+    wire::Target,
 };
 
 /// A proxy, as named on the command line.
@@ -32,6 +37,8 @@ pub(crate) enum Proxy {
     Haproxy,
     /// For comparison.
     Nginx,
+    /// For comparison, when its program is named by --envoy.
+    Envoy,
     /// A relay of bytes: the floor.
     L4,
 }
@@ -41,12 +48,20 @@ pub(crate) enum Proxy {
 pub(crate) struct Setup {
     /// The haldane to measure, when not the one beside this program.
     pub(crate) haldane: Option<PathBuf>,
+    /// The envoy to measure.
+    pub(crate) envoy: Option<PathBuf>,
     /// Threads or processes of each proxy that serve.
     pub(crate) workers: usize,
     /// Where the proxies run.
     pub(crate) cpus: Vec<usize>,
     /// Open descriptors that each may have.
     pub(crate) descriptors: u64,
+    /// What haldane is started by, with its arguments; nothing usually.
+    pub(crate) wrapper: Vec<OsString>,
+    /// How many routes haldane has besides the one that everything goes to.
+    pub(crate) routes: usize,
+    /// The certificate of every proxy.
+    pub(crate) identity: Identity,
     /// For configuration and logs; removed when this is dropped.
     pub(crate) directory: tempfile::TempDir,
 }
@@ -56,21 +71,32 @@ pub(crate) struct Setup {
 pub(crate) struct Running {
     /// Which.
     pub(crate) proxy: Proxy,
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
+    ports: Ports,
     /// From its start to its first 200, in nanoseconds.
     pub(crate) start_ns: u64,
     child: Child,
 }
 
+/// Where a proxy listens, on loopback.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    /// HTTP/1.1.
+    pub(crate) http1: u16,
+    /// HTTP/2 without TLS.
+    pub(crate) http2: u16,
+    /// Both, over TLS.
+    pub(crate) tls: u16,
+    /// For administration.
+    pub(crate) admin: u16,
+}
+
 /// What a configuration is made from.
 struct Site<'run> {
-    /// Port to listen on.
-    port: u16,
-    /// Another free port, for administration.
-    admin_port: u16,
+    ports: Ports,
     /// Ports of stable and canary.
     upstreams: [u16; 2],
+    /// Of its own, for whatever it writes.
+    directory: &'run Path,
     setup: &'run Setup,
 }
 
@@ -91,6 +117,7 @@ impl Proxy {
             Self::Haldane => "haldane",
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
+            Self::Envoy => "envoy",
             Self::L4 => "l4",
         }
     }
@@ -98,9 +125,16 @@ impl Proxy {
     /// How it distributes users.
     pub(crate) fn expectation(self) -> Expectation {
         match self {
-            Self::Haldane | Self::Haproxy | Self::Nginx => Expectation::Split,
+            Self::Haldane | Self::Haproxy | Self::Nginx | Self::Envoy => Expectation::Split,
             Self::L4 => Expectation::StableOnly,
         }
+    }
+
+    /// Whether it can do what a load asks for. A relay understands nothing: it has no TLS, and the
+    /// upstreams speak HTTP/2 to calls only.
+    pub(crate) fn serves(self, kind: Kind) -> bool {
+        let plain = !kind.tls() && kind != Kind::H2c;
+        self != Self::L4 || plain
     }
 
     /// The program to run.
@@ -124,6 +158,11 @@ impl Proxy {
             Self::Haproxy | Self::Nginx => {
                 on_path(self.name()).ok_or_else(|| missing("not on PATH, install it"))
             }
+            Self::Envoy => match &setup.envoy {
+                Some(path) if is_program(path) => Ok(path.clone()),
+                Some(path) => Err(missing(&format!("no program {}", path.display()))),
+                None => Err(missing("name its program with --envoy PATH")),
+            },
             Self::L4 => own_program(),
         }
     }
@@ -131,22 +170,32 @@ impl Proxy {
     /// Starts it and waits until it answers through to an upstream.
     pub(crate) fn start(self, setup: &Setup, engine: &mut Engine) -> Result<Running, Failure> {
         let program = self.program(setup)?;
-        let [port, admin_port] = free_ports()?;
+        engine.upstreams.expect(&Case::new(Kind::Get));
+        let ports = free_ports()?;
+        let directory = setup
+            .directory
+            .path()
+            .join(format!("{}-{}", self.name(), ports.http1));
+        fs::create_dir_all(&directory).map_err(Failure::io("create a temporary directory"))?;
         let site = Site {
-            port,
-            admin_port,
+            ports,
             upstreams: engine.upstreams.ports(),
+            directory: &directory,
             setup,
         };
         let recipe = match self {
             Self::Haldane => haldane::recipe(&site),
             Self::Haproxy => haproxy::recipe(&site),
             Self::Nginx => nginx::recipe(&site),
+            Self::Envoy => envoy::recipe(&site),
             Self::L4 => l4::recipe(&site),
         };
-        let mut command = vec![program.into_os_string()];
+        let mut command = match self {
+            Self::Haldane => setup.wrapper.clone(),
+            Self::Haproxy | Self::Nginx | Self::Envoy | Self::L4 => Vec::new(),
+        };
+        command.push(program.into_os_string());
         command.extend(recipe.arguments);
-        let directory = setup.directory.path();
         if let Some(text) = recipe.configuration {
             let file = directory.join(format!("{}.conf", self.name()));
             fs::write(&file, text).map_err(Failure::io("write a configuration"))?;
@@ -156,10 +205,10 @@ impl Proxy {
             name: self.name(),
             command,
             cpus: &setup.cpus,
-            directory,
+            directory: &directory,
         };
         let mut child = Child::start(&plan)?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let address = SocketAddr::from(([127, 0, 0, 1], ports.http1));
         let answered_ns = probe::first_200(engine, &mut child, address, "/get")?;
         if let Some((port, path)) = recipe.ready {
             probe::first_200(engine, &mut child, ([127, 0, 0, 1], port).into(), path)?;
@@ -170,7 +219,7 @@ impl Proxy {
         let start_ns = answered_ns.saturating_sub(started_ns);
         Ok(Running {
             proxy: self,
-            address,
+            ports,
             start_ns,
             child,
         })
@@ -178,6 +227,25 @@ impl Proxy {
 }
 
 impl Running {
+    /// Where clients of a kind of load connect.
+    pub(crate) fn target(&self, kind: Kind, setup: &Setup) -> Target {
+        let http2 = kind.protocol() == Protocol::Http2;
+        let port = match (kind.tls(), http2 && self.proxy != Proxy::L4) {
+            (true, _) => self.ports.tls,
+            (false, true) => self.ports.http2,
+            (false, false) => self.ports.http1,
+        };
+        Target {
+            address: ([127, 0, 0, 1], port).into(),
+            tls: kind.tls().then(|| setup.identity.config(http2)),
+        }
+    }
+
+    /// Where its administration is.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.ports.admin).into()
+    }
+
     /// Its processes.
     pub(crate) fn tree(&self) -> Result<Vec<Member>, Failure> {
         self.child.tree()
@@ -191,6 +259,14 @@ impl Running {
             }
             (failure, _) => failure,
         }
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// When it has not ended in time.
+    pub(crate) fn finish(self, time: Duration) -> Result<(), Failure> {
+        self.child.finish(time)
     }
 
     /// # Errors
@@ -215,16 +291,20 @@ fn is_program(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-/// Two ports that are free now; nothing else on the machine is known to race for them.
-fn free_ports() -> Result<[u16; 2], Failure> {
+/// Ports that are free now; nothing else on the machine is known to race for them.
+fn free_ports() -> Result<Ports, Failure> {
     let fail = |source| Failure::io("find a free port")(source);
-    let listeners = [
-        TcpListener::bind(("127.0.0.1", 0)).map_err(fail)?,
-        TcpListener::bind(("127.0.0.1", 0)).map_err(fail)?,
-    ];
-    let mut ports = [0; 2];
+    let bind = || TcpListener::bind(("127.0.0.1", 0)).map_err(fail);
+    let listeners = [bind()?, bind()?, bind()?, bind()?];
+    let mut ports = [0; 4];
     for (port, listener) in ports.iter_mut().zip(&listeners) {
         *port = listener.local_addr().map_err(fail)?.port();
     }
-    Ok(ports)
+    let [http1, http2, tls, admin] = ports;
+    Ok(Ports {
+        http1,
+        http2,
+        tls,
+        admin,
+    })
 }

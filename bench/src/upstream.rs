@@ -2,6 +2,8 @@
 //!
 //! They check every request they get, count it, and answer with bytes prepared before the run.
 
+mod http2;
+
 use std::io::{ErrorKind, Read, Write};
 
 use mio::{
@@ -11,11 +13,13 @@ use mio::{
 };
 
 use crate::{
-    case::{Case, END_MARK, REQUEST_MARK, Version},
-    client::read_again,
+    case::{Case, END_MARK, Kind, Protocol, REQUEST_MARK, Version},
     failure::Failure,
-    message,
+    h2::PREFACE,
+    message, websocket,
+    wire::read_again,
 };
+use http2::Calls;
 
 /// Both upstreams with all their connections.
 #[derive(Debug)]
@@ -30,11 +34,14 @@ pub(crate) struct Upstreams {
 }
 
 /// What the case at hand asks of an upstream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Job {
     answers: [Vec<u8>; 2],
     request_line: Vec<u8>,
-    body_len: usize,
+    /// The whole of it, as it has to arrive.
+    body: Vec<u8>,
+    protocol: Protocol,
+    calls: bool,
 }
 
 #[derive(Debug)]
@@ -50,8 +57,18 @@ struct Connection {
 #[derive(Debug)]
 enum State {
     Head,
-    Body { left: usize },
-    Answer { sent: usize },
+    Body {
+        left: usize,
+    },
+    Answer {
+        sent: usize,
+    },
+    /// HTTP/2 from the first byte on.
+    Calls(Box<Calls>),
+    /// Upgraded; `left` bytes of a message are missing.
+    Messages {
+        left: usize,
+    },
 }
 
 /// Whether a connection lives on.
@@ -82,7 +99,7 @@ impl Upstreams {
             ports,
             connections: Vec::new(),
             free: Vec::new(),
-            job: Job::default(),
+            job: Job::of(&Case::new(Kind::Get)),
             served: [0; 2],
         })
     }
@@ -99,11 +116,7 @@ impl Upstreams {
 
     /// From now on the requests of this case are expected.
     pub(crate) fn expect(&mut self, case: &Case) {
-        self.job = Job {
-            answers: Version::ALL.map(|version| case.answer(version)),
-            request_line: case.request_line.clone(),
-            body_len: case.body.len(),
-        };
+        self.job = Job::of(case);
     }
 
     /// Handles an event whose token is below [`TOKENS`].
@@ -156,6 +169,18 @@ impl Upstreams {
     }
 }
 
+impl Job {
+    fn of(case: &Case) -> Self {
+        Self {
+            answers: Version::ALL.map(|version| case.answer(version)),
+            request_line: case.request_line.clone(),
+            body: case.body.clone(),
+            protocol: case.kind.protocol(),
+            calls: case.kind == Kind::Grpc,
+        }
+    }
+}
+
 impl Connection {
     fn advance(
         &mut self,
@@ -167,15 +192,17 @@ impl Connection {
         if matches!(self.state, State::Answer { .. }) && self.answer(job) == Fate::Close {
             return Ok(Fate::Close);
         }
+        if let State::Calls(calls) = &mut self.state
+            && calls.flush(&mut self.stream).is_err()
+        {
+            return Ok(Fate::Close);
+        }
         loop {
             match self.stream.read(scratch) {
                 Ok(0) => return self.ended(),
                 Ok(n) => {
-                    if self.take(&scratch[..n], job)? {
-                        served[self.version.index()] += 1;
-                        if self.answer(job) == Fate::Close {
-                            return Ok(Fate::Close);
-                        }
+                    if self.take(&scratch[..n], job, served)? == Fate::Close {
+                        return Ok(Fate::Close);
                     }
                     if !read_again(n, scratch.len(), event) {
                         return Ok(Fate::Keep);
@@ -191,25 +218,89 @@ impl Connection {
     }
 
     fn ended(&self) -> Result<Fate, Failure> {
-        match self.state {
+        match &self.state {
             State::Head if self.head.is_empty() => Ok(Fate::Close),
-            State::Head | State::Body { .. } | State::Answer { .. } => Err(Failure::violation(
-                "the proxy closed an upstream connection in an exchange",
-            )),
+            State::Calls(calls) if calls.is_idle() => Ok(Fate::Close),
+            // Who waits for a message notices that it does not come.
+            State::Messages { .. } => Ok(Fate::Close),
+            State::Head | State::Body { .. } | State::Answer { .. } | State::Calls(_) => Err(
+                Failure::violation("the proxy closed an upstream connection in an exchange"),
+            ),
         }
     }
 
+    /// Takes bytes, and counts and answers what they complete.
+    fn take(&mut self, bytes: &[u8], job: &Job, served: &mut [u64; 2]) -> Result<Fate, Failure> {
+        let at = self.version.index();
+        if matches!(self.state, State::Head) && job.calls {
+            return self.take_preface(bytes, job, served);
+        }
+        match &mut self.state {
+            State::Calls(calls) => {
+                served[at] += calls.take(bytes, job, &job.answers[at])?;
+                let written = calls.flush(&mut self.stream);
+                Ok(written.map_or(Fate::Close, |()| Fate::Keep))
+            }
+            State::Messages { left } => {
+                let begin = job.body.len() - *left;
+                if job.body.get(begin..begin + bytes.len()) != Some(bytes) {
+                    return Err(Failure::violation("a message is not as it was sent"));
+                }
+                *left -= bytes.len();
+                if *left > 0 {
+                    return Ok(Fate::Keep);
+                }
+                *left = job.body.len();
+                served[at] += 1;
+                let written = self.stream.write_all(&job.answers[at]);
+                Ok(written.map_or(Fate::Close, |()| Fate::Keep))
+            }
+            State::Answer { .. } | State::Body { .. } | State::Head => {
+                if !self.take_request(bytes, job)? {
+                    return Ok(Fate::Keep);
+                }
+                if job.protocol == Protocol::WebSocket {
+                    let left = job.body.len();
+                    self.state = State::Messages { left };
+                    let written = self.stream.write_all(websocket::AGREED.as_bytes());
+                    return Ok(written.map_or(Fate::Close, |()| Fate::Keep));
+                }
+                served[at] += 1;
+                Ok(self.answer(job))
+            }
+        }
+    }
+
+    /// Where calls are expected a connection begins with the preface of HTTP/2.
+    fn take_preface(
+        &mut self,
+        bytes: &[u8],
+        job: &Job,
+        served: &mut [u64; 2],
+    ) -> Result<Fate, Failure> {
+        self.head.extend_from_slice(bytes);
+        if self.head.len() < PREFACE.len() {
+            return Ok(Fate::Keep);
+        }
+        let head = std::mem::take(&mut self.head);
+        let Some(rest) = head.strip_prefix(PREFACE) else {
+            return Err(Failure::violation("a call did not come over HTTP/2"));
+        };
+        self.state = State::Calls(Box::new(Calls::new()));
+        self.take(rest, job, served)
+    }
+
     /// Takes bytes of a request; true when they complete it.
-    fn take(&mut self, bytes: &[u8], job: &Job) -> Result<bool, Failure> {
+    fn take_request(&mut self, bytes: &[u8], job: &Job) -> Result<bool, Failure> {
         let end = match self.state {
-            State::Answer { .. } => {
+            State::Body { left } => return self.take_body(bytes, left, job),
+            State::Head if self.head.is_empty() => message::head_end(bytes),
+            State::Head => None,
+            State::Answer { .. } | State::Calls(_) | State::Messages { .. } => {
                 return Err(Failure::violation(
                     "a request came before the last one was answered",
                 ));
             }
-            State::Body { left } => return self.take_body(bytes, left, job),
-            State::Head if self.head.is_empty() => message::head_end(bytes),
-            State::Head => None,
         };
         if let Some(end) = end {
             return self.begin(&bytes[..end], &bytes[end..], job);
@@ -234,25 +325,29 @@ impl Connection {
                 "an upstream was asked for {line:?}"
             )));
         }
-        if fields.encoded || fields.content_length.unwrap_or(0) != job.body_len {
+        // What comes after an upgrade is no body.
+        let body_len = match job.protocol {
+            Protocol::WebSocket => 0,
+            Protocol::Http1 | Protocol::Http2 => job.body.len(),
+        };
+        if fields.encoded || fields.content_length.unwrap_or(0) != body_len {
             return Err(Failure::violation(format!(
-                "a request body of {} bytes came as {fields:?}",
-                job.body_len
+                "a request body of {body_len} bytes came as {fields:?}"
             )));
         }
         self.close = fields.close;
-        if job.body_len == 0 {
+        if body_len == 0 {
             return if rest.is_empty() {
                 Ok(true)
             } else {
                 Err(Failure::violation("bytes follow a request"))
             };
         }
-        self.take_body(rest, job.body_len, job)
+        self.take_body(rest, body_len, job)
     }
 
     fn take_body(&mut self, bytes: &[u8], left: usize, job: &Job) -> Result<bool, Failure> {
-        if left == job.body_len && bytes.first().is_some_and(|first| *first != REQUEST_MARK) {
+        if left == job.body.len() && bytes.first().is_some_and(|first| *first != REQUEST_MARK) {
             return Err(Failure::violation(
                 "a request body does not begin as it was sent",
             ));
@@ -277,7 +372,7 @@ impl Connection {
         let answer = &job.answers[self.version.index()];
         let mut sent = match self.state {
             State::Answer { sent } => sent,
-            State::Head | State::Body { .. } => 0,
+            State::Body { .. } | State::Calls(_) | State::Head | State::Messages { .. } => 0,
         };
         while sent < answer.len() {
             match self.stream.write(&answer[sent..]) {

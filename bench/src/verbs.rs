@@ -1,12 +1,14 @@
 //! The verbs, and what they share: the engine, the proxies that are there, the notes.
 
+mod all;
 mod compare;
+mod guard;
 mod latency;
 mod memory;
+mod scale;
 mod simulate;
+mod slice;
 mod start;
-
-use std::net::SocketAddr;
 
 use crate::{
     args::{Common, Verb},
@@ -19,6 +21,8 @@ use crate::{
     relay,
     report::Report,
     spin,
+    tls::Identity,
+    wire::Target,
 };
 
 /// What a verb has to say.
@@ -33,6 +37,9 @@ pub(crate) struct Answer {
 /// Does what a verb says.
 pub(crate) fn run(verb: &Verb) -> Result<Answer, Failure> {
     let (report, json) = match verb {
+        Verb::All(arguments) => return all::run(arguments),
+        Verb::Guard(arguments) => return guard::run(arguments),
+        Verb::Scale(arguments) => (scale::run(arguments)?, arguments.common.json),
         Verb::Compare(arguments) => (compare::run(arguments)?, arguments.common.json),
         Verb::Latency(arguments) => (latency::run(arguments)?, arguments.common.json),
         Verb::Memory(arguments) => (memory::run(arguments)?, arguments.common.json),
@@ -79,18 +86,22 @@ impl Bench {
             .map_err(Failure::io("create a temporary directory"))?;
         let setup = Setup {
             haldane: common.haldane.clone(),
+            envoy: common.envoy.clone(),
             workers: usize::from(common.workers),
             cpus: plan.proxy,
             descriptors: descriptors::raise(),
+            wrapper: Vec::new(),
+            routes: 0,
+            identity: Identity::new(directory.path())?,
             directory,
         };
         let mut proxies = Vec::new();
-        let wanted = if common.proxies.is_empty() {
-            default
-        } else {
-            &common.proxies
-        };
-        for &proxy in wanted {
+        let mut wanted = common.proxies.clone();
+        if wanted.is_empty() {
+            wanted.extend_from_slice(default);
+            wanted.extend(common.envoy.as_ref().map(|_| Proxy::Envoy));
+        }
+        for proxy in wanted {
             match proxy.program(&setup) {
                 Ok(_) if proxies.contains(&proxy) => {}
                 Ok(_) => proxies.push(proxy),
@@ -104,10 +115,8 @@ impl Bench {
         if proxies.is_empty() {
             return Err(Failure::Missing("every proxy".to_owned()));
         }
-        let mut engine = Engine::new()?;
-        engine.upstreams.expect(&Case::new(Kind::Get));
         Ok(Self {
-            engine,
+            engine: Engine::new()?,
             setup,
             proxies,
             notes,
@@ -118,27 +127,26 @@ impl Bench {
     fn start(&mut self, proxy: Proxy) -> Result<(Running, Ledger), Failure> {
         let running = proxy.start(&self.setup, &mut self.engine)?;
         let mut ledger = Ledger::new(proxy.expectation());
-        self.introduce(running.address, &mut ledger)
+        let target = running.target(Kind::Get, &self.setup);
+        self.introduce(&target, &mut ledger)
             .map_err(|failure| running.explain(failure))?;
         Ok((running, ledger))
     }
 
-    fn introduce(&mut self, address: SocketAddr, ledger: &mut Ledger) -> Result<(), Failure> {
+    fn introduce(&mut self, target: &Target, ledger: &mut Ledger) -> Result<(), Failure> {
         let (case, engine) = (Case::new(Kind::Get), &mut self.engine);
         let served = engine.upstreams.served();
-        let mut clients = engine.clients(address, USERS, &case, ledger)?;
+        let mut clients = engine.clients(target, USERS, &case, ledger)?;
         engine.touch_each(&mut clients)?;
         drop(clients);
         ledger.settle([0, 0], difference(self.engine.upstreams.served(), served))?;
         ledger.check_share()
     }
 
-    fn stable_address(&self) -> SocketAddr {
-        (
-            [127, 0, 0, 1],
-            self.engine.upstreams.ports()[Version::Stable.index()],
-        )
-            .into()
+    /// The way without a proxy.
+    fn direct(&self) -> Target {
+        let port = self.engine.upstreams.ports()[Version::Stable.index()];
+        Target::plain(([127, 0, 0, 1], port).into())
     }
 }
 

@@ -8,7 +8,7 @@ pub(super) fn recipe(site: &Site<'_>) -> Recipe {
         configuration: None,
         arguments: vec![
             "relay".into(),
-            address(site.port),
+            address(site.ports.http1),
             address(site.upstreams[0]),
         ],
         ready: None,

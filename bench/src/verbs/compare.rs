@@ -1,38 +1,22 @@
 //! `compare`: CPU time per request in interleaved rounds, as a ratio to haproxy within each round.
 
-use std::time::Duration;
-
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::{Bench, difference, turns};
+use super::{
+    Bench,
+    slice::{Contender, Load, Slice, ratios},
+    turns,
+};
 use crate::{
     args::Compare,
     case::{Case, Kind},
-    check::Ledger,
-    clock,
-    drive::{CONNECTIONS, Engine},
+    drive::CONCURRENCY,
     failure::Failure,
-    process,
-    proxies::{Proxy, Running},
+    proxies::Proxy,
     report::{Report, Table},
     stats::Spread,
 };
-
-/// One turn of one proxy.
-#[derive(Clone, Copy, Debug)]
-struct Slice {
-    cpu_ns: u64,
-    wall_ns: u64,
-    requests: u64,
-}
-
-/// A proxy with all that is known of it.
-struct Contender {
-    running: Running,
-    ledger: Ledger,
-    /// Of the case at hand, one for each round.
-    slices: Vec<Slice>,
-}
 
 /// Runs all cases.
 pub(super) fn run(arguments: &Compare) -> Result<Report, Failure> {
@@ -40,26 +24,30 @@ pub(super) fn run(arguments: &Compare) -> Result<Report, Failure> {
     let mut bench = Bench::new(&arguments.common, &default)?;
     let mut contenders = Vec::new();
     for proxy in bench.proxies.clone() {
-        let (running, ledger) = bench.start(proxy)?;
-        contenders.push(Contender {
-            running,
-            ledger,
-            slices: Vec::new(),
-        });
+        contenders.push(Contender::start(proxy, &mut bench)?);
     }
     let (mut tables, mut results) = (Vec::new(), Vec::new());
-    for &kind in &arguments.cases {
+    let kinds = match &arguments.cases[..] {
+        [] => Kind::value_variants(),
+        cases => cases,
+    };
+    for &kind in kinds {
         let case = Case::new(kind);
-        for contender in &mut contenders {
+        let mut able: Vec<&mut Contender> = contenders
+            .iter_mut()
+            .filter(|contender| contender.running.proxy.serves(kind))
+            .collect();
+        for contender in &mut able {
             contender.slices.clear();
         }
         for round in 0..arguments.rounds {
-            for at in turns(contenders.len(), round) {
-                contenders[at].turn(&case, arguments.seconds, &mut bench.engine)?;
+            for at in turns(able.len(), round) {
+                let load = Load::usual(&case, arguments.seconds);
+                able[at].turn(&load, &mut bench)?;
             }
         }
         eprintln!("haldane-bench: {} done", kind.name());
-        let findings = findings(&contenders);
+        let findings = findings(&able);
         bench.notes.extend(
             findings
                 .iter()
@@ -86,73 +74,14 @@ pub(super) fn run(arguments: &Compare) -> Result<Report, Failure> {
     })
 }
 
-impl Contender {
-    fn turn(&mut self, case: &Case, time: Duration, engine: &mut Engine) -> Result<(), Failure> {
-        let slice = self
-            .slice(case, time, engine)
-            .map_err(|failure| self.running.explain(failure.within(case.kind.name())))?;
-        self.running.check_running()?;
-        self.slices.push(slice);
-        Ok(())
-    }
-
-    fn slice(
-        &mut self,
-        case: &Case,
-        time: Duration,
-        engine: &mut Engine,
-    ) -> Result<Slice, Failure> {
-        let tree = self.running.tree()?;
-        let (served, answers) = (engine.upstreams.served(), self.ledger.answers());
-        let mut clients =
-            engine.clients(self.running.address, CONNECTIONS, case, &mut self.ledger)?;
-        engine.run_closed(&mut clients, WARM_UP)?;
-        // The kernel adds to schedstat when a thread leaves the CPU, so it is read at rest.
-        engine.settle(REST)?;
-        let (cpu_before, begin) = (process::cpu_ns(&tree)?, clock::now_ns());
-        let requests = engine.run_closed(&mut clients, time)?;
-        let wall_ns = clock::now_ns() - begin;
-        engine.settle(REST)?;
-        let cpu_ns = process::cpu_ns(&tree)?.saturating_sub(cpu_before);
-        drop(clients);
-        engine.settle(REST)?;
-        self.ledger
-            .settle(answers, difference(engine.upstreams.served(), served))?;
-        self.ledger.check_share()?;
-        if requests == 0 || cpu_ns == 0 {
-            return Err(Failure::violation(
-                "a turn without a request, or without CPU time",
-            ));
-        }
-        Ok(Slice {
-            cpu_ns,
-            wall_ns,
-            requests,
-        })
-    }
-}
-
-impl Slice {
-    fn cpu_us(self) -> f64 {
-        self.cpu_ns as f64 / 1000.0 / self.requests as f64
-    }
-
-    fn rate(self) -> f64 {
-        self.requests as f64 * 1e9 / self.wall_ns as f64
-    }
-
-    /// Share of one CPU.
-    fn busy(self) -> f64 {
-        self.cpu_ns as f64 / self.wall_ns as f64
-    }
-}
-
 /// One proxy in one case.
 struct Finding {
     proxy: Proxy,
     cpu_us: Spread,
     /// To haproxy in the same round; `None` when it does not take part.
     ratio: Option<Spread>,
+    /// The same to the relay of bytes.
+    to_l4: Option<Spread>,
     rate: Spread,
     busy: Spread,
 }
@@ -178,17 +107,20 @@ impl Finding {
             "proxy": self.proxy.name(),
             "cpu_us_per_request": spread(self.cpu_us),
             "ratio_to_haproxy": self.ratio.map(spread),
+            "ratio_to_l4": self.to_l4.map(spread),
             "requests_per_second": spread(self.rate),
             "cpus_busy": spread(self.busy),
         })
     }
 }
 
-fn findings(contenders: &[Contender]) -> Vec<Finding> {
-    let base = contenders
-        .iter()
-        .find(|contender| contender.running.proxy == Proxy::Haproxy);
-    let finding = |contender: &Contender| {
+fn findings(contenders: &[&mut Contender]) -> Vec<Finding> {
+    let ratio = |contender: &Contender, to: Proxy| {
+        let is_base = |other: &&&mut Contender| other.running.proxy == to;
+        let base = contenders.iter().find(is_base)?;
+        Spread::of(&ratios(&contender.slices, &base.slices))
+    };
+    let finding = |contender: &&mut Contender| {
         let of = |what: fn(Slice) -> f64| {
             Spread::of(
                 &contender
@@ -199,25 +131,16 @@ fn findings(contenders: &[Contender]) -> Vec<Finding> {
                     .collect::<Vec<_>>(),
             )
         };
-        let ratios = base.map(|base| ratios(&contender.slices, &base.slices));
         Some(Finding {
             proxy: contender.running.proxy,
             cpu_us: of(Slice::cpu_us)?,
-            ratio: ratios.and_then(|ratios| Spread::of(&ratios)),
+            ratio: ratio(contender, Proxy::Haproxy),
+            to_l4: ratio(contender, Proxy::L4),
             rate: of(Slice::rate)?,
             busy: of(Slice::busy)?,
         })
     };
     contenders.iter().filter_map(finding).collect()
-}
-
-/// Round by round: what the host did to one of a round, it did to the other.
-fn ratios(slices: &[Slice], base: &[Slice]) -> Vec<f64> {
-    slices
-        .iter()
-        .zip(base)
-        .map(|(slice, base)| slice.cpu_us() / base.cpu_us())
-        .collect()
 }
 
 fn table(kind: Kind, arguments: &Compare, findings: &[Finding]) -> Table {
@@ -237,13 +160,16 @@ fn table(kind: Kind, arguments: &Compare, findings: &[Finding]) -> Table {
             format!("{:.2}", finding.cpu_us.median),
             median,
             quartiles,
+            finding
+                .to_l4
+                .map_or_else(|| "-".to_owned(), |ratio| format!("{:.2}", ratio.median)),
             format!("{:.0}", finding.rate.median),
             format!("{:.0} %", finding.busy.median * 100.0),
         ]
     };
     Table {
         title: format!(
-            "{}: {}; {CONNECTIONS} connections, {} rounds of {:?}, {} worker(s)",
+            "{}: {}; {CONCURRENCY} at a time, {} rounds of {:?}, {} worker(s)",
             kind.name(),
             kind.title(),
             arguments.rounds,
@@ -255,6 +181,7 @@ fn table(kind: Kind, arguments: &Compare, findings: &[Finding]) -> Table {
             "CPU us/request",
             "to haproxy",
             "quartiles",
+            "to l4",
             "requests/s",
             "CPU busy",
         ]
@@ -266,29 +193,3 @@ fn table(kind: Kind, arguments: &Compare, findings: &[Finding]) -> Table {
 
 /// Below this, requests come in smaller batches than the others', and cost more each.
 const BUSY_MIN: f64 = 0.8;
-
-/// Fills connection pools and buffers; not measured.
-const WARM_UP: Duration = Duration::from_millis(60);
-
-/// For the proxy to go to sleep, and for closed connections to be noticed.
-const REST: Duration = Duration::from_millis(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ratios_are_taken_within_a_round() {
-        let slice = |cpu_ns, requests| Slice {
-            cpu_ns,
-            wall_ns: 1_000_000_000,
-            requests,
-        };
-        let base = [slice(1000, 1), slice(4000, 2)];
-        let other = [slice(500, 1), slice(3000, 3)];
-        assert_eq!(ratios(&other, &base), [0.5, 0.5]);
-        assert_eq!(slice(12_000, 4).cpu_us(), 3.0);
-        assert_eq!(slice(12_000, 4).rate(), 4.0);
-        assert_eq!(slice(500_000_000, 4).busy(), 0.5);
-    }
-}

@@ -1,6 +1,6 @@
 //! `latency`: what a proxy adds at a fixed rate, from the moment a request was due.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -9,18 +9,19 @@ use crate::{
     args::Latency,
     case::{Case, Kind},
     check::{Expectation, Ledger},
-    drive::{CONNECTIONS, Engine},
+    drive::{CONCURRENCY, Engine},
     failure::Failure,
     proxies::{Proxy, Running},
     report::{Report, Table},
     spin,
     stats::{Spread, percentile},
+    wire::Target,
 };
 
 /// A proxy, or the way without one.
 struct Path {
     name: &'static str,
-    address: SocketAddr,
+    target: Target,
     ledger: Ledger,
     /// Keeps the proxy alive; nothing on the direct way.
     running: Option<Running>,
@@ -37,10 +38,10 @@ pub(super) fn run(arguments: &Latency) -> Result<Report, Failure> {
         .notes
         .push(format!("the proxies' CPU is kept from halting by a {how}"));
     let mut ledger = Ledger::new(Expectation::StableOnly);
-    bench.introduce(bench.stable_address(), &mut ledger)?;
+    bench.introduce(&bench.direct(), &mut ledger)?;
     let mut paths = vec![Path {
         name: "direct",
-        address: bench.stable_address(),
+        target: bench.direct(),
         ledger,
         running: None,
         rounds: Vec::new(),
@@ -49,7 +50,7 @@ pub(super) fn run(arguments: &Latency) -> Result<Report, Failure> {
         let (running, ledger) = bench.start(proxy)?;
         paths.push(Path {
             name: proxy.name(),
-            address: running.address,
+            target: running.target(Kind::Get, &bench.setup),
             ledger,
             running: Some(running),
             rounds: Vec::new(),
@@ -98,7 +99,7 @@ impl Path {
         engine: &mut Engine,
     ) -> Result<[f64; SHARES.len()], Failure> {
         let (served, answers) = (engine.upstreams.served(), self.ledger.answers());
-        let mut clients = engine.clients(self.address, CONNECTIONS, case, &mut self.ledger)?;
+        let mut clients = engine.clients(&self.target, CONCURRENCY, case, &mut self.ledger)?;
         engine.touch_each(&mut clients)?;
         let interval = Duration::from_secs(1) / arguments.rate;
         let mut latencies_ns = engine.run_open(&mut clients, interval, arguments.seconds)?;

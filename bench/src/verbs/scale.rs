@@ -1,0 +1,218 @@
+//! `scale`: what haldane's cost depends on: routes, connections, workers, and who watches.
+
+mod watched;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{
+    Bench,
+    slice::{Contender, Load, Slice, ratios},
+    turns,
+};
+use crate::{
+    args::{Dimension, Scale},
+    case::{Case, Kind},
+    cpus,
+    drive::CONCURRENCY,
+    failure::Failure,
+    proxies::{Proxy, haldane::other_path},
+    report::{Report, Table},
+    stats::Spread,
+};
+
+/// What one dimension has shown.
+type Part = (Table, Vec<Value>);
+
+/// Measures each dimension that is asked for.
+pub(super) fn run(arguments: &Scale) -> Result<Report, Failure> {
+    let mut bench = Bench::new(&arguments.common, &[Proxy::Haldane])?;
+    let all = [
+        Dimension::Routes,
+        Dimension::Connections,
+        Dimension::Workers,
+        Dimension::Watchers,
+    ];
+    let (mut tables, mut results) = (Vec::new(), Vec::new());
+    for dimension in all {
+        if !arguments.only.is_empty() && !arguments.only.contains(&dimension) {
+            continue;
+        }
+        let (table, values) = match dimension {
+            Dimension::Connections => connections(arguments, &mut bench)?,
+            Dimension::Routes => routes(arguments, &mut bench)?,
+            Dimension::Watchers => watched::run(arguments, &mut bench)?,
+            Dimension::Workers => workers(arguments, &mut bench)?,
+        };
+        tables.push(table);
+        results.extend(values);
+    }
+    Ok(Report {
+        verb: "scale",
+        notes: bench.notes,
+        tables,
+        results,
+    })
+}
+
+/// The requests are for the last of many routes; with one route they are for that one.
+fn routes(arguments: &Scale, bench: &mut Bench) -> Result<Part, Failure> {
+    let case = Case::on_path(Kind::Get, &format!("{}get", other_path(ROUTES - 1)));
+    let mut contenders = Vec::new();
+    for routes in [0, ROUTES] {
+        bench.setup.routes = routes;
+        contenders.push(Contender::start(Proxy::Haldane, bench)?);
+    }
+    bench.setup.routes = 0;
+    for round in 0..arguments.rounds {
+        for at in turns(contenders.len(), round) {
+            let load = Load::usual(&case, arguments.seconds);
+            contenders[at].turn(&load, bench)?;
+        }
+    }
+    let [one, many] = &contenders[..] else {
+        return Err(Failure::violation("a contender is missing"));
+    };
+    let rows = vec![
+        row("routes", "1", &one.slices, &one.slices),
+        row("routes", &ROUTES.to_string(), &many.slices, &one.slices),
+    ];
+    Ok(part("routes", arguments, rows))
+}
+
+fn connections(arguments: &Scale, bench: &mut Bench) -> Result<Part, Failure> {
+    let case = Case::new(Kind::Get);
+    let mut contender = Contender::start(Proxy::Haldane, bench)?;
+    let counts = [CONCURRENCY, 1, 1_000, 10_000];
+    let mut slices = vec![Vec::new(); counts.len()];
+    for round in 0..arguments.rounds {
+        for at in turns(counts.len(), round) {
+            let load = Load {
+                connections: counts[at],
+                ..Load::usual(&case, arguments.seconds)
+            };
+            contender.turn(&load, bench)?;
+            slices[at].append(&mut contender.slices);
+        }
+    }
+    let base = slices[0].clone();
+    let mut rows: Vec<Row> = counts
+        .iter()
+        .zip(&slices)
+        .map(|(count, slices)| row("connections", &format!("{count}, all busy"), slices, &base))
+        .collect();
+    rows.push(idle(arguments, &case, &mut contender, bench)?);
+    Ok(part("connections", arguments, rows))
+}
+
+/// Few busy connections beside many idle ones, each round next to the same without the idle ones.
+fn idle(
+    arguments: &Scale,
+    case: &Case,
+    contender: &mut Contender,
+    bench: &mut Bench,
+) -> Result<Row, Failure> {
+    let load = Load::usual(case, arguments.seconds);
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    let address = contender.running.target(case.kind, &bench.setup).address;
+    for _ in 0..arguments.rounds {
+        contender.turn(&load, bench)?;
+        alone.append(&mut contender.slices);
+        // They never send anything, which haldane bears for `header_timeout`.
+        let idle = (0..IDLE)
+            .map(|_| std::net::TcpStream::connect(address))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Failure::io("open idle connections"))?;
+        contender.turn(&load, bench)?;
+        drop(idle);
+        beside.append(&mut contender.slices);
+        bench.engine.settle(REST)?;
+    }
+    let name = format!("{CONCURRENCY} busy, {IDLE} idle");
+    Ok(row("connections", &name, &beside, &alone))
+}
+
+/// Each worker count has its CPUs. What two can answer is told from the CPU time of a request: the
+/// load shares a CPU with them where there are only two.
+fn workers(arguments: &Scale, bench: &mut Bench) -> Result<Part, Failure> {
+    let case = Case::new(Kind::Get);
+    let before = (bench.setup.workers, bench.setup.cpus.clone());
+    let mut contenders = Vec::new();
+    for workers in [1, 2] {
+        let plan = cpus::Plan::new(workers)?;
+        bench.notes.extend(plan.warning);
+        (bench.setup.workers, bench.setup.cpus) = (workers, plan.proxy);
+        contenders.push(Contender::start(Proxy::Haldane, bench)?);
+    }
+    (bench.setup.workers, bench.setup.cpus) = before;
+    for round in 0..arguments.rounds {
+        for at in turns(contenders.len(), round) {
+            contenders[at].turn(&Load::usual(&case, arguments.seconds), bench)?;
+        }
+    }
+    let [one, two] = &contenders[..] else {
+        return Err(Failure::violation("a contender is missing"));
+    };
+    let rows = vec![
+        row("workers", "1", &one.slices, &one.slices),
+        row("workers", "2", &two.slices, &one.slices),
+    ];
+    Ok(part("workers", arguments, rows))
+}
+
+/// One line of a table, and the same for programs.
+type Row = (Vec<String>, Value);
+
+fn row(dimension: &str, name: &str, slices: &[Slice], base: &[Slice]) -> Row {
+    let of = |what: fn(Slice) -> f64| {
+        let values: Vec<f64> = slices.iter().copied().map(what).collect();
+        Spread::of(&values).map_or(f64::NAN, |spread| spread.median)
+    };
+    let (cpu_us, rate) = (of(Slice::cpu_us), of(Slice::rate));
+    let ratio = Spread::of(&ratios(slices, base));
+    let show = |ratio: Spread| {
+        format!(
+            "{:.3} ({:.3}-{:.3})",
+            ratio.median, ratio.lower, ratio.upper
+        )
+    };
+    (
+        vec![
+            name.to_owned(),
+            format!("{cpu_us:.2}"),
+            ratio.map_or_else(|| "-".to_owned(), show),
+            format!("{rate:.0}"),
+        ],
+        json!({
+            "dimension": dimension, "at": name, "cpu_us_per_request": cpu_us,
+            "ratio_to_first": ratio.map(|ratio| ratio.median), "requests_per_second": rate,
+        }),
+    )
+}
+
+fn part(title: &str, arguments: &Scale, rows: Vec<Row>) -> Part {
+    let (rows, values) = rows.into_iter().unzip();
+    let table = Table {
+        title: format!(
+            "{title}: {}, {} rounds of {:?}",
+            Kind::Get.title(),
+            arguments.rounds,
+            arguments.seconds
+        ),
+        columns: [title, "CPU us/request", "ratio (quartiles)", "requests/s"]
+            .map(str::to_owned)
+            .to_vec(),
+        rows,
+    };
+    (table, values)
+}
+
+/// As many as nobody should mind.
+const ROUTES: usize = 1_000;
+
+/// With the busy ones they are 10 000.
+const IDLE: usize = 10_000 - CONCURRENCY;
+
+/// For so many closed connections to be noticed.
+const REST: Duration = Duration::from_millis(300);

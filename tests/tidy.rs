@@ -39,13 +39,16 @@ const BANNED_WORDS: [&str; 13] = [
 ];
 
 /// Names that are not ours to choose.
-const FOREIGN_NAMES: [&str; 7] = [
+const FOREIGN_NAMES: [&str; 10] = [
     "AbortHandle",
     "Primary",
+    "Soak",
     "abort",
+    "abort_all",
     "abort_handle",
     "large_enum_variant",
     "primary_title",
+    "soak",
     "value_variants",
 ];
 

@@ -4,6 +4,7 @@ mod compare;
 mod latency;
 mod memory;
 mod simulate;
+mod soak;
 mod start;
 
 use std::net::SocketAddr;
@@ -38,6 +39,10 @@ pub(crate) fn run(verb: &Verb) -> Result<Answer, Failure> {
         Verb::Memory(arguments) => (memory::run(arguments)?, arguments.common.json),
         Verb::Simulate(arguments) => {
             let (report, failure) = simulate::run(arguments);
+            return Ok(Answer::of(&report, arguments.json, failure));
+        }
+        Verb::Soak(arguments) => {
+            let (report, failure) = soak::run(arguments)?;
             return Ok(Answer::of(&report, arguments.json, failure));
         }
         Verb::Start(arguments) => (start::run(arguments)?, arguments.common.json),

@@ -17,7 +17,7 @@ mod gates;
 mod output;
 mod plan;
 mod preflight;
-mod replay;
+pub(crate) mod replay;
 mod run;
 mod settings;
 mod status;

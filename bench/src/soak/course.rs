@@ -1,8 +1,21 @@
 //! A run: what is there, how it comes to rest, and what it measures then.
 
-use std::{cell::RefCell, path::PathBuf, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    path::PathBuf,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::json;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag::register,
+};
 use tokio::time::sleep;
 
 use super::{
@@ -31,6 +44,8 @@ pub(crate) struct Course {
     pub(crate) starts: usize,
     /// Something in the configuration that may change.
     pub(crate) idle_s: u64,
+    /// SIGINT or SIGTERM has come.
+    interrupted: Arc<AtomicBool>,
     _directory: tempfile::TempDir,
 }
 
@@ -44,6 +59,11 @@ pub(crate) struct Measured {
 impl Course {
     /// Starts everything, without load.
     pub(crate) async fn new(program: PathBuf) -> Result<Self, Failure> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            register(signal, Arc::clone(&interrupted))
+                .map_err(Failure::io("listen for signals"))?;
+        }
         let directory = tempfile::Builder::new()
             .prefix("haldane-soak-")
             .tempdir()
@@ -73,8 +93,18 @@ impl Course {
             disk,
             starts: 1,
             idle_s,
+            interrupted,
             _directory: directory,
         })
+    }
+
+    /// Whoever ends this wants to have nothing left.
+    pub(crate) fn check_interrupt(&self) -> Result<(), Failure> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            Err(Failure::Interrupted)
+        } else {
+            Ok(())
+        }
     }
 
     /// Another process of the same configuration.

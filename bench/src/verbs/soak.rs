@@ -66,6 +66,7 @@ async fn lives(course: &mut Course, time: Duration) -> Result<Vec<Life>, Failure
         course.run(WARM_UP).await;
         for change in Change::ALL {
             change.happen(course).await?;
+            course.check_interrupt()?;
             course.run(BETWEEN).await;
         }
     }
@@ -77,12 +78,15 @@ async fn life(course: &mut Course, time: Duration) -> Result<Life, Failure> {
     let begun = clock::now_ns();
     let end = begun + clock::ns(time);
     course.run(WARM_UP).await;
+    // Files are open from the first event on.
+    Fault::Weight.happen(course).await?;
     let mut early = course.rest(None).await?;
     let (mut late, mut rounds) = (early, 0);
     while rounds == 0 || clock::now_ns() < end {
         for fault in Fault::ALL {
             course.run(BETWEEN).await;
             let happened = fault.happen(course).await?;
+            course.check_interrupt()?;
             if !happened && rounds == 0 {
                 eprintln!("haldane-bench: {fault:?} cannot be done here");
             }

@@ -216,6 +216,10 @@ pub fn answer_message(
 }
 
 fn answered(head: &Head, length: usize, method: &[u8], http11: bool) -> Result<Answered, String> {
+    // As `request::send` does.
+    if !(100..=599).contains(&head.status) {
+        return Err("no status".to_owned());
+    }
     let framing = Framing::of_response(head, method).map_err(|error| format!("{error:?}"))?;
     let client = if http11 {
         Version::Http11

@@ -136,7 +136,7 @@ async fn session(ground: &Ground, kind: Kind) {
         Kind::Tls => encrypted(ground).await,
         Kind::Upload => {
             let seed = ground.seeds.get();
-            let framing = if seed % 2 == 0 {
+            let framing = if seed.is_multiple_of(2) {
                 Framing::Chunked
             } else {
                 Framing::Length
@@ -355,7 +355,7 @@ async fn give_up(ground: &Ground) {
         return;
     };
     let mut head = request.head();
-    let is_upload = request.seed % 2 == 0;
+    let is_upload = request.seed.is_multiple_of(2);
     if !is_upload {
         head = Request {
             body: None,
@@ -367,7 +367,7 @@ async fn give_up(ground: &Ground) {
         let mut start = [0; 100];
         drop(timeout(PATIENCE, stream.read(&mut start)).await);
     }
-    if request.seed % 3 == 0 {
+    if request.seed.is_multiple_of(3) {
         drop(stream.set_zero_linger());
     }
     ground.book.borrow_mut().give_up(Kind::Close);

@@ -1,6 +1,6 @@
 //! `soak`: minutes of load on a haldane to which everything happens; any violation is a failure.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde_json::json;
 use tokio::task::LocalSet;
@@ -11,6 +11,7 @@ use crate::{
     failure::Failure,
     report::{Report, Table},
     soak::{
+        book::Book,
         course::{Course, Measured},
         faults::{Change, Fault},
     },
@@ -128,6 +129,25 @@ fn report(course: &Course, lives: &[Life]) -> (Report, Option<Failure>) {
     if course.site.faketime.is_none() {
         notes.push("libfaketime is not there: the clock was never set".to_owned());
     }
+    let explained = book.explained();
+    let tables = tables(&book, &explained, lives);
+    let results = vec![json!({ "violations": violations, "explained": explained })];
+    let failure = violations.first().map(|_| {
+        Failure::violation(format!(
+            "{} things were not as they have to be",
+            violations.len()
+        ))
+    });
+    let report = Report {
+        verb: "soak",
+        notes,
+        tables,
+        results,
+    };
+    (report, failure)
+}
+
+fn tables(book: &Book, explained: &BTreeMap<&str, u64>, lives: &[Life]) -> Vec<Table> {
     let requests = book.counts().iter().map(|(kind, count)| {
         let [stable, canary] = count.answered;
         let numbers = [stable, canary, count.failed, count.given_up];
@@ -136,7 +156,6 @@ fn report(course: &Course, lives: &[Life]) -> (Report, Option<Failure>) {
             .chain(numbers.map(|number| number.to_string()))
             .collect()
     });
-    let explained = book.explained();
     let faults = explained
         .iter()
         .map(|(fault, failed)| vec![(*fault).to_owned(), failed.to_string()]);
@@ -150,7 +169,7 @@ fn report(course: &Course, lives: &[Life]) -> (Report, Option<Failure>) {
             life.late.descriptors.to_string(),
         ]
     });
-    let tables = vec![
+    vec![
         table(
             "requests",
             &["kind", "stable", "canary", "failed", "given up"],
@@ -173,21 +192,7 @@ fn report(course: &Course, lives: &[Life]) -> (Report, Option<Failure>) {
             ],
             processes.collect(),
         ),
-    ];
-    let results = vec![json!({ "violations": violations, "explained": explained })];
-    let failure = violations.first().map(|_| {
-        Failure::violation(format!(
-            "{} things were not as they have to be",
-            violations.len()
-        ))
-    });
-    let report = Report {
-        verb: "soak",
-        notes,
-        tables,
-        results,
-    };
-    (report, failure)
+    ]
 }
 
 fn table(title: &str, columns: &[&str], rows: Vec<Vec<String>>) -> Table {

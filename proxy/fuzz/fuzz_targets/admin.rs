@@ -21,13 +21,14 @@ name = "shop"
 match = { host = "shop.example" }
 stable = { version = "v1", upstream = "http://127.0.0.1:1" }
 canary = { version = "v2", upstream = "http://127.0.0.1:2" }
-ledger = "keys"
 [route.sticky]
 key = ["header:x-user-id", "cookie:session", "client-ip"]
 [[route.rule]]
 match = { client = ["10.0.0.0/8"] }
 weight = "50%"
 [route.rollout]
+ledger = "keys"
+exposure = { failed_requests = 20 }
 steps = ["5% for 10m and 100 requests", "50% until promoted", "100%"]
 [[route.gate]]
 name = "orders"

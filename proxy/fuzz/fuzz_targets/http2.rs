@@ -2,10 +2,10 @@
 
 #![no_main]
 
+use ::http as types;
 use arbitrary::{Arbitrary, Unstructured};
 use haldane::fuzz::http;
 use haldane_fuzz::values;
-use http as types;
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Debug, Arbitrary)]

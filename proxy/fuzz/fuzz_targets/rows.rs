@@ -60,7 +60,8 @@ fn written(found: &[Row]) {
             .collect()
     };
     for text in [csv, json] {
-        if found.is_empty() {
+        // After the year 2255 microseconds are not told apart.
+        if found.last().is_none_or(|last| last.at >= 1 << 53) {
             continue;
         }
         let (again, bad) = rows(text.as_bytes(), 1 << 16, None);

@@ -17,7 +17,7 @@ pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(is_part)
 }
 
-/// A configuration that is part of a target.
+/// A configuration that is part of a target, which only says what matters there.
 ///
 /// # Panics
 ///
@@ -26,7 +26,7 @@ pub fn is_token(text: &[u8]) -> bool {
 pub fn config(text: &str) -> haldane_config::Config {
     let source = haldane_config::Source {
         name: "haldane.toml".to_owned(),
-        text: text.to_owned(),
+        text: format!("listen = \"127.0.0.1:8080\"\n{text}"),
     };
     match haldane_config::load(Some(&source), &haldane_config::Overrides::default()) {
         Ok(loaded) => loaded.config,

@@ -220,6 +220,13 @@ fn a_request_without_one_clear_destination_is_refused() {
         ("GET / HTTP/1.1\r\nHost: a#b\r\n", 400, "client_host"),
         ("GET a HTTP/1.1\r\nHost: a\r\n", 400, "client_target"),
         ("GET * HTTP/1.1\r\nHost: a\r\n", 400, "client_target"),
+        ("GET /a#b HTTP/1.1\r\nHost: a\r\n", 400, "client_target"),
+        ("GET /a?b# HTTP/1.1\r\nHost: a\r\n", 400, "client_target"),
+        (
+            "GET http://a/b#c HTTP/1.1\r\nHost: a\r\n",
+            400,
+            "client_target",
+        ),
         ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n", 400, "client_target"),
         (
             "GET http://user@a/ HTTP/1.1\r\nHost: a\r\n",

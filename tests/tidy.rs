@@ -39,16 +39,19 @@ const BANNED_WORDS: [&str; 13] = [
 ];
 
 /// Names that are not ours to choose.
-const FOREIGN_NAMES: [&str; 10] = [
+const FOREIGN_NAMES: [&str; 13] = [
     "AbortHandle",
     "Green",
     "Primary",
+    "Soak",
     "TestBackend",
     "abort",
+    "abort_all",
     "abort_handle",
     "backend",
     "large_enum_variant",
     "primary_title",
+    "soak",
     "value_variants",
 ];
 

@@ -32,6 +32,8 @@ pub(crate) enum Verb {
     Scale(Scale),
     /// False rollbacks and detection delays of gates in simulated rollouts.
     Simulate(Simulate),
+    /// A mixed load while everything happens that can: nothing may fail that no fault explains.
+    Soak(Soak),
     /// Time from exec to the first 200 through the proxy.
     Start(Start),
     /// Becomes another program, pinned, and ends with its parent.
@@ -200,6 +202,20 @@ pub(crate) struct Simulate {
     pub(crate) json: bool,
 }
 
+/// Arguments of `soak`.
+#[derive(Args, Debug)]
+pub(crate) struct Soak {
+    /// About how long; everything happens at least once.
+    #[arg(long, default_value = "10", value_parser = minutes)]
+    pub(crate) minutes: f64,
+    /// The haldane to load [default: the one beside this program].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) haldane: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Arguments of `start`.
 #[derive(Args, Debug)]
 pub(crate) struct Start {
@@ -223,6 +239,16 @@ pub(crate) struct Launch {
     /// The program and its arguments.
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<OsString>,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text
+        .parse()
+        .map_err(|_| "not a number of minutes".to_owned())?;
+    if !(0.01..=600.0).contains(&minutes) {
+        return Err("between 0.01 and 600 minutes are possible".to_owned());
+    }
+    Ok(minutes)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -101,6 +101,24 @@ impl Child {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Ends it at once, without a chance to do anything.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended in the meantime, which is what is wanted.
+        let _ended = self.process.kill();
+        let _reaped = self.process.wait();
+    }
+
+    /// All that it wrote to its standard output and error.
+    pub(crate) fn log(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     /// The last lines of what it wrote to its standard output and error.
     pub(crate) fn log_tail(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();

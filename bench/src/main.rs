@@ -20,6 +20,7 @@ mod proxies;
 mod relay;
 mod report;
 mod simulate;
+mod soak;
 mod spin;
 mod stats;
 mod summary;

@@ -8,6 +8,7 @@ mod memory;
 mod scale;
 mod simulate;
 mod slice;
+mod soak;
 mod start;
 
 use crate::{
@@ -45,6 +46,10 @@ pub(crate) fn run(verb: &Verb) -> Result<Answer, Failure> {
         Verb::Memory(arguments) => (memory::run(arguments)?, arguments.common.json),
         Verb::Simulate(arguments) => {
             let (report, failure) = simulate::run(arguments);
+            return Ok(Answer::of(&report, arguments.json, failure));
+        }
+        Verb::Soak(arguments) => {
+            let (report, failure) = soak::run(arguments)?;
             return Ok(Answer::of(&report, arguments.json, failure));
         }
         Verb::Start(arguments) => (start::run(arguments)?, arguments.common.json),

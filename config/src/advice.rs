@@ -166,6 +166,10 @@ impl About<'_> {
         let exposure = route.promise.exposure;
         let weight = first_weight(&route.plan).unwrap_or(route.weight);
         let failures = failures_until_rolled_back(&route.gates, weight);
+        if failures.is_infinite() {
+            // No gate is about failures: the budget is what there is.
+            return;
+        }
         let budgets = [
             ("failed_requests", exposure.failed_requests),
             ("affected_users", exposure.affected_users),

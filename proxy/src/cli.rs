@@ -19,7 +19,7 @@ mod output;
 mod plan;
 mod preflight;
 mod reach;
-mod replay;
+pub(crate) mod replay;
 mod report;
 mod run;
 mod schema;

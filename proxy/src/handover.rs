@@ -31,7 +31,7 @@ use crate::live::standing::Standing;
 
 pub(crate) mod predecessor;
 pub(crate) mod successor;
-mod wire;
+pub(crate) mod wire;
 
 use predecessor::Link;
 
@@ -41,7 +41,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// What one side says to the other.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-enum Message {
+pub(crate) enum Message {
     /// Step 2, before as many sockets.
     Offer {
         /// Who offers.
@@ -69,7 +69,7 @@ enum Message {
 
 /// A socket as it goes with an offer.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-struct Offered {
+pub(crate) struct Offered {
     /// What was asked for, if it was an address; its port may be 0.
     configured: Option<SocketAddr>,
 }

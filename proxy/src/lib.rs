@@ -16,6 +16,8 @@ mod control;
 mod deadline;
 mod doors;
 mod ending;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod h1;
 mod handover;
 mod http2;

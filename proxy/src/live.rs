@@ -490,7 +490,7 @@ pub(crate) fn spec_of(config: &RouteConfig) -> ReleaseSpec {
 }
 
 /// What requests are split by where a release stands.
-fn setting_of(release: &Release) -> Setting {
+pub(crate) fn setting_of(release: &Release) -> Setting {
     Setting {
         generation: release.generation().0,
         weight: release.weight(),

@@ -120,6 +120,34 @@ fn an_upgrade_becomes_a_tunnel() {
     assert_eq!(proxy.settled("stable", 1)["failures"], 0);
 }
 
+/// HTTP/2 carries any bytes in the name of a protocol; in HTTP/1.1 they would be lines.
+#[test]
+fn the_name_of_a_protocol_is_no_more_than_a_name() {
+    let upstream = Upstream::scripted(echo);
+    let proxy = Setup::stable(&upstream).start();
+    let client = tunnelling(&proxy);
+    for name in [
+        "websocket\r\nx-forwarded-for: 10.0.0.1",
+        "websocket\r\n\r\nGET /admin HTTP/1.1\r\nhost: a",
+        "websocket\nx: y",
+        "websocket\0",
+        "web socket",
+        "websocket, h2c",
+    ] {
+        let mut request = connect_request();
+        let protocol = h2::ext::Protocol::from(name);
+        request.extensions_mut().insert(protocol);
+        let answer = client.open(request, false).answer();
+        assert_eq!(answer.status, 400, "{name:?}");
+        let code = answer.one("x-haldane-error");
+        assert_eq!(code.as_deref(), Some("client_head"), "{name:?}");
+    }
+    assert_eq!(upstream.log.len(), 0);
+    // The connection goes on.
+    let (mut begun, mut upload) = open_h2(&client);
+    talk(&mut begun, &mut upload);
+}
+
 #[test]
 fn a_tunnel_stays_a_tunnel() {
     let upstream = echo_h2();

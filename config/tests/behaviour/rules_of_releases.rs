@@ -1,5 +1,7 @@
 //! Each rule of versions and of what is promised: something that breaks it, and what is said about it.
 
+use haldane_config::{Overrides, Source, advice, load};
+
 use super::diagnostics::{GOOD, ROUTE, lines};
 
 /// `stable`, `canary`, and what the only diagnostic says.
@@ -286,4 +288,28 @@ fn each_rule_of_versions() {
         found.len() == 1 && found[0].contains("longer than 128 bytes"),
         "{found:#?}"
     );
+}
+
+#[test]
+fn a_budget_is_not_compared_with_gates_that_failures_do_not_move() {
+    let text = r#"
+listen = ":1"
+[[route]]
+stable = "http://a"
+canary = "http://b"
+weight = "5%"
+[route.rollout]
+exposure = { failed_requests = 20 }
+[[route.gate]]
+name = "orders"
+metric = "signal:orders"
+rollback = "stable - 5pp"
+"#;
+    let source = Source {
+        name: "haldane.toml".to_owned(),
+        text: text.to_owned(),
+    };
+    let loaded = load(Some(&source), &Overrides::default()).unwrap();
+    let advice = advice(&loaded.config, &source.name, None).to_string();
+    assert!(!advice.contains("budget"), "{advice}");
 }

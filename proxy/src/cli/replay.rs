@@ -17,7 +17,7 @@ mod csv;
 mod json;
 mod judge;
 mod outline;
-mod rows;
+pub(crate) mod rows;
 mod say;
 
 use judge::Begin;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwapOption;
 use haldane_config::{AdminAddress, Secret};
 use haldane_decide::rollout::Command;
-use hyper::body::Incoming;
+use hyper::body::{Body, Bytes};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode, header};
 
@@ -47,21 +47,21 @@ use reply::{Reply, json, text};
 use resource::{OPEN_API, Resource};
 
 /// What all listeners share.
-pub(super) struct Hub {
+pub(crate) struct Hub {
     live: Arc<Live>,
     metrics: Metrics,
     reloader: Weak<Reloader>,
 }
 
 /// What the handlers of one listener share.
-pub(super) struct Plane {
+pub(crate) struct Plane {
     hub: Arc<Hub>,
     access: Access,
 }
 
 /// Which listener a request came in by.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Surface {
+pub(crate) enum Surface {
     /// Everything.
     Admin,
     /// Metrics and health only.
@@ -69,7 +69,7 @@ pub(super) enum Surface {
 }
 
 impl Hub {
-    pub(super) fn new(live: &Arc<Live>, reloader: Weak<Reloader>) -> Self {
+    pub(crate) fn new(live: &Arc<Live>, reloader: Weak<Reloader>) -> Self {
         Self {
             live: Arc::clone(live),
             metrics: Metrics::new(live),
@@ -86,7 +86,7 @@ impl Hub {
 
 impl Plane {
     /// For the listener at `address`.
-    pub(super) const fn new(
+    pub(crate) const fn new(
         hub: Arc<Hub>,
         address: AdminAddress,
         token: Arc<ArcSwapOption<Secret>>,
@@ -99,18 +99,20 @@ impl Plane {
 }
 
 /// Answers a request. Cannot fail: a problem is a response too.
-async fn answer(plane: &Plane, surface: Surface, request: Request<Incoming>) -> Reply {
+pub(crate) async fn answer<B>(plane: &Plane, surface: Surface, request: Request<B>) -> Reply
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     match handle(plane, surface, request).await {
         Ok(reply) => reply,
         Err(problem) => problem.into_reply(),
     }
 }
 
-async fn handle(
-    plane: &Plane,
-    surface: Surface,
-    request: Request<Incoming>,
-) -> Result<Reply, Problem> {
+async fn handle<B>(plane: &Plane, surface: Surface, request: Request<B>) -> Result<Reply, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let (head, body) = request.into_parts();
     let resource = Resource::find(surface, head.uri.path());
     match resource {

@@ -17,7 +17,7 @@ use crate::live::notices::{Fate, Notice, Outbox, Stage};
 
 mod form;
 mod news;
-mod patience;
+pub(crate) mod patience;
 
 use news::News;
 use patience::{Reply, TIMEOUT, pause};

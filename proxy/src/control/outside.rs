@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 use super::remote::{self, Message, exchange};
 use crate::live::{Live, Routes};
 
-mod answer;
+pub(crate) mod answer;
 
 use answer::{of_prometheus, of_url, path_of};
 

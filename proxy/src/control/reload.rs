@@ -38,7 +38,7 @@ const SETTLE_TIME: Duration = Duration::from_millis(100);
 const SETTLE_TRIES: usize = 10;
 
 /// Reads the configuration again.
-pub(super) struct Reloader {
+pub(crate) struct Reloader {
     live: Arc<Live>,
     origin: Option<Arc<Origin>>,
     running: Mutex<Running>,

@@ -20,7 +20,7 @@ use crate::live::keeping::{Found, Sheet};
 mod complaint;
 pub(crate) mod events;
 pub(crate) mod evidence;
-mod format;
+pub(crate) mod format;
 pub(crate) mod writer;
 
 /// The file with the state.

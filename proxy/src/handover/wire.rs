@@ -23,14 +23,14 @@ const DESCRIPTORS_MAX: usize = 64;
 /// What descriptors travel with: a message of a stream has at least a byte.
 const CARRIER: [u8; 1] = [b'F'];
 
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Message> {
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Message> {
     let length = length_of(stream.read_u32().await?)?;
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).await?;
     parse(&bytes)
 }
 
-pub(super) async fn write(
+pub(crate) async fn write(
     stream: &mut (impl AsyncWrite + Unpin),
     message: &Message,
 ) -> io::Result<()> {

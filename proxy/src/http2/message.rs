@@ -11,7 +11,7 @@ use crate::h1::head::{Head, HeadError, HeadLimits, Version};
 ///
 /// # Errors
 ///
-/// [`HeadError::Field`] if `:authority` and `host` disagree,
+/// [`HeadError::Field`] if `:authority` and `host` disagree or `:protocol` is no name,
 /// [`HeadError::TargetTooLong`], and [`HeadError::TooManyFields`].
 pub(crate) fn read_request(
     head: &mut Head,
@@ -33,6 +33,10 @@ pub(crate) fn read_request(
         .extensions
         .get::<Protocol>()
         .map_or("", Protocol::as_str);
+    // It can be any text here, and in HTTP/1.1 it is the value of a field.
+    if !protocol.bytes().all(is_of_protocol) {
+        return Err(HeadError::Field);
+    }
     let mut composer = head.compose(Version::Http2);
     composer.request(
         parts.method.as_str().as_bytes(),
@@ -67,6 +71,12 @@ pub(crate) fn read_request(
         composer.field(b"cookie", &crumbs.join(&b"; "[..]));
     }
     Ok(())
+}
+
+/// Whether the name of a protocol, or its version behind a slash, may have this byte
+/// (RFC 9110 §7.8).
+fn is_of_protocol(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte)
 }
 
 /// Reads a response. `is_open`: something follows the head.

@@ -46,6 +46,10 @@ impl<'a> Inbound<'a> {
             switch = None;
         }
         let named = host_field(head)?;
+        // A fragment is not for servers (RFC 9110 §7.1): some cut it off, others do not.
+        if head.target().contains(&b'#') {
+            return Err(ClientError::Target.into());
+        }
         let (host, target) = match head.target() {
             b"*" if head.method() == b"OPTIONS" => (named, &b"*"[..]),
             target @ [b'/', ..] => (named, target),
@@ -251,6 +255,7 @@ mod tests {
             ),
             ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", Err("client_target")),
             ("GET x HTTP/1.1\r\nHost: a\r\n\r\n", Err("client_target")),
+            ("GET /x#y HTTP/1.1\r\nHost: a\r\n\r\n", Err("client_target")),
             (
                 "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
                 Err("client_method"),

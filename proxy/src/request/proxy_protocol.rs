@@ -14,7 +14,7 @@ use crate::deadline::Party;
 use crate::worker::Worker;
 
 /// Whom a header names: the client, or nobody (then it is the peer itself that talks).
-type Named = Option<IpAddr>;
+pub(crate) type Named = Option<IpAddr>;
 
 /// The longest line of version 1, with its end (section 2.1).
 const LINE_BYTES_MAX: usize = 107;
@@ -98,7 +98,7 @@ fn malformed() -> io::Error {
 }
 
 /// A whole line of version 1. `None` if it is none.
-fn parse_line(line: &[u8]) -> Option<Named> {
+pub(crate) fn parse_line(line: &[u8]) -> Option<Named> {
     let line = line.strip_suffix(b"\r\n")?;
     let rest = line.strip_prefix(b"PROXY ")?;
     // What follows UNKNOWN must be ignored (section 2.1).
@@ -138,7 +138,7 @@ fn addresses_length(preamble: &[u8]) -> Option<usize> {
 }
 
 /// A whole header of version 2. `None` if it is none.
-fn parse_binary(header: &[u8]) -> Option<Named> {
+pub(crate) fn parse_binary(header: &[u8]) -> Option<Named> {
     let (preamble, addresses) = header.split_at_checked(PREAMBLE_BYTES)?;
     if !preamble.starts_with(SIGNATURE) || addresses_length(preamble)? != addresses.len() {
         return None;

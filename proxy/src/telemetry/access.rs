@@ -17,9 +17,9 @@ use haldane_decide::weight::Weight;
 
 use crate::clock::{Clock, Micros};
 
-mod combined;
+pub(crate) mod combined;
 pub(crate) mod date;
-mod json;
+pub(crate) mod json;
 mod ring;
 mod writer;
 

@@ -157,7 +157,7 @@ impl<R: BufRead> Rows<R> {
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
-                reason = "both are positive and below 2^53"
+                reason = "both are positive and below 2^57"
             )]
             let micros = value.round() as u64;
             micros

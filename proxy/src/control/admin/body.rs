@@ -5,7 +5,7 @@ use std::time::Duration;
 use haldane_config::SOURCE_BYTES_MAX;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
-use hyper::body::Incoming;
+use hyper::body::{Body, Bytes};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use serde::Deserialize;
@@ -86,7 +86,10 @@ fn announces_body(head: &Parts) -> bool {
 }
 
 /// The whole body, of at most `most` bytes.
-pub(super) async fn read(head: &Parts, body: Incoming, most: usize) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read<B>(head: &Parts, body: B, most: usize) -> Result<Vec<u8>, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let announced = head.headers.get(CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let discarded = most.max(DISCARDED_BYTES_MAX);
@@ -105,7 +108,10 @@ pub(super) async fn read(head: &Parts, body: Incoming, most: usize) -> Result<Ve
     }
 }
 
-async fn collect(mut body: Incoming, most: usize) -> Result<Vec<u8>, Problem> {
+async fn collect<B>(mut body: B, most: usize) -> Result<Vec<u8>, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let mut bytes = Vec::new();
     let mut total = 0;
     while let Some(frame) = body.frame().await {

@@ -195,7 +195,15 @@ impl From<Rejected> for Problem {
     }
 }
 
-/// What a client wrote, short enough to repeat.
+/// What a client wrote, short enough to repeat, and without anything that a terminal would act
+/// on.
 pub(super) fn quoted(text: &str) -> String {
-    text.chars().take(QUOTED_CHARS_MAX).collect()
+    let shown = text.chars().map(|character| {
+        if character.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            character
+        }
+    });
+    shown.take(QUOTED_CHARS_MAX).collect()
 }

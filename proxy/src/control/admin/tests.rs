@@ -1,4 +1,4 @@
-//! Paths to resources, and what is said of them.
+//! Paths to resources, what is said of them, and what is repeated of a request.
 
 use std::collections::BTreeSet;
 
@@ -133,4 +133,13 @@ fn the_ops_listener_has_metrics_and_health_only() {
     ] {
         assert_eq!(Resource::find(Surface::Ops, path), None, "{path}");
     }
+}
+
+#[test]
+fn what_is_repeated_of_a_request_does_nothing_to_a_terminal() {
+    assert_eq!(
+        problem::quoted("a\u{1b}[2J\u{7f}\u{9b}\nb"),
+        "a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}b"
+    );
+    assert_eq!(problem::quoted(&"é".repeat(5000)).chars().count(), 200);
 }

@@ -23,7 +23,7 @@ const ASKED_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// What an attempt says about the next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// It has arrived.
     Accepted,
     /// It may arrive later; the target may ask for so long a pause.
@@ -34,7 +34,7 @@ pub(super) enum Reply {
 
 impl Reply {
     /// What a status says. 1xx never comes here; redirections are not followed.
-    pub(super) fn of(status: StatusCode, fields: &HeaderMap, now: Timestamp) -> Self {
+    pub(crate) fn of(status: StatusCode, fields: &HeaderMap, now: Timestamp) -> Self {
         match status {
             status if status.is_success() => Self::Accepted,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -61,7 +61,7 @@ fn retry_after(fields: &HeaderMap, now: Timestamp) -> Option<Duration> {
 /// How long to wait after so many attempts, the last of which the target has answered so;
 /// `None` is for ever. `chance` is between 0 and 1, and anything within: those who failed
 /// together are not to come back together.
-pub(super) fn pause(tries: u32, asked: Option<Duration>, chance: f64) -> Option<Duration> {
+pub(crate) fn pause(tries: u32, asked: Option<Duration>, chance: f64) -> Option<Duration> {
     if tries >= TRIES_MAX {
         return None;
     }

@@ -21,7 +21,7 @@ struct Said {
 
 /// The number in the answer of a URL: a number, `{"value": 0.3}`, or `{"ok": true}`, which
 /// counts as 0, and `{"ok": false}` as 1.
-pub(super) fn of_url(answer: &Answer) -> Result<f64, String> {
+pub(crate) fn of_url(answer: &Answer) -> Result<f64, String> {
     if !answer.status.is_success() {
         return Err(format!("the status is {}", answer.status));
     }
@@ -70,7 +70,7 @@ struct Series {
 struct Sample(f64, String);
 
 /// The number that an instant query gives: a scalar, or the only element of a vector.
-pub(super) fn of_prometheus(
+pub(crate) fn of_prometheus(
     answer: &Answer,
     interval: Duration,
     now: Timestamp,
@@ -115,7 +115,7 @@ pub(super) fn of_prometheus(
 }
 
 /// What asks for this query, below the URL of a Prometheus.
-pub(super) fn path_of(query: &str) -> String {
+pub(crate) fn path_of(query: &str) -> String {
     let mut path = "/api/v1/query?query=".to_owned();
     for byte in query.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

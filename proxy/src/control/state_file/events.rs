@@ -64,7 +64,7 @@ fn tail_of(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Adds the events of these lines. Returns how many lines are none.
-fn parse(bytes: &[u8], events: &mut VecDeque<PastEvent>) -> usize {
+pub(crate) fn parse(bytes: &[u8], events: &mut VecDeque<PastEvent>) -> usize {
     let mut dropped = 0;
     let mut rest = bytes;
     while !rest.is_empty() {

@@ -16,20 +16,20 @@ use serde::{Deserialize, Serialize};
 use crate::live::freeze::Frozen;
 
 /// The form of one file.
-pub(super) struct Form {
+pub(crate) struct Form {
     start: &'static str,
     /// What is said of something else.
     is_none: &'static str,
 }
 
 /// Where releases stand.
-pub(super) const STATE: Form = Form {
+pub(crate) const STATE: Form = Form {
     start: "{\"schema\":\"haldane.state/1\",\"sha256\":\"",
     is_none: "it is no state file",
 };
 
 /// What was seen of them.
-pub(super) const EVIDENCE: Form = Form {
+pub(crate) const EVIDENCE: Form = Form {
     start: "{\"schema\":\"haldane.evidence/1\",\"sha256\":\"",
     is_none: "it is no evidence file",
 };
@@ -50,7 +50,7 @@ struct State<T> {
 }
 
 /// What is in a file, by the names of routes; and who has frozen rollouts.
-pub(super) type Content<T> = (BTreeMap<String, T>, Option<Arc<Frozen>>);
+pub(crate) type Content<T> = (BTreeMap<String, T>, Option<Arc<Frozen>>);
 
 /// What is asked of a file whose form is another.
 #[derive(Deserialize)]
@@ -60,21 +60,29 @@ struct Schema {
 
 impl Form {
     /// The bytes of a file.
-    pub(super) fn encode<T: Serialize>(
+    pub(crate) fn encode<T: Serialize>(
         &self,
         routes: &BTreeMap<String, T>,
         frozen: Option<Arc<Frozen>>,
     ) -> io::Result<Vec<u8>> {
-        let state = serde_json::to_string(&State { routes, frozen })?;
-        let digits = checksum(state.as_bytes());
-        Ok([self.start, &digits, MIDDLE, &state, END]
+        let state = serde_json::to_vec(&State { routes, frozen })?;
+        Ok(self.seal(&state))
+    }
+
+    /// The bytes of a file around those of its state.
+    pub(crate) fn seal(&self, state: &[u8]) -> Vec<u8> {
+        let digits = checksum(state);
+        [self.start, &digits, MIDDLE]
+            .map(str::as_bytes)
+            .into_iter()
+            .chain([state, END.as_bytes()])
+            .collect::<Vec<_>>()
             .concat()
-            .into_bytes())
     }
 
     /// What the bytes of a file say; a fragment that fits after "cannot use …:" if they are
     /// not exactly what was written.
-    pub(super) fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<Content<T>, String> {
+    pub(crate) fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<Content<T>, String> {
         let Some(rest) = bytes.strip_prefix(self.start.as_bytes()) else {
             return Err(match serde_json::from_slice::<Schema>(bytes) {
                 Ok(Schema { schema }) if format!("\"{schema}\"") != self.schema() => {

@@ -7,7 +7,7 @@ use super::{Entry, cut, date};
 
 /// Writes the line, without its end: `%h - - [%t] "%r" %>s %b "%{Referer}i"
 /// "%{User-agent}i" role version`.
-pub(super) fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
+pub(crate) fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
     // Writing to a Vec cannot fail.
     drop(write!(out, "{} - - [", entry.client));
     date::write_apache(out, entry.ended);

@@ -47,7 +47,7 @@ struct Line<'a> {
 }
 
 /// Writes the line, without its end.
-pub(super) fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
+pub(crate) fn write(out: &mut Vec<u8>, entry: &Entry<'_>) {
     let (request, routed) = (entry.request, entry.routed);
     let line = Line {
         time: date::rfc3339(entry.ended),

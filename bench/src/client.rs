@@ -87,10 +87,10 @@ impl Client {
     }
 }
 
-fn sending(error: io::Error) -> Failure {
+fn sending(error: &io::Error) -> Failure {
     Failure::violation(format!("sending a request: {error}"))
 }
 
-fn reading(error: io::Error) -> Failure {
+fn reading(error: &io::Error) -> Failure {
     Failure::violation(format!("reading an answer: {error}"))
 }

@@ -84,7 +84,7 @@ impl Client {
     ) -> Result<Option<Answered>, Failure> {
         if event.is_writable() {
             if let Some(wire) = &mut self.wire {
-                wire.flush().map_err(sending)?;
+                wire.flush().map_err(|error| sending(&error))?;
             }
             self.send(case)?;
         }
@@ -106,7 +106,7 @@ impl Client {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(reading(error)),
+                Err(error) => return Err(reading(&error)),
             }
         }
         Ok(None)
@@ -132,7 +132,7 @@ impl Client {
                     return Ok(());
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(sending(error)),
+                Err(error) => return Err(sending(&error)),
             }
         }
         self.state = State::Head;

@@ -97,7 +97,7 @@ impl Client {
     ) -> Result<(), Failure> {
         if event.is_writable() {
             if let Some(wire) = &mut self.wire {
-                wire.flush().map_err(sending)?;
+                wire.flush().map_err(|error| sending(&error))?;
             }
             self.flush()?;
         }
@@ -116,7 +116,7 @@ impl Client {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(reading(error)),
+                Err(error) => return Err(reading(&error)),
             }
         }
         Ok(())
@@ -140,7 +140,7 @@ impl Client {
                     return Ok(());
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(sending(error)),
+                Err(error) => return Err(sending(&error)),
             }
         }
         out.clear();

@@ -92,7 +92,7 @@ impl Client {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(reading(error)),
+                Err(error) => return Err(reading(&error)),
             }
         }
         Ok(None)
@@ -109,7 +109,7 @@ impl Client {
                 Ok(())
             }
             Ok(_) => Err(Failure::violation("a message was taken in part only")),
-            Err(error) => Err(sending(error)),
+            Err(error) => Err(sending(&error)),
         }
     }
 

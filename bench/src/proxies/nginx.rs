@@ -20,23 +20,8 @@ pub(super) fn recipe(site: &Site<'_>) -> Recipe {
         .iter()
         .map(|kind| format!("    {kind}_temp_path {directory}/nginx-{kind};\n"))
         .collect();
-    let upstream = |name: &str, port: u16| {
-        format!(
-            "    upstream {name} {{
-        server 127.0.0.1:{port};
-        keepalive 256; keepalive_requests 1000000000; keepalive_timeout 3600s;
-    }}
-"
-        )
-    };
-    // A pooled connection is not asked which protocol it speaks: calls need upstreams of their own.
-    let upstreams = [
-        upstream("stable", stable),
-        upstream("canary", canary),
-        upstream("stable_calls", stable),
-        upstream("canary_calls", canary),
-    ]
-    .concat();
+    let upstreams = upstreams(stable, canary);
+    let locations = locations();
     // Both sides close connections after 1 000 requests unless told otherwise.
     let configuration = format!(
         "{user}
@@ -64,7 +49,47 @@ http {{
         ssl_protocols TLSv1.3;
         ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
         ssl_ecdh_curve X25519;
-        location / {{
+{locations}    }}
+}}
+",
+        http1 = ports.http1,
+        http2 = ports.http2,
+        tls = ports.tls,
+        certificate = identity.certificate.display(),
+        key = identity.key.display(),
+    );
+    Recipe {
+        configuration: Some(configuration),
+        arguments: ["-e", "stderr", "-c"].map(Into::into).to_vec(),
+        ready: None,
+    }
+}
+
+/// Pools for both versions. A pooled connection is not asked which protocol it speaks: calls
+/// need pools of their own.
+fn upstreams(stable: u16, canary: u16) -> String {
+    let upstream = |(name, port): (&str, u16)| {
+        format!(
+            "    upstream {name} {{
+        server 127.0.0.1:{port};
+        keepalive 256; keepalive_requests 1000000000; keepalive_timeout 3600s;
+    }}
+"
+        )
+    };
+    let upstreams = [
+        ("stable", stable),
+        ("canary", canary),
+        ("stable_calls", stable),
+        ("canary_calls", canary),
+    ];
+    upstreams.map(upstream).concat()
+}
+
+/// What is done with requests, WebSockets and calls.
+fn locations() -> String {
+    format!(
+        "        location / {{
             proxy_pass http://$version;
             proxy_http_version 1.1;
             proxy_set_header Connection \"\";
@@ -79,18 +104,6 @@ http {{
         location {GRPC_SERVICE} {{
             grpc_pass grpc://${{version}}_calls;
         }}
-    }}
-}}
-",
-        http1 = ports.http1,
-        http2 = ports.http2,
-        tls = ports.tls,
-        certificate = identity.certificate.display(),
-        key = identity.key.display(),
-    );
-    Recipe {
-        configuration: Some(configuration),
-        arguments: ["-e", "stderr", "-c"].map(Into::into).to_vec(),
-        ready: None,
-    }
+"
+    )
 }

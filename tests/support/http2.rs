@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -185,7 +185,9 @@ impl Exchange {
         } = self;
         let mut interim = Vec::new();
         let response = poll_fn(|cx| {
-            while let Poll::Ready(Some(early)) = response.poll_informational(cx) {
+            // The final one is asked for only once it is there: that passes over an interim one
+            // which comes between the two questions.
+            while let Some(early) = ready!(response.poll_informational(cx)) {
                 let (parts, ()) = early?.into_parts();
                 interim.push((parts.status.as_u16(), parts.headers));
             }

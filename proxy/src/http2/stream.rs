@@ -91,9 +91,10 @@ impl Stream {
         let Some(response) = &mut self.response else {
             return Poll::Ready(Err(NoHead::Ended(Reason::PROTOCOL_ERROR.into())));
         };
-        let parts = match response.poll_informational(cx) {
-            Poll::Ready(Some(interim)) => interim.map(|interim| interim.into_parts().0),
-            Poll::Ready(None) | Poll::Pending => {
+        // The final head is asked for only once it is there: that passes over interim ones.
+        let parts = match ready!(response.poll_informational(cx)) {
+            Some(interim) => interim.map(|interim| interim.into_parts().0),
+            None => {
                 let response = ready!(Pin::new(response).poll(cx));
                 response.map(|response| {
                     let (parts, incoming) = response.into_parts();

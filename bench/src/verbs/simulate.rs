@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use crate::{
     args::Simulate,
-    clock,
     failure::Failure,
     report::{Report, Table},
     simulate::{self, Effort, Part},
@@ -55,6 +54,5 @@ pub(super) fn run(arguments: &Simulate) -> (Report, Option<Failure>) {
 }
 
 fn progress(what: &str) {
-    let seconds = clock::now_ns() / 1_000_000_000;
-    eprintln!("haldane-bench: {what} done after {seconds} s");
+    eprintln!("haldane-bench: {what} done");
 }

@@ -15,6 +15,8 @@ use crate::{clock, failure::Failure};
 pub(crate) struct Watchers {
     /// The first one scrapes, the others stream.
     streams: Vec<TcpStream>,
+    /// What is sent for a scrape.
+    scrape: String,
     next_scrape_ns: u64,
     /// Scrapes that were answered.
     scraped: u64,
@@ -33,7 +35,9 @@ impl Watchers {
             // On loopback a connection stands at once.
             let mut stream = std::net::TcpStream::connect(admin).map_err(fail)?;
             if at > 0 {
-                stream.write_all(STREAM).map_err(fail)?;
+                stream
+                    .write_all(request("/v1/stream", admin).as_bytes())
+                    .map_err(fail)?;
             }
             stream.set_nonblocking(true).map_err(fail)?;
             let mut stream = TcpStream::from_std(stream);
@@ -44,6 +48,7 @@ impl Watchers {
         }
         Ok(Self {
             streams: all,
+            scrape: request("/metrics", admin),
             next_scrape_ns: 0,
             scraped: 0,
         })
@@ -59,7 +64,7 @@ impl Watchers {
         match self
             .streams
             .first_mut()
-            .map(|stream| stream.write_all(SCRAPE))
+            .map(|stream| stream.write_all(self.scrape.as_bytes()))
         {
             Some(Err(error)) => Err(Failure::violation(format!("scraping: {error}"))),
             Some(Ok(())) | None => Ok(()),
@@ -97,6 +102,7 @@ pub(crate) const TOKENS: usize = 1 << 24;
 
 const SCRAPE_EVERY: Duration = Duration::from_millis(100);
 
-const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: bench\r\n\r\n";
-
-const STREAM: &[u8] = b"GET /v1/stream HTTP/1.1\r\nhost: bench\r\n\r\n";
+/// A request that the admin listener answers: it wants to be called by its own name.
+fn request(path: &str, admin: SocketAddr) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: {admin}\r\n\r\n")
+}

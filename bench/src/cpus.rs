@@ -1,5 +1,7 @@
 //! Which CPUs the proxies get and which one drives them.
 
+use std::sync::OnceLock;
+
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::failure::Failure;
@@ -60,12 +62,16 @@ pub(crate) fn pin(cpus: &[usize]) -> Result<(), Failure> {
         .map_err(|errno| Failure::io(format!("pin to CPUs {cpus:?}"))(errno.into()))
 }
 
+/// What this process might use when it began: pinning the driver leaves it one of them.
 fn allowed() -> Result<Vec<usize>, Failure> {
+    static ALLOWED: OnceLock<Vec<usize>> = OnceLock::new();
+    if let Some(allowed) = ALLOWED.get() {
+        return Ok(allowed.clone());
+    }
     let set = sched_getaffinity(None)
         .map_err(|errno| Failure::io("read the CPU affinity")(errno.into()))?;
-    Ok((0..CpuSet::MAX_CPU)
-        .filter(|&cpu| set.is_set(cpu))
-        .collect())
+    let allowed = (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu));
+    Ok(ALLOWED.get_or_init(|| allowed.collect()).clone())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The admin and ops listeners: requests to handlers, nothing more.
 //!
-//! Everything here runs on the control thread, one handler at a time between two
-//! awaits. A handler awaits the body of its request, or that the configuration was read,
+//! Everything here but a scrape runs on the control thread, one handler at a time between
+//! two awaits. A handler awaits the body of its request, or that the configuration was read,
 //! and, after it has changed something and looked at the result, that this is safe on
 //! disk. So what a handler reads and what it then changes cannot be separated by another
 //! command or a reload; only a gate can act in between, and it only ever takes weight away.
@@ -14,11 +14,11 @@ use haldane_config::{AdminAddress, Secret};
 use haldane_decide::rollout::Command;
 use hyper::body::{Body, Bytes};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, StatusCode, header};
+use hyper::{Method, Request, StatusCode};
 
 use super::reload::Reloader;
 use crate::live::{Live, Route};
-use crate::telemetry::metrics::{Format, Metrics};
+use crate::telemetry::metrics::Metrics;
 
 mod access;
 mod body;
@@ -34,6 +34,7 @@ mod page;
 mod problem;
 mod reply;
 mod resource;
+mod scrape;
 mod signal;
 pub(crate) mod socket;
 mod stream;
@@ -50,6 +51,8 @@ use resource::{OPEN_API, Resource};
 pub(crate) struct Hub {
     live: Arc<Live>,
     metrics: Metrics,
+    /// Held by whoever scrapes.
+    scraping: tokio::sync::Mutex<()>,
     reloader: Weak<Reloader>,
 }
 
@@ -73,6 +76,7 @@ impl Hub {
         Self {
             live: Arc::clone(live),
             metrics: Metrics::new(live),
+            scraping: tokio::sync::Mutex::default(),
             reloader,
         }
     }
@@ -133,6 +137,7 @@ where
         return match resource {
             Resource::Route(_) | Resource::Routes => wait::read(&plane.hub, resource, &head).await,
             Resource::Stream => stream::open(&plane.hub.live, &head),
+            Resource::Metrics => scrape::scrape(&plane.hub, &head).await,
             _ => read(&plane.hub, resource, &head),
         };
     }
@@ -170,14 +175,6 @@ fn read(hub: &Hub, resource: Resource<'_>, head: &Parts) -> Result<Reply, Proble
             None => text(StatusCode::OK, "ok\n"),
             Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, reason),
         }),
-        Resource::Metrics => {
-            let accept = head.headers.get_all(header::ACCEPT).iter();
-            let accept: Vec<&str> = accept.filter_map(|value| value.to_str().ok()).collect();
-            let format = Format::accepted(&accept.join(","));
-            let metrics = hub.metrics.render(format);
-            let metrics = metrics.map_err(|_| Problem::internal())?;
-            Ok(reply::metrics(format, metrics))
-        }
         Resource::OpenApi => Ok(reply::reply(
             StatusCode::OK,
             "application/json",
@@ -195,6 +192,7 @@ fn read(hub: &Hub, resource: Resource<'_>, head: &Parts) -> Result<Reply, Proble
         | Resource::ConfigReload
         | Resource::Explain
         | Resource::Freeze
+        | Resource::Metrics
         | Resource::Pause(_)
         | Resource::Promote(_)
         | Resource::Resume(_)

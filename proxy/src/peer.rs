@@ -9,7 +9,7 @@ use crate::http2::stream::Stream;
 
 /// A client or an upstream, as the path of a request sees it.
 pub(crate) enum Peer {
-    H1(Wire),
+    H1(Box<Wire>),
     H2(Stream),
 }
 

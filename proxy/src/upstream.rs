@@ -71,7 +71,7 @@ pub(crate) struct Opened {
 /// What carries an exchange.
 pub(crate) enum Link {
     /// A connection of its own.
-    Own(Wire),
+    Own(Box<Wire>),
     /// A stream, to be opened on this connection.
     Shared(StreamLease),
 }

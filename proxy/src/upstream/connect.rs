@@ -146,7 +146,7 @@ impl Upstream {
 
     fn own(&self, transport: Transport, lease: Lease) -> Opened {
         Opened {
-            link: Link::Own(Wire::new(transport, Rc::clone(&self.buffers))),
+            link: Link::Own(Box::new(Wire::new(transport, Rc::clone(&self.buffers)))),
             reused: false,
             lease,
         }

@@ -2,7 +2,7 @@
 //!
 //! A connection is accepted ([`accept`], [`proxy_protocol`], [`tls`]), it turns out what it speaks ([`serve`]),
 //! and its requests are read one after another ([`http1`]) or side by side ([`http2`]).
-//! [`handle`] is one request from start to end and the file to
+//! [`handle`] is one request from start to end (in a [`room`] of its worker) and the file to
 //! read first: it checks the head ([`inbound`]), finds the route ([`route`]), reads
 //! what decides the role ([`split_key`]), opens the exchange that will report one
 //! outcome ([`exchange`]), sends it with a rewritten head ([`send`], [`forward`], and
@@ -35,6 +35,7 @@ pub(crate) mod pump;
 pub(crate) mod reject;
 pub(crate) mod relay;
 pub(crate) mod replay;
+pub(crate) mod room;
 pub(crate) mod route;
 pub(crate) mod send;
 pub(crate) mod serve;

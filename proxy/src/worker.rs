@@ -18,6 +18,7 @@ use crate::h1::head::{Head, HeadLimits};
 use crate::live::evidence::{Seen, Subject};
 use crate::live::settings::Settings;
 use crate::live::{Live, Route, Routes};
+use crate::request::room::Rooms;
 use crate::request::route::Table;
 use crate::slate::Slate;
 use crate::telemetry::access::AccessLog;
@@ -41,7 +42,10 @@ pub(crate) struct Worker {
     table: RefCell<Snapshot>,
     settings: RefCell<CurrentSettings>,
     access: RefCell<CurrentAccess>,
-    heads: RefCell<Vec<Head>>,
+    #[expect(clippy::vec_box, reason = "they come and go in their boxes")]
+    heads: RefCell<Vec<Box<Head>>>,
+    /// For requests under way.
+    pub(crate) rooms: Rooms,
     /// The second of wall time that `date` says.
     second: Cell<u64>,
     date: Cell<[u8; DATE_BYTES]>,
@@ -102,6 +106,7 @@ impl Worker {
             }),
             access: RefCell::new(arc_swap::Cache::new(Arc::clone(&live.access.current))),
             heads: RefCell::new(Vec::new()),
+            rooms: Rooms::default(),
             second: Cell::new(0),
             date: Cell::new([b' '; DATE_BYTES]),
             draining: Cell::new(false),
@@ -124,6 +129,11 @@ impl Worker {
 
     /// What holds for every connection, as it is now.
     pub(crate) fn settings(&self) -> Rc<Settings> {
+        self.look(Rc::clone)
+    }
+
+    /// What `look` finds in the settings as they are now.
+    fn look<T>(&self, look: impl FnOnce(&Rc<Settings>) -> T) -> T {
         let mut settings = self.settings.borrow_mut();
         let CurrentSettings {
             cache,
@@ -135,7 +145,7 @@ impl Worker {
             *seen = Arc::clone(now);
             *current = Rc::new(Settings::clone(now));
         }
-        Rc::clone(current)
+        look(current)
     }
 
     /// What `look` finds in the access log that is in force, if there is one. Only lent:
@@ -145,8 +155,9 @@ impl Worker {
     }
 
     /// What a client may use, as it is now.
+    #[inline]
     pub(crate) fn limits(&self) -> Limits {
-        self.settings().limits
+        self.look(|settings| settings.limits)
     }
 
     /// How much of a head is accepted.
@@ -160,12 +171,12 @@ impl Worker {
     }
 
     /// A head to parse into.
-    pub(crate) fn take_head(&self) -> Head {
+    pub(crate) fn take_head(&self) -> Box<Head> {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Takes back a head.
-    pub(crate) fn give_head(&self, head: Head) {
+    pub(crate) fn give_head(&self, head: Box<Head>) {
         let mut heads = self.heads.borrow_mut();
         if heads.len() < HEADS_MAX {
             heads.push(head);

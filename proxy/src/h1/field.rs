@@ -57,43 +57,60 @@ const CLAIM: &[u8] = b"x-forwarded-";
 /// The prefix of the fields that only haldane sets.
 const OWN: &[u8] = b"x-haldane-";
 
-impl Kind {
-    /// What the field of this name means, in any spelling of case.
-    pub(crate) fn of(name: &[u8]) -> Self {
-        let known: &[(&[u8], Self)] = match name.first().map(u8::to_ascii_lowercase) {
-            Some(b'c') => &[
-                (b"connection", Self::Connection),
-                (b"content-length", Self::ContentLength),
-                (b"content_length", Self::Reserved),
-                (b"cookie", Self::Cookie),
-            ],
-            Some(b'd') => &[(b"date", Self::Date)],
-            Some(b'e') => &[(b"expect", Self::Expect)],
-            Some(b'f' | b'x') => return Self::of_claim(name),
-            Some(b'h') => &[(b"host", Self::Host), (b"http2-settings", Self::HopByHop)],
-            Some(b'k') => &[(b"keep-alive", Self::KeepAlive)],
-            Some(b'p') => &[
-                // Becomes HTTP_PROXY in the environment of a CGI program (CVE-2016-5385).
-                (b"proxy", Self::Reserved),
-                (b"proxy-authenticate", Self::HopByHop),
-                (b"proxy-authorization", Self::HopByHop),
-                (b"proxy-connection", Self::HopByHop),
-            ],
-            Some(b't') => &[
-                (b"te", Self::Te),
-                (b"trailer", Self::HopByHop),
-                (b"transfer-encoding", Self::TransferEncoding),
-                (b"transfer_encoding", Self::Reserved),
-            ],
-            Some(b'u') => &[(b"upgrade", Self::Upgrade)],
-            _ => return Self::Other,
-        };
-        known
-            .iter()
-            .find(|(known, _)| name.eq_ignore_ascii_case(known))
-            .map_or(Self::Other, |(_, kind)| *kind)
+/// Which kinds there are among some fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kinds(u32);
+
+impl Kinds {
+    /// Adds a kind, and gives it back.
+    pub(crate) fn note(&mut self, kind: Kind) -> Kind {
+        self.0 |= 1 << kind as u32;
+        kind
     }
 
+    /// Whether a kind is among them.
+    pub(crate) fn has(self, kind: Kind) -> bool {
+        self.0 & (1 << kind as u32) != 0
+    }
+}
+
+impl Kind {
+    /// What the field of this name means, in any spelling of case.
+    ///
+    /// Most fields mean nothing special: their length and first letter tell.
+    pub(crate) fn of(name: &[u8]) -> Self {
+        let first = name.first().map_or(0, u8::to_ascii_lowercase);
+        let (known, kind): (&[u8], Self) = match (name.len(), first) {
+            (_, b'f' | b'x') => return Self::of_claim(name),
+            (2, b't') => (b"te", Self::Te),
+            (4, b'd') => (b"date", Self::Date),
+            (4, b'h') => (b"host", Self::Host),
+            // Becomes HTTP_PROXY in the environment of a CGI program (CVE-2016-5385).
+            (5, b'p') => (b"proxy", Self::Reserved),
+            (6, b'c') => (b"cookie", Self::Cookie),
+            (6, b'e') => (b"expect", Self::Expect),
+            (7, b't') => (b"trailer", Self::HopByHop),
+            (7, b'u') => (b"upgrade", Self::Upgrade),
+            (10, b'c') => (b"connection", Self::Connection),
+            (10, b'k') => (b"keep-alive", Self::KeepAlive),
+            (14, b'c') if name.contains(&b'_') => (b"content_length", Self::Reserved),
+            (14, b'c') => (b"content-length", Self::ContentLength),
+            (14, b'h') => (b"http2-settings", Self::HopByHop),
+            (16, b'p') => (b"proxy-connection", Self::HopByHop),
+            (17, b't') if name.contains(&b'_') => (b"transfer_encoding", Self::Reserved),
+            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
+            (18, b'p') => (b"proxy-authenticate", Self::HopByHop),
+            (19, b'p') => (b"proxy-authorization", Self::HopByHop),
+            _ => return Self::Other,
+        };
+        if name.eq_ignore_ascii_case(known) {
+            kind
+        } else {
+            Self::Other
+        }
+    }
+
+    /// The same of a name that begins as claims do, and the fields that only haldane sets.
     fn of_claim(name: &[u8]) -> Self {
         let begins_with = |known: &[u8]| {
             let start = name.get(..known.len());

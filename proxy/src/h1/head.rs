@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::field::Kind;
+use super::field::{Kind, Kinds};
 
 /// The most fields that a configuration may allow.
 const FIELDS_MAX: usize = 1000;
@@ -50,6 +50,8 @@ pub(crate) enum HeadError {
 pub(crate) struct Head {
     bytes: Vec<u8>,
     fields: Vec<Field>,
+    /// The kinds of the fields.
+    kinds: Kinds,
     /// The method, or the reason phrase of a response.
     first: Span,
     /// The request target.
@@ -81,6 +83,8 @@ pub(crate) struct FieldRef<'a> {
     pub(crate) kind: Kind,
     pub(crate) name: &'a [u8],
     pub(crate) value: &'a [u8],
+    /// All of it as it was read, if that is `name: value` and the end of a line.
+    pub(crate) line: Option<&'a [u8]>,
 }
 
 impl Head {
@@ -150,8 +154,9 @@ impl Head {
         }
         self.clear();
         self.bytes.extend_from_slice(head);
-        self.fields.extend(fields.iter().map(|field| Field {
-            kind: Kind::of(field.name.as_bytes()),
+        let (known, kinds) = (&mut self.fields, &mut self.kinds);
+        known.extend(fields.iter().map(|field| Field {
+            kind: kinds.note(Kind::of(field.name.as_bytes())),
             name: span_in(head, field.name.as_bytes()),
             value: span_in(head, field.value),
         }));
@@ -161,6 +166,7 @@ impl Head {
     fn clear(&mut self) {
         self.bytes.clear();
         self.fields.clear();
+        self.kinds = Kinds::default();
         (self.first, self.target) = (Span::default(), Span::default());
         self.protocol = Span::default();
         self.is_open = false;
@@ -194,18 +200,28 @@ impl Head {
         self.slice(self.protocol)
     }
 
+    /// How many fields it has.
+    pub(crate) fn len(&self) -> usize {
+        self.fields.len()
+    }
+
     /// All fields in their order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = FieldRef<'_>> {
         self.fields.iter().map(|field| FieldRef {
             kind: field.kind,
             name: self.slice(field.name),
             value: self.slice(field.value),
+            line: self.line(*field),
         })
     }
 
     /// The values of all fields of a kind, in their order.
     pub(crate) fn values(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
-        self.fields
+        let fields = match self.kinds.has(kind) {
+            true => &self.fields[..],
+            false => &[],
+        };
+        fields
             .iter()
             .filter(move |field| field.kind == kind)
             .map(|field| self.slice(field.value))
@@ -216,6 +232,16 @@ impl Head {
         self.fields()
             .find(|field| field.name.eq_ignore_ascii_case(name))
             .map(|field| field.value)
+    }
+
+    /// The whole line of a field, where it is written as haldane writes it.
+    fn line(&self, Field { name, value, .. }: Field) -> Option<&[u8]> {
+        let line = self
+            .bytes
+            .get(name.start as usize..value.end as usize + 2)?;
+        let colon = line.get((name.end - name.start) as usize..)?;
+        (value.start == name.end + 2 && colon.starts_with(b": ") && line.ends_with(b"\r\n"))
+            .then_some(line)
     }
 
     fn slice(&self, span: Span) -> &[u8] {
@@ -245,7 +271,7 @@ impl Composer<'_> {
 
     pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) {
         let field = Field {
-            kind: Kind::of(name),
+            kind: self.0.kinds.note(Kind::of(name)),
             name: self.push(name),
             value: self.push(value),
         };
@@ -306,14 +332,12 @@ fn span_in(whole: &[u8], part: &[u8]) -> Span {
 /// The parser takes a line feed alone as the end of a line; RFC 9112 §2.2 allows
 /// that, and it is how two parsers come to disagree about one message.
 fn has_bare_line_feed(head: &[u8]) -> bool {
-    let mut before = 0;
-    for byte in head {
-        if *byte == b'\n' && before != b'\r' {
-            return true;
-        }
-        before = *byte;
-    }
-    false
+    let pairs = head.iter().zip(head.get(1..).unwrap_or_default());
+    // To the end, without a branch: many bytes are looked at in one step.
+    let within = pairs.fold(false, |found, (before, byte)| {
+        found | ((*byte == b'\n') & (*before != b'\r'))
+    });
+    within || head.first() == Some(&b'\n')
 }
 
 #[cfg(test)]

@@ -84,7 +84,8 @@ impl Entrance {
             && worker.settings().trusted_proxies.contains(peer.ip());
         drop(tokio::task::spawn_local(async move {
             let client = if expects_header {
-                proxy_protocol::client(&worker, &mut stream, peer).await
+                // Not every connection is to have room for what few will do.
+                Box::pin(proxy_protocol::client(&worker, &mut stream, peer)).await
             } else {
                 Some(peer)
             };

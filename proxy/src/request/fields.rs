@@ -1,7 +1,8 @@
 //! Where header fields are written to: text, or the fields of an HTTP/2 message.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::h1::head::FieldRef;
 use crate::http2::message;
 
 /// Takes fields one after another, each possibly in parts.
@@ -12,6 +13,16 @@ pub(crate) trait Fields {
     /// Appends a field.
     fn add(&mut self, name: &[u8], value: &[u8]) {
         self.add_parts(name, std::iter::once(value));
+    }
+
+    /// Appends a field that was read.
+    fn pass(&mut self, field: &FieldRef<'_>) {
+        self.add(field.name, field.value);
+    }
+
+    /// Appends a field of haldane's own, whose name is in lower case.
+    fn add_own(&mut self, name: &'static str, value: &[u8]) {
+        self.add(name.as_bytes(), value);
     }
 }
 
@@ -25,6 +36,13 @@ impl Fields for Vec<u8> {
         }
         self.extend_from_slice(b"\r\n");
     }
+
+    fn pass(&mut self, field: &FieldRef<'_>) {
+        match field.line {
+            Some(line) => self.extend_from_slice(line),
+            None => self.add(field.name, field.value),
+        }
+    }
 }
 
 impl Fields for HeaderMap {
@@ -35,5 +53,11 @@ impl Fields for HeaderMap {
 
     fn add(&mut self, name: &[u8], value: &[u8]) {
         message::append(self, name, value);
+    }
+
+    fn add_own(&mut self, name: &'static str, value: &[u8]) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            self.append(HeaderName::from_static(name), value);
+        }
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn request_fields<F: Fields>(
             | Kind::XForwardedProto => false,
         };
         if pass {
-            out.add(field.name, field.value);
+            out.pass(&field);
         }
     }
     introduce(out, inbound, introduction);
@@ -81,33 +81,37 @@ pub(crate) fn accepts_trailers(head: &Head) -> bool {
 
 fn introduce<F: Fields>(out: &mut F, inbound: &Inbound<'_>, introduction: &Introduction<'_>) {
     let head = inbound.head;
-    let hops = head
-        .values(Kind::XForwardedFor)
-        .filter(|value| introduction.trusted && !value.is_empty())
-        .flat_map(|told| [told, b", "])
-        .chain([introduction.peer.as_bytes()]);
-    out.add_parts(b"x-forwarded-for", hops);
+    if introduction.trusted {
+        let hops = head
+            .values(Kind::XForwardedFor)
+            .filter(|value| !value.is_empty())
+            .flat_map(|told| [told, b", "])
+            .chain([introduction.peer.as_bytes()]);
+        out.add_parts(b"x-forwarded-for", hops);
+    } else {
+        out.add_own("x-forwarded-for", introduction.peer.as_bytes());
+    }
     let told = |kind| {
         head.values(kind)
             .next()
             .filter(|value| introduction.trusted && !value.is_empty())
     };
     let scheme = told(Kind::XForwardedProto).unwrap_or(introduction.scheme.as_bytes());
-    out.add(b"x-forwarded-proto", scheme);
+    out.add_own("x-forwarded-proto", scheme);
     let host = told(Kind::XForwardedHost).unwrap_or(inbound.host);
     if !host.is_empty() {
-        out.add(b"x-forwarded-host", host);
+        out.add_own("x-forwarded-host", host);
     }
-    out.add(
-        b"via",
+    out.add_own(
+        "via",
         match head.version {
             Version::Http10 => b"1.0 haldane",
             Version::Http11 => b"1.1 haldane",
             Version::Http2 => b"2.0 haldane",
         },
     );
-    out.add(b"x-haldane-version", introduction.version.as_bytes());
-    out.add(b"x-haldane-role", introduction.role.as_str().as_bytes());
+    out.add_own("x-haldane-version", introduction.version.as_bytes());
+    out.add_own("x-haldane-role", introduction.role.as_str().as_bytes());
 }
 
 /// How a response is to be framed for a client with a connection of its own.
@@ -182,14 +186,14 @@ pub(crate) fn response_fields<F: Fields>(out: &mut F, head: &Head, envelope: &En
             _ => !nominated.contains(&field),
         };
         if pass {
-            out.add(field.name, field.value);
+            out.pass(&field);
         }
     }
     if !has_date {
-        out.add(b"date", envelope.date);
+        out.add_own("date", envelope.date);
     }
     if let Some(version) = envelope.version {
-        out.add(b"x-haldane-version", version.as_bytes());
+        out.add_own("x-haldane-version", version.as_bytes());
     }
     if let Some(draw) = envelope.issued {
         let key = issued_key(draw);
@@ -206,7 +210,7 @@ pub(crate) fn response_fields<F: Fields>(out: &mut F, head: &Head, envelope: &En
 /// Adds the fields of an interim response (RFC 9110 §15.2).
 pub(crate) fn interim_fields<F: Fields>(out: &mut F, head: &Head) {
     for field in head.fields().filter(|field| field.kind == Kind::Other) {
-        out.add(field.name, field.value);
+        out.pass(&field);
     }
 }
 

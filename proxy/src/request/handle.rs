@@ -114,7 +114,7 @@ struct Attempt<'a> {
     line: Option<Line<'a>>,
     /// What goes up, and the head of what comes down.
     upload: Upload,
-    response: Head,
+    response: Box<Head>,
     /// The split key that the client is given.
     issued: Option<u64>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::ClientError;
 use super::serve::{Arrival, LINGER, Next, Session};
-use super::{handle, reject};
+use super::{reject, room};
 use crate::deadline::{Guard, Party};
 use crate::h1::head::Head;
 use crate::h1::wire::Wire;
@@ -31,19 +31,20 @@ enum End {
 
 /// Serves a client until it leaves, breaks a rule, or haldane drains. Gives the
 /// connection back if it turns out to speak HTTP/2, with what was read of it.
-pub(crate) async fn serve(mut session: Session) -> Option<Arrival> {
+pub(crate) async fn serve(mut session: Box<Session>) -> Option<Arrival> {
     let mut silence = session.worker.limits().header_timeout;
     let mut is_new = true;
     loop {
         let next = match session.next_head(silence, is_new).await {
             Ok(head) => {
                 session.origin.count();
-                let next = handle::handle(&mut session, &head).await;
+                let (back, head, next) = room::handle(session, head).await;
+                session = back;
                 session.worker.give_head(head);
                 next
             }
             Err(End::Quiet) => return None,
-            Err(End::Http2) => return session.into_arrival(),
+            Err(End::Http2) => return (*session).into_arrival(),
             Err(End::Wrong(error)) => reject::refuse(&mut session, &error.into()).await,
         };
         is_new = false;
@@ -83,7 +84,7 @@ impl Session {
 
     /// Waits for the next request head: `silence` for its first byte, and the
     /// configured time from there.
-    async fn next_head(&mut self, silence: Duration, is_new: bool) -> Result<Head, End> {
+    async fn next_head(&mut self, silence: Duration, is_new: bool) -> Result<Box<Head>, End> {
         if let Peer::H1(wire) = &mut self.client {
             wire.rest();
         }
@@ -105,7 +106,7 @@ impl Session {
         &mut self,
         cx: &mut Context<'_>,
         reading: &mut Reading,
-    ) -> Poll<Result<Head, End>> {
+    ) -> Poll<Result<Box<Head>, End>> {
         loop {
             let Peer::H1(wire) = &mut self.client else {
                 return Poll::Ready(Err(End::Quiet));
@@ -116,7 +117,7 @@ impl Session {
             // Half a preface is half a request line too.
             let is_preface = reading.is_new && HTTP2_PREFACE.starts_with(wire.input());
             if !is_preface
-                && reading.may_be_complete(wire.input(), self.worker.limits().header_bytes)
+                && reading.may_be_complete(wire.input(), || self.worker.limits().header_bytes)
             {
                 let mut head = reading
                     .head
@@ -139,7 +140,11 @@ impl Session {
         }
     }
 
-    fn poll_wait(&mut self, cx: &Context<'_>, reading: &mut Reading) -> Poll<Result<Head, End>> {
+    fn poll_wait(
+        &mut self,
+        cx: &Context<'_>,
+        reading: &mut Reading,
+    ) -> Poll<Result<Box<Head>, End>> {
         let Peer::H1(wire) = &self.client else {
             return Poll::Ready(Err(End::Quiet));
         };
@@ -206,7 +211,7 @@ async fn linger(wire: &mut Wire, watch: &Guard) {
 struct Reading {
     /// No request has come on the connection yet.
     is_new: bool,
-    head: Option<Head>,
+    head: Option<Box<Head>>,
     /// Bytes of the input that were searched for the end of a head.
     searched: usize,
     silence: Duration,
@@ -219,12 +224,12 @@ struct Reading {
 impl Reading {
     /// Whether it is worth parsing: the first time, and when an empty line has come
     /// since. A head that drips in is not parsed for every byte.
-    fn may_be_complete(&mut self, input: &[u8], limit: usize) -> bool {
+    fn may_be_complete(&mut self, input: &[u8], limit: impl FnOnce() -> usize) -> bool {
         if input.is_empty() {
             return false;
         }
         let from = std::mem::replace(&mut self.searched, input.len());
-        if from == 0 || input.len() >= limit {
+        if from == 0 || input.len() >= limit() {
             return true;
         }
         let tail = &input[from.saturating_sub(3).min(input.len())..];

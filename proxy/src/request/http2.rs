@@ -13,7 +13,7 @@ use http::Request;
 use super::error::ClientError;
 use super::notes::Notes;
 use super::serve::{Arrival, LINGER, Next, Origin, Session};
-use super::{handle, reject};
+use super::{reject, room};
 use crate::deadline::{Guard, Party};
 use crate::http2::message;
 use crate::http2::rewound::Rewound;
@@ -166,10 +166,11 @@ impl Streams {
         running.count.set(running.count.get() + 1);
         self.origin.count();
         let worker = Rc::clone(&self.worker);
-        drop(tokio::task::spawn_local(async move {
+        // A task moves what it was given when it begins and when it ends: that is to be small.
+        drop(tokio::task::spawn_local(Box::pin(async move {
             serve_stream(worker, &running.origin, request, respond).await;
             drop(running);
-        }));
+        })));
     }
 }
 
@@ -184,19 +185,23 @@ async fn serve_stream(
     let limits = worker.head_limits();
     let read = message::read_request(&mut head, &parts, !body.is_end_stream(), limits);
     drop(parts);
-    let mut session = Session {
+    let mut session = Box::new(Session {
         watch: worker.deadlines.register(),
         client: Peer::H2(Stream::accepted(body, respond)),
         origin: Rc::clone(origin),
         worker,
         notes: Notes::default(),
-    };
+    });
     let begun = session.worker.deadlines.now();
     if session.client.is_given_up() {
         return origin.conduct.note(begun, begun, false);
     }
     let next = match read {
-        Ok(()) => handle::handle(&mut session, &head).await,
+        Ok(()) => {
+            let next;
+            (session, head, next) = room::handle(session, head).await;
+            next
+        }
         Err(error) => {
             let error = ClientError::from(error).into();
             reject::refuse(&mut session, &error).await

@@ -13,6 +13,10 @@ use super::inbound::Inbound;
 use super::switch::{ACCEPT, KEY, Switch};
 use crate::h1::head::Head;
 
+/// As many fields as haldane usually adds to a request, and to an answer: no map has to grow.
+const ADDED_UP: usize = 6;
+const ADDED_DOWN: usize = 2;
+
 /// Where a request goes.
 pub(crate) struct Destination<'a> {
     pub(crate) tls: bool,
@@ -55,6 +59,7 @@ pub(crate) fn request(
         }
         None => Method::from_bytes(inbound.head.method()).map_err(|_| ClientError::Method)?,
     };
+    *request.headers_mut() = HeaderMap::with_capacity(inbound.head.len() + ADDED_UP);
     let fields = request.headers_mut();
     request_fields(fields, inbound, introduction);
     if switch.is_some() {
@@ -73,6 +78,7 @@ pub(crate) fn response(
 ) -> Response<()> {
     let status = if switch.is_some() { 200 } else { head.status };
     let mut response = with_status(status);
+    *response.headers_mut() = HeaderMap::with_capacity(head.len() + ADDED_DOWN);
     let fields = response.headers_mut();
     response_fields(fields, head, envelope);
     if switch.is_some() {

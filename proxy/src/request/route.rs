@@ -1,24 +1,24 @@
 //! Host and path to route: the most specific match wins.
 
-use std::cmp::Reverse;
+mod paths;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use haldane_config::{PathMatch, RouteMatch};
+use paths::{Paths, domains_above};
 
-/// Routes by host, each with its paths from the most to the least specific.
+/// Routes by host.
 pub(crate) struct Table<R> {
-    exact: HashMap<Box<str>, Vec<Entry<R>>>,
-    /// By the domain below which the host must lie, the longest first.
-    wildcard: Vec<(Box<str>, Vec<Entry<R>>)>,
-    any: Vec<Entry<R>>,
+    exact: HashMap<Box<str>, Paths<R>>,
+    /// By the domain below which the host must lie.
+    wildcard: HashMap<Box<str>, Paths<R>>,
+    any: Paths<R>,
     all: Vec<Rc<R>>,
 }
 
-struct Entry<R> {
-    path: PathMatch,
-    route: Rc<R>,
-}
+/// Patterns of a host, and their routes, before they are put in order.
+type Patterns<R> = Vec<(PathMatch, Rc<R>)>;
 
 /// Hosts are compared in lower case; a longer one than this names no route.
 const HOST_BYTES_MAX: usize = 255;
@@ -26,50 +26,32 @@ const HOST_BYTES_MAX: usize = 255;
 impl<R> Table<R> {
     /// A table of these routes.
     pub(crate) fn new(routes: Vec<(RouteMatch, Rc<R>)>) -> Self {
-        let mut table = Self {
-            exact: HashMap::new(),
-            wildcard: Vec::new(),
-            any: Vec::new(),
-            all: Vec::new(),
-        };
+        let all = routes.iter().map(|(_, route)| Rc::clone(route)).collect();
+        let mut exact: HashMap<Box<str>, Patterns<R>> = HashMap::new();
+        let mut wildcard: HashMap<Box<str>, Patterns<R>> = HashMap::new();
+        let mut any = Patterns::new();
         for (matches, route) in routes {
-            table.all.push(Rc::clone(&route));
-            let entry = Entry {
-                path: matches.path,
-                route,
+            let patterns = match matches.host.as_deref() {
+                None => &mut any,
+                Some(host) => match host.strip_prefix("*.") {
+                    Some(domain) => wildcard.entry(domain.into()).or_default(),
+                    None => exact.entry(host.into()).or_default(),
+                },
             };
-            match matches
-                .host
-                .as_deref()
-                .map(|host| (host, host.strip_prefix("*.")))
-            {
-                None => table.any.push(entry),
-                Some((host, None)) => table.exact.entry(host.into()).or_default().push(entry),
-                Some((_, Some(domain))) => {
-                    match table
-                        .wildcard
-                        .iter_mut()
-                        .find(|(known, _)| **known == *domain)
-                    {
-                        Some((_, entries)) => entries.push(entry),
-                        None => table.wildcard.push((domain.into(), vec![entry])),
-                    }
-                }
-            }
+            patterns.push((matches.path, route));
         }
-        table
-            .wildcard
-            .sort_by_key(|(domain, _)| Reverse(domain.len()));
-        let wildcards = table.wildcard.iter_mut().map(|(_, entries)| entries);
-        for entries in table
-            .exact
-            .values_mut()
-            .chain(wildcards)
-            .chain([&mut table.any])
-        {
-            entries.sort_by_key(|entry| Reverse(specificity(&entry.path)));
+        let ordered = |hosts: HashMap<Box<str>, Patterns<R>>| {
+            let hosts = hosts.into_iter();
+            hosts
+                .map(|(host, patterns)| (host, Paths::new(patterns)))
+                .collect()
+        };
+        Self {
+            exact: ordered(exact),
+            wildcard: ordered(wildcard),
+            any: Paths::new(any),
+            all,
         }
-        table
     }
 
     /// All routes.
@@ -87,40 +69,19 @@ impl<R> Table<R> {
                 return Some(route);
             }
         }
-        first(&self.any, path)
+        self.any.find(path)
     }
 
     fn by_host(&self, host: &str, path: &[u8]) -> Option<&Rc<R>> {
-        let exact = self
-            .exact
-            .get(host)
-            .and_then(|entries| first(entries, path));
+        let exact = self.exact.get(host).and_then(|paths| paths.find(path));
         exact.or_else(|| {
-            let below = |domain: &str| {
-                host.strip_suffix(domain)
-                    .is_some_and(|label| label.len() > 1 && label.ends_with('.'))
-            };
-            self.wildcard
-                .iter()
-                .filter(|(domain, _)| below(domain))
-                .find_map(|(_, entries)| first(entries, path))
+            if self.wildcard.is_empty() {
+                return None;
+            }
+            domains_above(host)
+                .filter_map(|domain| self.wildcard.get(domain))
+                .find_map(|paths| paths.find(path))
         })
-    }
-}
-
-fn first<'a, R>(entries: &'a [Entry<R>], path: &[u8]) -> Option<&'a Rc<R>> {
-    entries
-        .iter()
-        .find(|entry| entry.path.takes(path))
-        .map(|entry| &entry.route)
-}
-
-/// Exact before prefix, longer before shorter, anything last.
-fn specificity(pattern: &PathMatch) -> (u8, usize) {
-    match pattern {
-        PathMatch::Any => (0, 0),
-        PathMatch::Exact(path) => (2, path.len()),
-        PathMatch::Prefix(path) => (1, path.len()),
     }
 }
 

@@ -111,13 +111,13 @@ pub(crate) async fn serve(
         };
         return Box::pin(http2::serve(arrival)).await;
     }
-    let session = Session {
-        client: Peer::H1(Wire::new(transport, Rc::clone(&worker.buffers))),
+    let session = Box::new(Session {
+        client: Peer::H1(Box::new(Wire::new(transport, Rc::clone(&worker.buffers)))),
         worker,
         watch,
         origin,
         notes: Notes::default(),
-    };
+    });
     if let Some(arrival) = http1::serve(session).await {
         Box::pin(http2::serve(arrival)).await;
     }

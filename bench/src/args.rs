@@ -115,6 +115,9 @@ pub(crate) struct Guard {
     /// Where accepted counts are kept.
     #[arg(long, default_value = "bench/guard.json")]
     pub(crate) file: PathBuf,
+    /// A directory to keep the profiles in, for `callgrind_annotate`: `CASE-REQUESTS/profile-THREAD`.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) keep: Option<PathBuf>,
     /// Shared arguments.
     #[command(flatten)]
     pub(crate) common: Common,

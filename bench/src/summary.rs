@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::{case::Kind, proxies::Proxy};
+use crate::{case::Kind, proxies::Proxy, report::Table};
 
 /// The columns, in their order.
 const PROXIES: [Proxy; 5] = [
@@ -87,6 +87,12 @@ pub(crate) fn absolutes(latency: &[Value], memory: &[Value], start: &[Value]) ->
         Some(format!("{ms:.0} ms"))
     }));
     markdown(&head, rows)
+}
+
+/// A table as it is.
+pub(crate) fn table(table: &Table) -> String {
+    let rows = table.rows.iter().cloned();
+    format!("{}\n\n{}", table.title, markdown(&table.columns, rows))
 }
 
 fn cost(proxy: Proxy, result: &Value) -> String {

@@ -1,12 +1,12 @@
-//! `all`: every comparison with others, with where and when it was made, in Markdown.
+//! `all`: every comparison there is, with where and when it was made, in Markdown.
 
 use std::{fmt::Write, fs, path::Path, process::Command, time::Duration};
 
 use clap::ValueEnum;
 
-use super::{Answer, compare, latency, memory, start};
+use super::{Answer, compare, latency, memory, scale, start};
 use crate::{
-    args::{All, Common, Compare, Latency, Memory, Start},
+    args::{All, Common, Compare, Latency, Memory, Scale, Start},
     case::Kind,
     child::own_program,
     clock,
@@ -35,6 +35,12 @@ pub(super) fn run(arguments: &All) -> Result<Answer, Failure> {
         common: common(arguments, 1),
     })?;
     let two = compare::run(&comparison(arguments, vec![Kind::Get], 2))?;
+    let scaled = scale::run(&Scale {
+        only: Vec::new(),
+        rounds: rounds(arguments, 5),
+        seconds: length(arguments, 1.0),
+        common: common(arguments, 1),
+    })?;
     let kinds = Kind::value_variants();
     let absolutes = summary::absolutes(&latency.results, &memory.results, &start.results);
     let parts = [
@@ -45,11 +51,14 @@ pub(super) fn run(arguments: &All) -> Result<Answer, Failure> {
             summary::ratios(&[Kind::Get], &two.results)
         ),
     ];
-    for part in parts {
+    for part in parts
+        .into_iter()
+        .chain(scaled.tables.iter().map(summary::table))
+    {
         let _infallible = write!(text, "\n{part}");
     }
     text.push('\n');
-    for report in [&compared, &latency, &memory, &start, &two] {
+    for report in [&compared, &latency, &memory, &start, &two, &scaled] {
         notes(report, &mut text);
     }
     Ok(Answer {

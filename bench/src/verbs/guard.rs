@@ -28,10 +28,15 @@ pub(super) fn run(arguments: &Guard) -> Result<Answer, Failure> {
         [] => Kind::value_variants(),
         cases => cases,
     };
+    let kept = arguments.keep.as_deref();
+    let place = kept.unwrap_or(bench.setup.directory.path()).to_owned();
     let mut found = BTreeMap::new();
     for &kind in kinds {
-        let before = count(kind, REQUESTS_FEW, &valgrind, &mut bench)?;
-        let after = count(kind, REQUESTS_MANY, &valgrind, &mut bench)?;
+        let mut count = |requests| {
+            let profiles = place.join(format!("{}-{requests}", kind.name()));
+            count(kind, requests, (&valgrind, &profiles), &mut bench)
+        };
+        let (before, after) = (count(REQUESTS_FEW)?, count(REQUESTS_MANY)?);
         let cost = after.per_request(before, REQUESTS_MANY - REQUESTS_FEW);
         eprintln!("haldane-bench: {} done", kind.name());
         found.insert(kind.name(), cost);
@@ -54,11 +59,15 @@ pub(super) fn run(arguments: &Guard) -> Result<Answer, Failure> {
     Ok(Answer::of(&report, arguments.common.json, failure))
 }
 
-/// Starts haldane below valgrind, and has it answer one request after the other.
-fn count(kind: Kind, requests: u64, valgrind: &Path, bench: &mut Bench) -> Result<Counts, Failure> {
-    let directory = bench.setup.directory.path();
-    let profiles = directory.join(format!("{}-{requests}", kind.name()));
-    fs::create_dir(&profiles).map_err(Failure::io("create a temporary directory"))?;
+/// Starts haldane below valgrind, which leaves its profiles in a directory, and has it answer one
+/// request after the other.
+fn count(
+    kind: Kind,
+    requests: u64,
+    (valgrind, profiles): (&Path, &Path),
+    bench: &mut Bench,
+) -> Result<Counts, Failure> {
+    fs::create_dir_all(profiles).map_err(Failure::io(format!("create {}", profiles.display())))?;
     let mut out = OsString::from("--callgrind-out-file=");
     out.push(profiles.join("profile"));
     bench.setup.wrapper = vec![
@@ -80,7 +89,7 @@ fn count(kind: Kind, requests: u64, valgrind: &Path, bench: &mut Bench) -> Resul
     bench.engine.settle(REST)?;
     ledger.settle([0, 0], difference(bench.engine.upstreams.served(), served))?;
     running.finish(END_MAX)?;
-    busiest(&profiles)
+    busiest(profiles)
 }
 
 /// The counts of the worker: besides the first thread, which is that of decisions and the API and

@@ -89,26 +89,47 @@ fn routes(arguments: &Scale, bench: &mut Bench) -> Result<Part, Failure> {
 fn connections(arguments: &Scale, bench: &mut Bench) -> Result<Part, Failure> {
     let case = Case::new(Kind::Get);
     let mut contender = Contender::start(Proxy::Haldane, bench)?;
+    let mut rows = busy(arguments, &case, (&mut contender, ""), bench)?;
+    rows.push(idle(arguments, &case, &mut contender, bench)?);
+    drop(contender);
+    // What connections cost the kernel and the caches, everybody pays.
+    if Proxy::Haproxy.program(&bench.setup).is_ok() {
+        let mut contender = Contender::start(Proxy::Haproxy, bench)?;
+        let contender = (&mut contender, "haproxy: ");
+        rows.extend(busy(arguments, &case, contender, bench)?);
+    }
+    Ok(part("connections", arguments, rows))
+}
+
+/// Connections of which each sends as soon as it has an answer.
+fn busy(
+    arguments: &Scale,
+    case: &Case,
+    (contender, who): (&mut Contender, &str),
+    bench: &mut Bench,
+) -> Result<Vec<Row>, Failure> {
     let counts = [CONCURRENCY, 1, 1_000, 10_000];
     let mut slices = vec![Vec::new(); counts.len()];
     for round in 0..arguments.rounds {
         for at in turns(counts.len(), round) {
             let load = Load {
                 connections: counts[at],
-                ..Load::usual(&case, arguments.seconds)
+                ..Load::usual(case, arguments.seconds)
             };
             contender.turn(&load, bench)?;
             slices[at].append(&mut contender.slices);
         }
     }
     let base = slices[0].clone();
-    let mut rows: Vec<Row> = counts
-        .iter()
-        .zip(&slices)
-        .map(|(count, slices)| row("connections", &format!("{count}, all busy"), slices, &base))
-        .collect();
-    rows.push(idle(arguments, &case, &mut contender, bench)?);
-    Ok(part("connections", arguments, rows))
+    let row = |(count, slices): (&usize, &Vec<Slice>)| {
+        row(
+            "connections",
+            &format!("{who}{count}, all busy"),
+            slices,
+            &base,
+        )
+    };
+    Ok(counts.iter().zip(&slices).map(row).collect())
 }
 
 /// Few busy connections beside many idle ones, each round next to the same without the idle ones.

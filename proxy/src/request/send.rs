@@ -78,7 +78,8 @@ impl Outbound<'_> {
     /// The body of the request, of which nothing has been sent.
     pub(crate) fn upload(&self, client: &Peer) -> Upload {
         let framing = self.inbound.framing;
-        let pump = Pump::new(client, framing, Tail::of(framing));
+        let mut pump = Pump::new(client, framing, Tail::of(framing));
+        pump.withhold(&self.local.route);
         Upload::new(
             pump,
             self.inbound.expects_continue,

@@ -119,7 +119,7 @@ impl Outbound<'_> {
                     .await
                     .map_err(|error| {
                         exchange.sent_to(Rc::clone(&address));
-                        unsent(error.into())
+                        unsent(error)
                     })?,
             };
             let attempt = self.attempt(session, (upstream, opened), response, upload, exchange);
@@ -359,7 +359,7 @@ impl Drop for Doubt {
 }
 
 /// Nothing was sent.
-fn unsent(error: UpstreamError) -> Unanswered {
+fn unsent(error: impl Into<ProxyError>) -> Unanswered {
     Unanswered {
         error: error.into(),
         processed: Processed::Nothing,

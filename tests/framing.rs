@@ -248,10 +248,61 @@ fn a_request_without_one_clear_destination_is_refused() {
             405,
             "client_method",
         ),
+        ("GET http://a/ HTTP/1.1\r\n", 400, "client_host"),
+        (
+            "GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n",
+            400,
+            "client_host",
+        ),
+        (
+            "GET http://a/ HTTP/1.1\r\nHost: b/c\r\n",
+            400,
+            "client_host",
+        ),
+        (
+            "GET http://a:b/ HTTP/1.1\r\nHost: a\r\n",
+            400,
+            "client_target",
+        ),
+        (
+            "GET http://a\\@b/ HTTP/1.1\r\nHost: a\r\n",
+            400,
+            "client_target",
+        ),
+        (
+            "OPTIONS http://a?b HTTP/1.1\r\nHost: a\r\n",
+            400,
+            "client_target",
+        ),
         (
             "GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n",
             417,
             "client_expectation",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue, tea\r\n",
+            417,
+            "client_expectation",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nExpect: y 100-continue\r\n",
+            417,
+            "client_expectation",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nExpect: tea\r\n",
+            417,
+            "client_expectation",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nExpect:\r\n",
+            417,
+            "client_expectation",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nExpect:\r\n 100-continue\r\n",
+            400,
+            "client_head",
         ),
     ] {
         let bytes = format!("{text}\r\n");
@@ -332,6 +383,15 @@ fn a_chunked_request_that_is_not_the_coding_is_cut() {
         ";a\r\nhello\r\n0\r\n\r\n",
         "5;\n\r\nhello\r\n0\r\n\r\n",
         "5;\0\r\nhello\r\n0\r\n\r\n",
+        "5;a\rb\r\nhello\r\n0\r\n\r\n",
+        "5;a\nb\r\nhello\r\n0\r\n\r\n",
+        "5;a\r\r\nhello\r\n0\r\n\r\n",
+        "5;\r\nhello\r\n0\r\n\r\n",
+        "5;=b\r\nhello\r\n0\r\n\r\n",
+        "5;a b\r\nhello\r\n0\r\n\r\n",
+        "5;a=\"b\r\nhello\r\n0\r\n\r\n",
+        "5;a=\"b\nc\"\r\nhello\r\n0\r\n\r\n",
+        "5;\"a\"\r\nhello\r\n0\r\n\r\n",
         "10000000000000005\r\nhello\r\n0\r\n\r\n",
         "ffffffffffffffff0\r\nhello\r\n0\r\n\r\n",
         "0000000000000000000005\r\nhello\r\n0\r\n\r\n",

@@ -14,5 +14,7 @@ mod pairs;
 mod refusals;
 /// A stream that breaks off never looks complete, and whose doing it was is known.
 mod resets;
+/// The rules of frames, streams and heads, one by one.
+mod rules;
 /// Many requests share few connections.
 mod sharing;

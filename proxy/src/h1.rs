@@ -6,6 +6,7 @@
 
 pub(crate) mod body;
 pub(crate) mod chunked;
+pub(crate) mod extension;
 pub(crate) mod field;
 pub(crate) mod head;
 #[cfg(test)]

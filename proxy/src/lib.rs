@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 mod control;
 mod deadline;
+mod descriptors;
 mod doors;
 mod ending;
 #[cfg(fuzzing)]

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use crate::support::eventually::{eventually, now};
 use crate::support::http2::{H2Client, read, request, wait};
 use crate::support::http2_raw::{
-    CONTINUATION, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, RawH2,
-    SETTINGS, WINDOW_UPDATE,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM,
+    RawH2, SETTINGS, WINDOW_UPDATE,
 };
 use crate::support::http2_upstream::{Call, H2Upstream};
 use crate::support::proxy::{Proxy, Setup};
@@ -93,6 +93,53 @@ fn provoked_resets_harm_nobody_else() {
         let stream = 2 * number + 1;
         offender.try_send(HEADERS, END_HEADERS, stream, GET)
             && offender.try_send(WINDOW_UPDATE, 0, stream, &[0; 4])
+    });
+}
+
+/// The same for what other rules say (RFC 9113 §6.9.1, §8.1, §8.1.1).
+#[test]
+fn resets_that_are_provoked_otherwise_harm_nobody_else() {
+    harms_nobody_else(|offender, number| {
+        let stream = 2 * number + 1;
+        let post = b"\x83\x84\x86\x41\x04test";
+        let most = [0x7f, 0xff, 0xff, 0xff];
+        match number % 3 {
+            0 => {
+                offender.try_send(HEADERS, END_HEADERS, stream, post)
+                    && offender.try_send(WINDOW_UPDATE, 0, stream, &most)
+            }
+            1 => {
+                offender.try_send(HEADERS, END_HEADERS, stream, post)
+                    && offender.try_send(HEADERS, END_HEADERS, stream, post)
+            }
+            _ => {
+                let counted = [&post[..], b"\x0f\x0d\x011"].concat();
+                offender.try_send(HEADERS, END_HEADERS, stream, &counted)
+                    && offender.try_send(DATA, 0, stream, b"word")
+            }
+        }
+    });
+}
+
+/// Answers that are taken byte by byte, and never read (CVE-2019-9511, CVE-2019-9517).
+#[test]
+fn windows_of_one_byte_harm_nobody_else() {
+    harms_nobody_else(|offender, number| {
+        let stream = 2 * number + 1;
+        let is_begun = number > 0 || offender.try_send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+        is_begun
+            && offender.try_send(HEADERS, END_HEADERS | END_STREAM, stream, GET)
+            && (0..4).all(|_| offender.try_send(WINDOW_UPDATE, 0, stream, &[0, 0, 0, 1]))
+    });
+}
+
+/// Fields whose names and values are empty, and frames that nobody knows (CVE-2019-9516).
+#[test]
+fn what_is_nothing_harms_nobody_else() {
+    harms_nobody_else(|offender, number| {
+        let head = [GET, &b"\x00\x00\x00".repeat(1000)].concat();
+        (0..20).all(|_| offender.try_send(0x16, 0, 0, b""))
+            && offender.try_send(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &head)
     });
 }
 

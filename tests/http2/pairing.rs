@@ -1,6 +1,7 @@
 //! What is passed on, whoever speaks which version of HTTP.
 
-use super::pairs::{Below, Pair, Seen, Told, each, fields};
+use super::pairs::{Below, Fields, Pair, Seen, Told, each, each_with, fields};
+use crate::support::proxy::Setup;
 
 /// Something that no buffer holds at once.
 fn large() -> Vec<u8> {
@@ -158,6 +159,53 @@ fn bodies_and_trailers_pass_both_ways() {
                 );
             }
         }
+    });
+}
+
+/// What tells of a role, or names one, is a field of the head and never a trailer: upstreams
+/// would take it for haldane's word.
+#[test]
+fn no_trailer_tells_of_a_role() {
+    fn named() -> Fields {
+        fields(&[
+            ("x-sum", "1"),
+            ("x-feature", "on"),
+            ("x_feature", "on"),
+            ("x-pick", "canary"),
+            ("x_pick", "canary"),
+            ("baggage", "haldane.role=canary"),
+            ("x-haldane-role", "canary"),
+            ("x_haldane_role", "canary"),
+            ("x-haldane-version", "v2"),
+            ("x-features", "2"),
+        ])
+    }
+    let marked = |setup: Setup| {
+        let route = setup.route("flag = { header = \"X-Feature\" }\nbaggage = true");
+        route.section("[route.sticky]\nforce = { header = \"X-Pick\", from = [\"127.0.0.0/8\"] }")
+    };
+    let answer = |_: &Seen| Told {
+        status: 200,
+        body: Some(b"word".to_vec()),
+        trailers: named(),
+        ..Told::default()
+    };
+    each_with(marked, answer, |pair| {
+        let sent = Told {
+            fields: fields(&[
+                ("te", "trailers"),
+                ("x_pick", "canary"),
+                ("x_feature", "on"),
+            ]),
+            body: Some(b"word".to_vec()),
+            trailers: named(),
+            ..Told::default()
+        };
+        let answer = pair.ask("POST", "/", &sent);
+        let seen = pair.arrived();
+        assert!(seen.all("x_pick").is_empty() && seen.all("x_feature").is_empty());
+        let left = fields(&[("x-sum", "1"), ("x-features", "2")]);
+        assert_eq!((answer.trailers, seen.trailers), (left.clone(), left));
     });
 }
 

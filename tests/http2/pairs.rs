@@ -82,10 +82,20 @@ enum Speaker {
 /// Calls `check` for every client with every upstream, which answers by `answer`.
 #[track_caller]
 pub(super) fn each(answer: fn(&Seen) -> Told, check: impl Fn(&mut Pair)) {
+    each_with(|setup| setup, answer, check);
+}
+
+/// The same where the configuration is made more of.
+#[track_caller]
+pub(super) fn each_with(
+    configure: fn(Setup) -> Setup,
+    answer: fn(&Seen) -> Told,
+    check: impl Fn(&mut Pair),
+) {
     for below in [Below::H1, Below::H2, Below::H2Tls] {
         for above in [Above::H1, Above::H1Tls, Above::H2, Above::H2Tls] {
             eprintln!("{below:?} to {above:?}");
-            check(&mut Pair::start(below, above, answer));
+            check(&mut Pair::start((below, above), answer, configure));
         }
     }
 }
@@ -96,7 +106,11 @@ pub(super) fn fields(list: &[(&str, &str)]) -> Fields {
 }
 
 impl Pair {
-    fn start(below: Below, above: Above, answer: fn(&Seen) -> Told) -> Self {
+    fn start(
+        (below, above): (Below, Above),
+        answer: fn(&Seen) -> Told,
+        configure: fn(Setup) -> Setup,
+    ) -> Self {
         let (authority, directory) = (Authority::new(), Directory::new("pair"));
         directory.write_pair("edge", &authority.issue("localhost"));
         std::fs::write(directory.0.join("ca.crt"), authority.pem()).unwrap();
@@ -115,7 +129,7 @@ impl Pair {
             Above::H1Tls => front(&authority, &[HTTP1], inner),
             Above::H2Tls => front(&authority, &[HTTP2], inner),
         };
-        let mut setup = Setup::stable_at(&url);
+        let mut setup = configure(Setup::stable_at(&url));
         if above != Above::H1 {
             setup = setup.upstreams_in_h2();
         }

@@ -18,19 +18,25 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
+pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const PRIORITY: u8 = 2;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PUSH_PROMISE: u8 = 5;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 
-/// Of HEADERS.
+/// Of DATA and HEADERS.
 pub(crate) const END_STREAM: u8 = 1;
 /// Of HEADERS.
 pub(crate) const END_HEADERS: u8 = 4;
+/// Of DATA and HEADERS.
+pub(crate) const PADDED: u8 = 8;
+/// Of HEADERS.
+pub(crate) const WITH_PRIORITY: u8 = 0x20;
 /// Of SETTINGS and PING.
 pub(crate) const ACK: u8 = 1;
 

@@ -15,19 +15,40 @@ pub(crate) struct Process {
     child: Child,
     /// Where clients connect.
     pub(crate) data: SocketAddr,
+    /// Where the admin API answers.
+    pub(crate) admin: SocketAddr,
     /// What it has logged since it listens.
     said: Arc<Mutex<Vec<Value>>>,
-    _directory: Directory,
+    directory: Directory,
 }
 
 impl Process {
     /// Starts haldane with this configuration. `name` is the test's.
     #[track_caller]
     pub(crate) fn start(name: &str, configuration: &str) -> Self {
+        let haldane = Command::new(env!("CARGO_BIN_EXE_haldane"));
+        Self::started(haldane, name, configuration)
+    }
+
+    /// The same with this many descriptors at first, and no more than that many.
+    #[track_caller]
+    pub(crate) fn start_within(
+        (soft, hard): (usize, usize),
+        name: &str,
+        configuration: &str,
+    ) -> Self {
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={soft}:{hard}"));
+        limited.arg(env!("CARGO_BIN_EXE_haldane"));
+        Self::started(limited, name, configuration)
+    }
+
+    #[track_caller]
+    fn started(mut haldane: Command, name: &str, configuration: &str) -> Self {
         let directory = Directory::new(name);
         let path = directory.path("haldane.toml");
         std::fs::write(&path, configuration).expect("can be written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_haldane"))
+        let mut child = haldane
             .args(["run", "-c", &path])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -50,13 +71,24 @@ impl Process {
                 }
             }
         });
-        let data = listening["data"].as_str().unwrap_or_default();
+        let address = |name: &str| {
+            let address = listening[name].as_str().unwrap_or_default();
+            address.parse().unwrap_or_else(|_| panic!("{listening}"))
+        };
         Self {
-            data: data.parse().unwrap_or_else(|_| panic!("{listening}")),
+            data: address("data"),
+            admin: address("admin"),
             child,
             said,
-            _directory: directory,
+            directory,
         }
+    }
+
+    /// Writes another configuration, which it reads by itself.
+    #[track_caller]
+    pub(crate) fn reconfigure(&self, configuration: &str) {
+        let path = self.directory.path("haldane.toml");
+        std::fs::write(path, configuration).expect("can be written");
     }
 
     /// Waits until it has logged this message, and gives the line.
@@ -66,6 +98,30 @@ impl Process {
             let said = self.said.lock().unwrap();
             said.iter().find(|line| line["message"] == message).cloned()
         })
+    }
+
+    /// Whether it has logged a message that begins like this.
+    pub(crate) fn has_said(&self, begin: &str) -> Option<Value> {
+        let said = self.said.lock().unwrap();
+        let begins = |line: &&Value| {
+            let message = line["message"].as_str();
+            message.is_some_and(|message| message.starts_with(begin))
+        };
+        said.iter().find(begins).cloned()
+    }
+
+    /// The limits of descriptors that it has now: soft and hard.
+    pub(crate) fn descriptor_limits(&self) -> (usize, usize) {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id()));
+        let limits = limits.expect("the process lives");
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"));
+        let mut numbers = line
+            .into_iter()
+            .flat_map(|line| line.split_whitespace().skip(3));
+        let mut number = || numbers.next().and_then(|number| number.parse().ok());
+        (number().expect("a limit"), number().expect("a limit"))
     }
 
     /// The memory that is resident, and the most that ever was, in KiB.
@@ -78,6 +134,25 @@ impl Process {
             number.and_then(|number| number.parse().ok()).expect(name)
         };
         (of("VmRSS:"), of("VmHWM:"))
+    }
+
+    /// Sends it this signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    /// Lets it open nothing more, whatever it has closed in between.
+    pub(crate) fn leave_no_descriptor(&self) {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        let names = entries.expect("the process lives").flatten();
+        let open: Vec<usize> = names
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        let lowest = (0..).find(|number| !open.contains(number));
+        self.limit_descriptors(lowest.expect("there is one"));
     }
 
     /// Lets it have no more descriptors than this.

@@ -175,15 +175,21 @@ fn what_is_no_request_to_switch_is_a_request() {
 
 #[test]
 fn a_refusal_is_an_answer() {
-    let upstream = Upstream::answering("HTTP/1.1 403 No\r\nContent-Length: 7\r\n\r\nnot you");
-    let proxy = Setup::stable(&upstream).start();
-    let mut client = proxy.client();
-    for _ in 0..3 {
-        let answer = client.get("/chat", &HANDSHAKE);
-        assert_eq!((answer.status, answer.text().as_str()), (403, "not you"));
-        assert_eq!(client.get("/", &[]).status, 403);
+    // Also one that sounds like an acceptance.
+    for status in [403, 200, 426] {
+        let upstream = Upstream::answering(format!(
+            "HTTP/1.1 {status} No\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Content-Length: 7\r\n\r\nnot you"
+        ));
+        let proxy = Setup::stable(&upstream).start();
+        let mut client = proxy.client();
+        for _ in 0..3 {
+            let answer = client.get("/chat", &HANDSHAKE);
+            assert_eq!((answer.status, answer.text().as_str()), (status, "not you"));
+            assert_eq!(client.get("/", &[]).status, status);
+        }
+        assert_eq!(upstream.log.connections(), 1, "{status}");
     }
-    assert_eq!(upstream.log.connections(), 1);
 }
 
 #[test]

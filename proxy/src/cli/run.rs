@@ -13,6 +13,7 @@ use super::Exit;
 use super::output::complain;
 use super::settings::{Flags, show};
 use crate::app::{App, StartError};
+use crate::descriptors;
 use crate::inherited::Inherited;
 use crate::live::Live;
 use crate::origin::Origin;
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &Args, token_file: Option<&Path>) -> Exit {
             }
         }
     }
+    descriptors::raise();
     match serve(loaded.config, origin) {
         Ok(End::Drained) => Exit::Done,
         Ok(End::CutShort) => Exit::Runtime,
@@ -100,6 +102,7 @@ fn announce(app: &App, origin: &str) {
         .admin_addr()
         .map_or_else(|error| error.to_string(), |address| address.to_string());
     tracing::info!(data, admin, configuration = origin, "listening");
+    descriptors::compare(&app.live().settings.load().limits);
     if !app.keeps_state() {
         tracing::warn!(
             "state is not kept: after a restart every route begins again with its configured weight"

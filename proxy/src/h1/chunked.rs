@@ -1,5 +1,6 @@
 //! The chunked coding (RFC 9112 §7.1), read strictly and written.
 
+use super::extension::Extension;
 use super::field::Kind;
 
 /// A chunk size has at most this many digits: 2^60 bytes.
@@ -34,10 +35,11 @@ enum State {
         size: u64,
         digits: u8,
     },
-    /// In an extension, up to its CR.
-    Extension {
+    /// In the extensions, up to their CR.
+    Extensions {
         size: u64,
         left: u16,
+        at: Extension,
     },
     /// After the CR of a size line.
     SizeLineFeed {
@@ -102,7 +104,7 @@ impl ChunkReader {
                     }
                     continue;
                 }
-                State::Size { .. } | State::Extension { .. } | State::SizeLineFeed { .. } => {
+                State::Size { .. } | State::Extensions { .. } | State::SizeLineFeed { .. } => {
                     self.in_size_line(*byte)?
                 }
                 State::DataCarriageReturn if *byte == b'\r' => State::DataLineFeed,
@@ -140,17 +142,20 @@ impl ChunkReader {
             }
             (State::Size { digits: 0, .. }, _) => Err(ChunkError),
             (State::Size { size, .. }, b'\r') => Ok(State::SizeLineFeed { size }),
-            (State::Size { size, .. }, b';') => Ok(State::Extension {
+            (State::Size { size, .. }, _) => Ok(State::Extensions {
                 size,
                 left: EXTENSION_BYTES_MAX,
+                at: Extension::begin(byte).ok_or(ChunkError)?,
             }),
-            (State::Extension { size, .. }, b'\r') => Ok(State::SizeLineFeed { size }),
-            // Visible characters, space, tab and obs-text (RFC 9112 §7.1.1).
-            (State::Extension { size, left }, b'\t' | b' '..=b'~' | 0x80..) if left > 0 => {
+            (State::Extensions { size, at, .. }, b'\r') if at.may_end() => {
+                Ok(State::SizeLineFeed { size })
+            }
+            (State::Extensions { size, left, at }, _) if left > 0 => {
                 self.extensions_left = self.extensions_left.checked_sub(1).ok_or(ChunkError)?;
-                Ok(State::Extension {
+                Ok(State::Extensions {
                     size,
                     left: left - 1,
+                    at: at.next(byte).ok_or(ChunkError)?,
                 })
             }
             (State::SizeLineFeed { size: 0 }, b'\n') => Ok(State::Trailers),
@@ -268,6 +273,13 @@ mod tests {
             "5\r\nhelloX\r\n0\r\n\r\n",
             "5;\n\r\nhello\r\n0\r\n\r\n",
             "5;\0\r\nhello\r\n0\r\n\r\n",
+            "5;a\r\r\nhello\r\n0\r\n\r\n",
+            "5;a\rb\r\nhello\r\n0\r\n\r\n",
+            "5;a=\"\r\n\"\r\nhello\r\n0\r\n\r\n",
+            "5;\r\nhello\r\n0\r\n\r\n",
+            "5;a=\r\nhello\r\n0\r\n\r\n",
+            "5;a=\"b\r\nhello\r\n0\r\n\r\n",
+            "5;a b\r\nhello\r\n0\r\n\r\n",
             "fffffffffffffffff\r\n",
             "0000000000000005\r\nhello\r\n0\r\n\r\n",
             "0\r\nno colon\r\n\r\n",

@@ -22,7 +22,8 @@ const REQUEST: &[u8] =
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\
     Connection: x\r\nKeep-Alive: timeout=5\r\n\r\n";
 
-const CHUNKS: &[u8] = b"5;a=b\r\nhello\r\n000a\r\n0123456789\r\n0\r\nA: b\r\nHost: c\r\n\r\n";
+const CHUNKS: &[u8] =
+    b"5;a=b; c = \"d\\\"\"\r\nhello\r\n000a\r\n0123456789\r\n0\r\nA: b\r\nHost: c\r\n\r\n";
 
 /// Nothing in a head that was accepted can be taken for another line.
 fn is_sound(head: &Head, length: usize, bytes: &[u8]) {

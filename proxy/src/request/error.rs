@@ -13,6 +13,8 @@ pub(crate) enum ProxyError {
     Client(ClientError),
     /// The client went away; nobody is left to answer.
     ClientLeft,
+    /// haldane has run out of descriptors, or of what else it needs to connect anywhere.
+    Exhausted,
     /// No route takes this host and path.
     NoRoute,
     /// The version is configured to speak HTTP/2 and takes no tunnels there (RFC 8441).
@@ -82,7 +84,11 @@ impl ProxyError {
     pub(crate) const fn side(&self) -> Side {
         match self {
             Self::Client(_) | Self::ClientLeft => Side::Downstream,
-            Self::NoRoute | Self::NoTunnel | Self::Overloaded | Self::RolledBack => Side::Haldane,
+            Self::Exhausted
+            | Self::NoRoute
+            | Self::NoTunnel
+            | Self::Overloaded
+            | Self::RolledBack => Side::Haldane,
             Self::Upstream(error) => Side::Upstream(match error {
                 UpstreamError::Connect
                 | UpstreamError::ConnectTimeout
@@ -98,6 +104,7 @@ impl ProxyError {
     pub(crate) const fn answer(&self) -> Option<(u16, &'static str)> {
         Some(match self {
             Self::ClientLeft => return None,
+            Self::Exhausted => (503, "haldane_exhausted"),
             Self::NoRoute => (404, "haldane_no_route"),
             Self::NoTunnel => (501, "haldane_no_tunnel"),
             Self::Overloaded => (503, "haldane_overloaded"),
@@ -132,6 +139,7 @@ impl ProxyError {
             Self::Client(ClientError::TooSlow) => "The request did not arrive in time.",
             Self::Client(_) => "The request cannot be forwarded as it is.",
             Self::ClientLeft => "",
+            Self::Exhausted => "The proxy has run out of what it needs to reach the service.",
             Self::NoRoute => "No route takes this host and path.",
             Self::NoTunnel => "The service takes no upgrades over HTTP/2.",
             Self::Overloaded => "The service has as much to do as it may have.",
@@ -176,11 +184,14 @@ impl From<UpstreamError> for ProxyError {
     }
 }
 
-impl From<ConnectError> for UpstreamError {
+impl From<ConnectError> for ProxyError {
     fn from(error: ConnectError) -> Self {
         match error {
-            ConnectError::Failed(_) | ConnectError::FailedForAnother => Self::Connect,
-            ConnectError::TimedOut => Self::ConnectTimeout,
+            ConnectError::Exhausted(_) | ConnectError::ExhaustedForAnother => Self::Exhausted,
+            ConnectError::Failed(_) | ConnectError::FailedForAnother => {
+                Self::Upstream(UpstreamError::Connect)
+            }
+            ConnectError::TimedOut => Self::Upstream(UpstreamError::ConnectTimeout),
         }
     }
 }

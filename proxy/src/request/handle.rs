@@ -257,6 +257,7 @@ impl Attempt<'_> {
 
         let idle_body = self.outbound.idle_body();
         let mut body = Pump::new(upstream, framing, tail_of(delivery));
+        body.withhold(&self.outbound.local.route);
         let mut relay = Relay {
             client: &mut session.client,
             upstream,

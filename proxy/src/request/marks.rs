@@ -8,6 +8,7 @@ use super::fields::Fields;
 use super::forward::Introduction;
 use crate::h1::field::reads_as;
 use crate::h1::head::FieldRef;
+use crate::http2::message::fields_in;
 
 /// What a route adds to requests and takes out of them, if anything.
 #[derive(Clone, Copy)]
@@ -24,11 +25,22 @@ impl<'a> Marks<'a> {
     pub(crate) fn withholds(self, name: &[u8]) -> bool {
         let Self(config) = self;
         // What names a role by force is meant for haldane only.
-        let is_force = |force: &Force| name.eq_ignore_ascii_case(force.header.as_bytes());
+        let is_force = |force: &Force| reads_as(name, force.header.as_bytes());
         let is_flag = |flag: &Flag| reads_as(name, flag.header.as_bytes());
         config.sticky.force.as_ref().is_some_and(is_force)
             || config.flag.as_ref().is_some_and(is_flag)
             || (config.baggage && name.eq_ignore_ascii_case(baggage::NAME))
+    }
+
+    /// The trailer lines that are not named like any of these.
+    pub(crate) fn unmarked(self, lines: &[u8]) -> Vec<u8> {
+        let mut passed = Vec::new();
+        for (name, value) in fields_in(lines) {
+            if !self.withholds(name) {
+                passed.add(name, value);
+            }
+        }
+        passed
     }
 
     /// Adds what upstreams are told, to a request that came with these fields.

@@ -2,14 +2,17 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::h1::body::{BodyReader, Framing};
 use crate::h1::chunked;
 use crate::http2::message::fields_in;
+use crate::live::Route;
 use crate::peer::Peer;
 use crate::websocket::Frames;
 
+use super::marks::Marks;
 use super::replay::Replay;
 
 /// One body on its way.
@@ -23,6 +26,8 @@ pub(crate) struct Pump {
     ended: bool,
     /// The trailer fields of the body, as lines, once it is complete.
     trailers: Vec<u8>,
+    /// Whose marks are no trailers.
+    marked: Option<Arc<Route>>,
     /// Follows the frames that are moved, where there are any.
     frames: Option<Frames>,
     /// What was read of the body, while it may have to be sent once more.
@@ -83,6 +88,7 @@ impl Pump {
             in_chunk: 0,
             ended: false,
             trailers: Vec::new(),
+            marked: None,
             frames: None,
             kept: None,
             due: 0,
@@ -101,12 +107,21 @@ impl Pump {
             in_chunk: 0,
             ended: false,
             trailers: Vec::new(),
+            marked: None,
             frames,
             kept: None,
             due: 0,
             repeated: 0,
             moved: 0,
             waits_for: End::Sender,
+        }
+    }
+
+    /// Drops the trailers that are named like what this route tells of a decision, or takes
+    /// for one.
+    pub(crate) fn withhold(&mut self, route: &Arc<Route>) {
+        if Marks::of(&route.config).is_some() {
+            self.marked = Some(Arc::clone(route));
         }
     }
 
@@ -302,7 +317,14 @@ impl Pump {
             Peer::H1(_) => self.reader.trailers(),
             Peer::H2(stream) => stream.trailers(),
         };
-        self.trailers = trailers.to_vec();
+        self.trailers = match self
+            .marked
+            .as_ref()
+            .and_then(|route| Marks::of(&route.config))
+        {
+            Some(marks) if !trailers.is_empty() => marks.unmarked(trailers),
+            Some(_) | None => trailers.to_vec(),
+        };
     }
 
     /// Tells the receiver that the body is complete, which it must be.

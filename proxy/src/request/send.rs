@@ -78,7 +78,8 @@ impl Outbound<'_> {
     /// The body of the request, of which nothing has been sent.
     pub(crate) fn upload(&self, client: &Peer) -> Upload {
         let framing = self.inbound.framing;
-        let pump = Pump::new(client, framing, Tail::of(framing));
+        let mut pump = Pump::new(client, framing, Tail::of(framing));
+        pump.withhold(&self.local.route);
         Upload::new(
             pump,
             self.inbound.expects_continue,
@@ -118,7 +119,7 @@ impl Outbound<'_> {
                     .await
                     .map_err(|error| {
                         exchange.sent_to(Rc::clone(&address));
-                        unsent(error.into())
+                        unsent(error)
                     })?,
             };
             let attempt = self.attempt(session, (upstream, opened), response, upload, exchange);
@@ -358,7 +359,7 @@ impl Drop for Doubt {
 }
 
 /// Nothing was sent.
-fn unsent(error: UpstreamError) -> Unanswered {
+fn unsent(error: impl Into<ProxyError>) -> Unanswered {
     Unanswered {
         error: error.into(),
         processed: Processed::Nothing,

@@ -104,7 +104,7 @@ impl Shield {
                 let is_failed = matches!(unanswered.error.side(), Side::Upstream(_));
                 let is_kept = matches!(
                     unanswered.error,
-                    ProxyError::Overloaded | ProxyError::RolledBack
+                    ProxyError::Exhausted | ProxyError::Overloaded | ProxyError::RolledBack
                 );
                 (is_failed || is_kept)
                     && (self.is_idempotent || unanswered.processed == Processed::Nothing)

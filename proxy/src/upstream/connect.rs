@@ -23,6 +23,10 @@ const TRIES_MAX: usize = 3;
 /// Why no connection could be opened.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
+    /// haldane has run out of what it needs to connect anywhere.
+    Exhausted(io::Error),
+    /// Another request has run out of it, and this one has waited for it.
+    ExhaustedForAnother,
     /// The address refused, or is unreachable.
     Failed(io::Error),
     /// Another request has tried, and this one has waited for it.
@@ -34,11 +38,10 @@ pub(crate) enum ConnectError {
 impl ConnectError {
     /// Whether it says anything about the address: not if haldane has run out of what it
     /// needs to connect anywhere, nor a second time for whoever has only waited.
-    fn is_of_address(&self) -> bool {
+    const fn is_of_address(&self) -> bool {
         match self {
-            Self::Failed(error) => !is_exhaustion(error),
-            Self::FailedForAnother => false,
-            Self::TimedOut => true,
+            Self::Exhausted(_) | Self::ExhaustedForAnother | Self::FailedForAnother => false,
+            Self::Failed(_) | Self::TimedOut => true,
         }
     }
 }
@@ -46,8 +49,10 @@ impl ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(error) => error.fmt(f),
-            Self::FailedForAnother => f.write_str("another request could not connect"),
+            Self::Exhausted(error) | Self::Failed(error) => error.fmt(f),
+            Self::ExhaustedForAnother | Self::FailedForAnother => {
+                f.write_str("another request could not connect")
+            }
             Self::TimedOut => f.write_str("not within the configured time"),
         }
     }
@@ -55,7 +60,11 @@ impl fmt::Display for ConnectError {
 
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
-        Self::Failed(error)
+        if is_exhaustion(&error) {
+            Self::Exhausted(error)
+        } else {
+            Self::Failed(error)
+        }
     }
 }
 
@@ -164,15 +173,16 @@ impl Upstream {
                 return Ok(Opened::shared(lease, connection, true));
             }
             let Some(mut connecting) = address.shared.begin() else {
-                if address.shared.wait().await == Waited::Failed {
-                    return Err(ConnectError::FailedForAnother);
+                match address.shared.wait().await {
+                    Waited::Exhausted => return Err(ConnectError::ExhaustedForAnother),
+                    Waited::Failed => return Err(ConnectError::FailedForAnother),
+                    Waited::LookAgain => continue,
                 }
-                continue;
             };
             let transport = match self.open(address).await {
                 Ok(transport) => transport,
                 Err(error) => {
-                    connecting.fail();
+                    connecting.fail(is_exhaustion(&error));
                     return Err(error.into());
                 }
             };
@@ -183,7 +193,7 @@ impl Upstream {
             return match connecting.start(transport, now, apart).await {
                 Ok(connection) => Ok(Opened::shared(lease, connection, false)),
                 Err(error) => {
-                    connecting.fail();
+                    connecting.fail(false);
                     Err(ConnectError::Failed(io::Error::other(error)))
                 }
             };

@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     connecting: Cell<bool>,
     /// Connections that could not be opened.
     failures: Cell<u64>,
+    /// The last of them for want of what haldane needs to connect anywhere.
+    exhausted: Cell<bool>,
     /// Told whenever somebody has stopped connecting.
     changed: Notify,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Connecting<'a> {
 /// How the wait for somebody else's connection ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Waited {
+    /// It could not be opened, and the address is not why.
+    Exhausted,
     /// It could not be opened.
     Failed,
     /// Worth looking again.
@@ -87,6 +91,8 @@ impl Shared {
         self.changed.notified().await;
         if self.failures.get() == failures {
             Waited::LookAgain
+        } else if self.exhausted.get() {
+            Waited::Exhausted
         } else {
             Waited::Failed
         }
@@ -147,9 +153,10 @@ impl Connecting<'_> {
         Ok(connection)
     }
 
-    /// Whoever waits need not try the same.
-    pub(crate) fn fail(mut self) {
+    /// Whoever waits need not try the same. `is_exhausted`: it was not the address.
+    pub(crate) fn fail(mut self, is_exhausted: bool) {
         self.failed = true;
+        self.shared.exhausted.set(is_exhausted);
     }
 }
 

@@ -80,3 +80,64 @@ fn meaning(key: KeyEvent) -> Key {
         _ => Key::Other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Set in the process that panics.
+    const PANICS: &str = "HALDANE_TEST_PANICS";
+
+    /// Run in a terminal of tmux, this is a process that panics while it has the screen; run
+    /// otherwise it makes such a terminal, and looks at what is left.
+    #[test]
+    fn the_terminal_is_given_back_before_a_panic_says_what_it_is() {
+        if std::env::var_os(PANICS).is_some() {
+            let _screen = Screen::open().expect("there is a terminal");
+            panic!("as the test wants it");
+        }
+        let socket = std::env::temp_dir().join(format!("haldane-panic-{}", std::process::id()));
+        let tmux = |args: &[&str]| {
+            let output = Command::new("timeout")
+                .args(["30", "tmux", "-u", "-f", "/dev/null", "-S"])
+                .arg(&socket)
+                .args(args)
+                .env_remove("TMUX")
+                .output()
+                .expect("tmux runs");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let program = std::env::current_exe().expect("is known");
+        let script = format!(
+            "{PANICS}=1 {} --exact --nocapture {}::the_terminal_is_given_back_before_a_panic_says_what_it_is; \
+             echo \"ended with $?\"; stty -a | grep -o -E -- '-?icanon'; \
+             timeout 30 tmux -S {} wait-for -S over; exec cat",
+            program.display(),
+            module_path!()
+                .split_once("::")
+                .expect("is within the crate")
+                .1,
+            socket.display(),
+        );
+        tmux(&[
+            "new-session",
+            "-d",
+            "-x",
+            "120",
+            "-y",
+            "60",
+            "sh",
+            "-c",
+            &script,
+        ]);
+        tmux(&["wait-for", "over"]);
+        let screen = tmux(&["capture-pane", "-p"]);
+        let modes = tmux(&["display", "-p", "#{alternate_on} #{cursor_flag}"]);
+        tmux(&["kill-server"]);
+        assert!(screen.contains("as the test wants it"), "{screen}");
+        assert!(screen.contains("ended with 101\nicanon\n"), "{screen}");
+        assert_eq!(modes.trim(), "0 1");
+    }
+}

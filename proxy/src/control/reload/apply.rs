@@ -9,6 +9,7 @@ use haldane_config::{AdminAddress, Config, Difference, Listen};
 use super::Running;
 use crate::clock::{Micros, micros};
 use crate::control::notify;
+use crate::descriptors;
 use crate::listeners::{self, Listener};
 use crate::live::Live;
 use crate::live::endpoints::RouteEndpoints;
@@ -71,6 +72,9 @@ impl Running {
                 self.left.push((now, old.address));
                 old.release();
             }
+        }
+        if difference.keys.contains(&"limits") {
+            descriptors::compare(&config.limits);
         }
         live.settings.store(Arc::new(Settings::of(&config)));
         live.access.current.store(access);

@@ -18,7 +18,7 @@ use crate::h1::transport::{ALPN_HTTP2, Transport};
 use crate::live::Live;
 use crate::live::endpoints::Endpoint;
 use crate::live::health::{AddressFailure, Standing};
-use crate::upstream::dial::open;
+use crate::upstream::dial::{is_exhaustion, open};
 
 /// One that is not well is asked this often, if not more often anyway: recovery should
 /// not wait for an interval that is meant for good times.
@@ -40,6 +40,11 @@ pub(super) async fn keep_checking(target: Target, check: HealthCheck, live: Arc<
         let asked = timeout(check.timeout, ask(&target, &check.path, &status)).await;
         // The head says everything, whatever becomes of the body.
         let problem = match (status.get(), asked) {
+            // What haldane lacks says nothing about the address.
+            (None, Ok(Err(error))) if is_exhaustion(&error) => {
+                sleep(UNWELL_INTERVAL).await;
+                continue;
+            }
             (Some(status), _) => (!is_good(*status)).then(|| status.to_string()),
             (None, Ok(Err(error))) => Some(error.to_string()),
             (None, Ok(Ok(())) | Err(_)) => Some("no answer in time".to_owned()),

@@ -40,8 +40,7 @@ pub fn rows(bytes: &[u8], part: usize, weight: Option<u32>) -> (Vec<Row>, Option
     };
     let mut found = Vec::new();
     let read = || -> Result<(), BadRow> {
-        // Whoever recognises the format needs to see the beginning of it.
-        let input = BufReader::with_capacity(part.max(16), bytes);
+        let input = BufReader::with_capacity(part.max(1), bytes);
         let mut rows = Rows::open(input, reading)?;
         while let Some(record) = rows.next()? {
             found.push(Row {

@@ -444,6 +444,31 @@ fn each_requirement_of_security_has_tests_that_are_there() {
     assert_none("proxy/SECURITY.md names tests that are not there", &unknown);
 }
 
+#[test]
+fn every_fuzz_target_has_a_corpus_and_is_run() {
+    let fuzz = root().join("proxy/fuzz");
+    let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).expect("is readable");
+    let built: BTreeSet<&str> = manifest
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("path = \"fuzz_targets/")?
+                .strip_suffix(".rs\"")
+        })
+        .collect();
+    let targets = files("proxy/fuzz/fuzz_targets", "rs");
+    assert_eq!(built.len(), targets.len());
+    for (name, _) in targets {
+        let target = Path::new(&name).file_stem().and_then(|stem| stem.to_str());
+        let target = target.expect("is text");
+        assert!(built.contains(target), "{target} is not built");
+        let corpus = fs::read_dir(fuzz.join("corpus").join(target));
+        let corpus = corpus.unwrap_or_else(|error| panic!("corpus of {target}: {error}"));
+        assert!(corpus.count() > 1, "{target} has hardly a corpus");
+    }
+    let checks = fs::read_to_string(root().join(".ci/run")).expect("is readable");
+    assert!(checks.lines().any(|line| line == "proxy/fuzz/run"));
+}
+
 /// Of these, older versions have holes that are known.
 const LEAST: [(&str, [u64; 3]); 5] = [
     ("bytes", [1, 11, 1]),

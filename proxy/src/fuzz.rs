@@ -3,6 +3,8 @@
 //! Only forwards: what must hold is said there. Exists under `--cfg fuzzing` alone.
 
 pub mod admin;
+pub mod bodies;
+pub mod frames;
 pub mod http;
 pub mod kept;
 pub mod outside;

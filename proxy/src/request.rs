@@ -20,7 +20,7 @@ pub(crate) mod eviction;
 pub(crate) mod exchange;
 mod failed;
 pub(crate) mod fields;
-mod forward;
+pub(crate) mod forward;
 pub(crate) mod grpc;
 pub(crate) mod handle;
 pub(crate) mod http1;

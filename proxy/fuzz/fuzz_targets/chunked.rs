@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use haldane::fuzz::http::{chunks, trailers, write_chunks};
+use haldane::fuzz::bodies::{chunks, trailers, write_chunks};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -2,11 +2,19 @@
 
 #![no_main]
 
+use std::sync::LazyLock;
+
 use ::http as types;
 use arbitrary::{Arbitrary, Unstructured};
-use haldane::fuzz::http;
-use haldane_fuzz::values;
+use haldane::fuzz::http::{self, Route};
+use haldane_fuzz::{config, values};
 use libfuzzer_sys::fuzz_target;
+
+static ROUTE: LazyLock<Route> = LazyLock::new(|| {
+    Route::new(config(
+        "[[route]]\nstable = \"http://127.0.0.1:1\"\ncanary = \"http://127.0.0.1:2\"\n",
+    ))
+});
 
 #[derive(Debug, Arbitrary)]
 struct Parts<'a> {
@@ -90,7 +98,7 @@ fn request(parts: &Parts<'_>) -> Option<types::Request<()>> {
 }
 
 fn passed_on(parts: &Parts<'_>, request: types::Request<()>) {
-    let Ok(forwarded) = http::forward_message(request, parts.is_open) else {
+    let Ok(forwarded) = ROUTE.forward_message(request, parts.is_open) else {
         return;
     };
     let text = &forwarded.text;

@@ -8,14 +8,14 @@ use haldane_decide::rollout::CanaryReach;
 use haldane_decide::split::Salt;
 use haldane_decide::weight::Weight;
 
-use crate::h1::body::{BodyReader, Framing};
-use crate::h1::chunked;
+use crate::h1::body::Framing;
 use crate::h1::head::{Head, HeadLimits, Version};
 use crate::http2::message;
 use crate::live::choice::Choice;
 use crate::live::weight::Setting;
 use crate::request::forward::{Delivery, Envelope, Introduction};
 use crate::request::inbound::Inbound;
+use crate::request::marks::Marks;
 use crate::request::split_key::{RequestFacts, client_address, request_id};
 use crate::request::{http1_head, http2_head};
 
@@ -26,7 +26,7 @@ pub const PEER: &str = "192.0.2.1";
 pub const VERSION: &str = "v2";
 
 /// The limits that are configured if nothing else is.
-const LIMITS: HeadLimits = HeadLimits {
+pub(super) const LIMITS: HeadLimits = HeadLimits {
     bytes: 64 * 1024,
     target: 64 * 1024,
     fields: 100,
@@ -133,61 +133,6 @@ fn seen(head: &Head, length: usize) -> Seen {
     }
 }
 
-/// Passes on the request that `bytes` begin with; `None` if there is none.
-///
-/// # Errors
-///
-/// If it is refused; why.
-pub fn forward(bytes: &[u8], wide: bool, trusted: bool) -> Option<Result<Forwarded, String>> {
-    let mut head = Head::default();
-    let limits = if wide { LIMITS_WRITTEN } else { LIMITS };
-    head.parse_request(bytes, limits).ok()??;
-    Some(forwarded(&head, trusted))
-}
-
-/// Passes on a request that has come in HTTP/2. `is_open`: something follows its head.
-///
-/// # Errors
-///
-/// If it is refused; why.
-pub fn forward_message(request: ::http::Request<()>, is_open: bool) -> Result<Forwarded, String> {
-    let mut head = Head::default();
-    let parts = request.into_parts().0;
-    message::read_request(&mut head, &parts, is_open, LIMITS)
-        .map_err(|error| format!("{error:?}"))?;
-    forwarded(&head, false)
-}
-
-fn forwarded(head: &Head, trusted: bool) -> Result<Forwarded, String> {
-    let inbound = Inbound::check(head).map_err(|error| format!("{error:?}"))?;
-    let introduction = Introduction {
-        peer: PEER,
-        trusted,
-        version: VERSION,
-        role: Role::Canary,
-        scheme: "https",
-        force_header: Some("x-force"),
-    };
-    let switch = inbound.switch.as_ref();
-    let mut text = Vec::new();
-    http1_head::write_request(&mut text, &inbound, &introduction, switch);
-    let destination = http2_head::Destination {
-        tls: true,
-        authority: "upstream.example",
-    };
-    let message = http2_head::request(&inbound, &introduction, switch, &destination);
-    Ok(Forwarded {
-        method: inbound.method().to_vec(),
-        host: inbound.host.to_vec(),
-        target: inbound.target.to_vec(),
-        framing: format!("{:?}", inbound.framing),
-        switches: switch.is_some(),
-        keep_alive: inbound.keep_alive,
-        text,
-        message: message.map_err(|error| format!("{error:?}")),
-    })
-}
-
 /// Passes on the response that `bytes` begin with, to a client of HTTP/1.1 or 1.0, which
 /// has asked with `method`; `None` if there is none.
 ///
@@ -217,7 +162,12 @@ pub fn answer_message(
     answered(&head, 0, method, true)
 }
 
-fn answered(head: &Head, length: usize, method: &[u8], http11: bool) -> Result<Answered, String> {
+pub(super) fn answered(
+    head: &Head,
+    length: usize,
+    method: &[u8],
+    http11: bool,
+) -> Result<Answered, String> {
     // As `request::send` does.
     if !(100..=599).contains(&head.status) {
         return Err("no status".to_owned());
@@ -270,70 +220,8 @@ pub fn response_framing(bytes: &[u8], method: &[u8]) -> Option<String> {
     Some(format!("{:?}", Framing::of_response(&head, method).ok()?))
 }
 
-/// What was found in a chunked body.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Chunks {
-    /// The data.
-    pub data: Vec<u8>,
-    /// The trailers that may be passed on, as lines.
-    pub trailers: Vec<u8>,
-    /// Bytes that belong to the body, if it is whole.
-    pub length: Option<usize>,
-    /// It is malformed.
-    pub is_bad: bool,
-}
-
-/// Reads a chunked body that comes in parts of this length, of which at most `taken` bytes
-/// of data are used at once.
-#[must_use]
-pub fn chunks(bytes: &[u8], part: usize, taken: usize) -> Chunks {
-    let mut reader = BodyReader::new(Framing::Chunked);
-    let mut found = Chunks::default();
-    let (mut start, mut end) = (0, 0);
-    while !reader.is_done() && (start < end || end < bytes.len()) {
-        if start == end {
-            end = (end + part.max(1)).min(bytes.len());
-        }
-        let Ok(piece) = reader.next(&bytes[start..end]) else {
-            found.is_bad = true;
-            return found;
-        };
-        start += piece.framing;
-        let used = piece.data.min(taken.max(1));
-        found.data.extend_from_slice(&bytes[start..start + used]);
-        start += used;
-        reader.used(used);
-    }
-    if reader.is_done() {
-        found.length = Some(start);
-        found.trailers = reader.trailers().to_vec();
-    }
-    found
-}
-
-/// Writes a chunked body.
-#[must_use]
-pub fn write_chunks(data: &[u8], size: usize, trailers: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for chunk in data.chunks(size.max(1)) {
-        chunked::write_size(&mut out, chunk.len());
-        out.extend_from_slice(chunk);
-        out.extend_from_slice(b"\r\n");
-    }
-    chunked::write_end(&mut out, trailers);
-    out
-}
-
-/// Trailers as HTTP/2 has them, and again as lines.
-#[must_use]
-pub fn trailers(lines: &[u8]) -> (::http::HeaderMap, Vec<u8>) {
-    let fields = message::trailers_of(lines);
-    let lines = message::trailer_lines(&fields);
-    (fields, lines)
-}
-
-/// What decides the role of a request.
-pub struct Splitter(Config);
+/// A route, as requests see it.
+pub struct Route(Config);
 
 /// Which role a request gets.
 pub struct Split {
@@ -341,21 +229,85 @@ pub struct Split {
     pub client: IpAddr,
     /// What it is called, as text.
     pub id: Option<String>,
-    /// Whether its role follows from what it carries, under the weight of the route alone.
-    pub is_keyed: bool,
+    /// The salted hash of what it carries, if its role follows from that.
+    pub key: Option<u64>,
     /// Whether the canary has it, by growing weights.
     pub on_canary: Vec<bool>,
 }
 
-impl Splitter {
-    /// For the first route of this configuration.
+impl Route {
+    /// The first route of this configuration.
     #[must_use]
     pub const fn new(config: Config) -> Self {
         Self(config)
     }
 
-    fn route(&self) -> Option<&RouteConfig> {
+    fn config(&self) -> Option<&RouteConfig> {
         self.0.routes.first()
+    }
+
+    /// Passes on the request that `bytes` begin with; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If it is refused; why.
+    pub fn forward(
+        &self,
+        bytes: &[u8],
+        wide: bool,
+        trusted: bool,
+    ) -> Option<Result<Forwarded, String>> {
+        let mut head = Head::default();
+        let limits = if wide { LIMITS_WRITTEN } else { LIMITS };
+        head.parse_request(bytes, limits).ok()??;
+        Some(self.forwarded(&head, trusted))
+    }
+
+    /// Passes on a request that has come in HTTP/2. `is_open`: something follows its head.
+    ///
+    /// # Errors
+    ///
+    /// If it is refused; why.
+    pub fn forward_message(
+        &self,
+        request: ::http::Request<()>,
+        is_open: bool,
+    ) -> Result<Forwarded, String> {
+        let mut head = Head::default();
+        let parts = request.into_parts().0;
+        message::read_request(&mut head, &parts, is_open, LIMITS)
+            .map_err(|error| format!("{error:?}"))?;
+        self.forwarded(&head, false)
+    }
+
+    pub(super) fn forwarded(&self, head: &Head, trusted: bool) -> Result<Forwarded, String> {
+        let inbound = Inbound::check(head).map_err(|error| format!("{error:?}"))?;
+        let introduction = Introduction {
+            peer: PEER,
+            trusted,
+            version: VERSION,
+            role: Role::Canary,
+            scheme: "https",
+            marks: self.config().and_then(Marks::of),
+        };
+        let switch = inbound.switch.as_ref();
+        let mut text = Vec::new();
+        http1_head::write_request(&mut text, &inbound, &introduction, switch);
+        let destination = http2_head::Destination {
+            tls: true,
+            authority: "upstream.example",
+        };
+        let message = http2_head::request(&inbound, &introduction, switch, &destination);
+        Ok(Forwarded {
+            method: inbound.method().to_vec(),
+            host: inbound.host.to_vec(),
+            target: inbound.target.to_vec(),
+            framing: format!("{:?}", inbound.framing),
+            switches: switch.is_some(),
+            keep_alive: inbound.keep_alive,
+            text,
+            message: message.map_err(|error| format!("{error:?}")),
+        })
     }
 
     /// Looks at the head that `bytes` begin with; `None` if there is none.
@@ -370,7 +322,7 @@ impl Splitter {
             peer,
             trusted_proxies: &self.0.trusted_proxies,
         };
-        let choice = Choice::read(self.route()?, &facts, 1 << 63);
+        let choice = Choice::read(self.config()?, &facts, 1 << 63);
         let salt = Salt::from_bits(7);
         let pick = |weight: &Weight| {
             let setting = Setting {
@@ -383,7 +335,7 @@ impl Splitter {
         Some(Split {
             client: client_address(&head, peer, &self.0.trusted_proxies),
             id: request_id(&head).map(|id| format!("{id:?}")),
-            is_keyed: choice.claim.lasting_key(salt).is_some(),
+            key: choice.claim.lasting_key(salt),
             on_canary: weights.iter().map(pick).collect(),
         })
     }

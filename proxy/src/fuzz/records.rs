@@ -9,6 +9,7 @@ use haldane_decide::weight::Weight;
 
 use crate::cli::replay::rows::{BadRow, Reading, Rows};
 use crate::telemetry::access::{Destination, Entry, Request, combined, json};
+use crate::trace::Trace;
 
 /// A row that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,8 +40,7 @@ pub fn rows(bytes: &[u8], part: usize, weight: Option<u32>) -> (Vec<Row>, Option
     };
     let mut found = Vec::new();
     let read = || -> Result<(), BadRow> {
-        // Whoever recognises the format needs to see the beginning of it.
-        let input = BufReader::with_capacity(part.max(16), bytes);
+        let input = BufReader::with_capacity(part.max(1), bytes);
         let mut rows = Rows::open(input, reading)?;
         while let Some(record) = rows.next()? {
             found.push(Row {
@@ -57,6 +57,12 @@ pub fn rows(bytes: &[u8], part: usize, weight: Option<u32>) -> (Vec<Row>, Option
     };
     let bad = read().err();
     (found, bad.map(|bad| (bad.line, bad.what)))
+}
+
+/// The trace that a `traceparent` names, if it is one, and whether that is sampled.
+#[must_use]
+pub fn trace(field: &[u8]) -> Option<(String, bool)> {
+    Trace::parse(field).map(|trace| (trace.id.to_string(), trace.is_sampled))
 }
 
 /// A request that is logged.
@@ -80,8 +86,12 @@ pub struct Logged<'a> {
     pub referer: Option<&'a [u8]>,
     /// Fields of it.
     pub traceparent: Option<&'a [u8]>,
+    /// The value of `x-request-id`.
+    pub id: Option<&'a [u8]>,
     /// The version that it was sent to, if it was.
     pub version: Option<&'a str>,
+    /// The header that decided its role, if one did.
+    pub forced: Option<&'a str>,
     /// What it was split by.
     pub key: Option<u64>,
     /// What the client was told.
@@ -106,6 +116,7 @@ pub fn lines(logged: &Logged<'_>) -> (Vec<u8>, Vec<u8>) {
             user_agent: logged.user_agent,
             referer: logged.referer,
             traceparent: logged.traceparent,
+            id: logged.id,
         }),
         routed: logged.version.map(|version| Destination {
             route: "default",
@@ -115,6 +126,7 @@ pub fn lines(logged: &Logged<'_>) -> (Vec<u8>, Vec<u8>) {
             weight: Weight::ZERO,
             key: logged.key,
             rule: None,
+            forced: logged.forced,
         }),
         status: logged.status,
         grpc_status: None,

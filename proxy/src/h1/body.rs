@@ -34,7 +34,12 @@ impl Framing {
     pub(crate) fn of_request(head: &Head) -> Result<Self, FramingError> {
         let told = Self::from_fields(head)?;
         if head.version == Version::Http2 && !head.is_open {
-            return Ok(Self::Empty);
+            // An upstream would wait for what was announced, and take the next request for it
+            // (RFC 9113 §8.1.1).
+            return match told {
+                None | Some(Self::Length(0)) => Ok(Self::Empty),
+                Some(_) => Err(FramingError::ContentLength),
+            };
         }
         let untold = if head.is_open {
             Self::Chunked
@@ -192,6 +197,24 @@ mod tests {
             request("1.1", "Transfer-Encoding: Chunked\r\n"),
             Ok(Framing::Chunked)
         );
+    }
+
+    #[test]
+    fn a_request_that_has_ended_announces_no_body() {
+        let ended = |lengths: &[&str]| {
+            let mut head = Head::default();
+            let mut composer = head.compose(Version::Http2);
+            composer.request(b"POST", b"/", b"");
+            composer.open(false);
+            for length in lengths {
+                composer.field(b"content-length", length.as_bytes());
+            }
+            Framing::of_request(&head)
+        };
+        assert_eq!(ended(&[]), Ok(Framing::Empty));
+        assert_eq!(ended(&["0"]), Ok(Framing::Empty));
+        assert_eq!(ended(&["5"]), Err(FramingError::ContentLength));
+        assert_eq!(ended(&["0", "0"]), Err(FramingError::ContentLength));
     }
 
     #[test]

@@ -68,14 +68,8 @@ pub(crate) async fn serve(arrival: Arrival) {
         origin,
     } = arrival;
     let limits = worker.limits();
-    let handshake = Builder::new()
-        .enable_connect_protocol()
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .max_send_buffer_size(SEND_BUFFER)
-        .handshake(Rewound::new(transport, unread));
+    let terms = terms(limits.streams, limits.header_bytes);
+    let handshake = terms.handshake(Rewound::new(transport, unread));
     let greeted = watch.within(Party::Client, limits.header_timeout, handshake);
     let Some(Ok(connection)) = greeted.await else {
         return;
@@ -89,6 +83,19 @@ pub(crate) async fn serve(arrival: Arrival) {
         stay: Stay::Open,
     };
     poll_fn(|cx| streams.poll(cx)).await;
+}
+
+/// What haldane asks of a client that may have so many streams and so large heads.
+pub(crate) fn terms(streams: u32, header_bytes: usize) -> Builder {
+    let mut terms = Builder::new();
+    terms
+        .enable_connect_protocol()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(streams)
+        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER);
+    terms
 }
 
 impl Streams {

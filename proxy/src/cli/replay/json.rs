@@ -112,11 +112,7 @@ impl<R: BufRead> JsonRows<R> {
             if read.map_err(|error| bad(format!("cannot read on: {error}")))? == 0 {
                 return Ok(None);
             }
-            let text = self
-                .text
-                .strip_prefix(b"\xef\xbb\xbf")
-                .unwrap_or(&self.text);
-            let text = text.trim_ascii();
+            let text = self.text.trim_ascii();
             if text.len() >= LINE_BYTES_MAX {
                 return Err(bad("the line is longer than 1 MiB".to_owned()));
             }

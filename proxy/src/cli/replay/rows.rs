@@ -1,7 +1,7 @@
 //! Recorded requests, whatever they are written in.
 
 use std::fmt;
-use std::io::BufRead;
+use std::io::{self, BufRead, Read};
 
 use haldane_decide::role::Role;
 use haldane_decide::split::Salt;
@@ -81,13 +81,31 @@ pub(crate) struct Rows<R> {
 }
 
 enum Source<R> {
-    Csv(CsvRows<R>),
-    Json(JsonRows<R>),
+    Csv(CsvRows<Begun<R>>),
+    Json(JsonRows<Begun<R>>),
+}
+
+/// What was read to recognise the format, and the rest.
+type Begun<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
+/// What something to read is, by how it begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Format {
+    Compressed,
+    Csv,
+    Json,
+    Nothing,
 }
 
 /// What can be read, in a message.
 const FORMATS: &str = "a CSV header with timestamp_ms,role,status,latency_us,key,weight, \
     or JSON lines with the same names, or an access log of haldane in JSON";
+
+/// Nothing but white space for longer is nothing.
+const BLANK_BYTES_MAX: usize = 1 << 20;
+
+/// What some programs put before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How far the time may go back from one row to the next, in microseconds: what is written by
 /// several threads is a little out of order.
@@ -100,24 +118,22 @@ const TIMESTAMP_MS: std::ops::Range<f64> = 0.0..1e14;
 const LATENCY_US_MAX: f64 = 86_400e6;
 
 impl<R: BufRead> Rows<R> {
-    /// Recognises the format by the first line.
+    /// Recognises the format by how it begins.
     pub(crate) fn open(mut input: R, reading: Reading) -> Result<Self, BadRow> {
         let bad = |what: String| BadRow { line: 1, what };
-        let start = input.fill_buf().map_err(|error| bad(error.to_string()))?;
-        let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
-        if text.starts_with(&[0x1f, 0x8b]) {
-            return Err(bad(
-                "this is compressed; try gunzip -c FILE | haldane replay -".to_owned(),
-            ));
-        }
-        let source = match text.trim_ascii_start().first() {
-            None => {
-                return Err(bad(format!(
-                    "there is nothing to read; allowed is {FORMATS}"
-                )));
+        let (start, format) = recognise(&mut input).map_err(|error| bad(error.to_string()))?;
+        let input = io::Cursor::new(start).chain(input);
+        let source = match format {
+            Format::Compressed => {
+                let hint = "this is compressed; try gunzip -c FILE | haldane replay -";
+                return Err(bad(hint.to_owned()));
             }
-            Some(b'{') => Source::Json(JsonRows::new(input, reading.route.clone())),
-            Some(_) => Source::Csv(CsvRows::open(input, reading.weight.is_some())?),
+            Format::Csv => Source::Csv(CsvRows::open(input, reading.weight.is_some())?),
+            Format::Json => Source::Json(JsonRows::new(input, reading.route.clone())),
+            Format::Nothing => {
+                let what = format!("there is nothing to read; allowed is {FORMATS}");
+                return Err(bad(what));
+            }
         };
         Ok(Self {
             source,
@@ -254,12 +270,52 @@ pub(crate) fn status(number: f64) -> Result<u16, String> {
     })
 }
 
+/// Reads on until the format is known; what was read, without a mark in front of it.
+fn recognise<R: BufRead>(input: &mut R) -> io::Result<(Vec<u8>, Format)> {
+    let mut start = Vec::new();
+    // A pipe gives what there is, which may be one byte.
+    let format = loop {
+        let part = input.fill_buf()?;
+        let (length, is_all) = (part.len(), part.is_empty());
+        start.extend_from_slice(part);
+        input.consume(length);
+        if let Some(format) = format_of(&start, is_all || start.len() > BLANK_BYTES_MAX) {
+            break format;
+        }
+    };
+    if start.starts_with(BYTE_ORDER_MARK) {
+        start.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok((start, format))
+}
+
+/// The format of what begins so; `None` if more has to be known.
+fn format_of(start: &[u8], is_all: bool) -> Option<Format> {
+    if !is_all && start.len() < BYTE_ORDER_MARK.len() {
+        return None;
+    }
+    let text = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
+    if text.starts_with(&[0x1f, 0x8b]) {
+        return Some(Format::Compressed);
+    }
+    match text.trim_ascii_start().first() {
+        None => is_all.then_some(Format::Nothing),
+        Some(b'{') => Some(Format::Json),
+        // Half of what tells that it is compressed.
+        Some(0x1f) if !is_all && text.len() == 1 => None,
+        Some(_) => Some(Format::Csv),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str, reading: Reading) -> Result<Vec<Record>, BadRow> {
-        let mut rows = Rows::open(text.as_bytes(), reading)?;
+        Rows::open(text.as_bytes(), reading).and_then(rest_of)
+    }
+
+    fn rest_of<R: BufRead>(mut rows: Rows<R>) -> Result<Vec<Record>, BadRow> {
         let mut read = Vec::new();
         while let Some(record) = rows.next()? {
             read.push(record);
@@ -377,6 +433,32 @@ mod tests {
     #[test]
     fn a_compressed_file_is_not_taken_for_text() {
         let found = Rows::open(&b"\x1f\x8b\x08"[..], Reading::default());
+        assert!(found.err().unwrap().what.contains("compressed"));
+    }
+
+    /// Programs behind a pipe write when they like.
+    #[test]
+    fn what_comes_byte_by_byte_is_read_like_a_whole() {
+        let csv = "timestamp_ms,role,status,latency_us,key,weight\n1,stable,200,1,a,0\n";
+        let json = r#"{"timestamp_ms":1,"role":"stable","status":200,"latency_us":1,"weight":0}"#;
+        for start in ["", "\u{feff}", "\n", "\u{feff}\r\n\n"] {
+            for rest in [csv, json, "", "x", "{", "\u{1f}\u{8b}", "\u{1f}", "\u{fe}"] {
+                let text = format!("{start}{rest}");
+                let crumbs = io::BufReader::with_capacity(1, text.as_bytes());
+                let found = Rows::open(crumbs, Reading::default()).and_then(rest_of);
+                assert_eq!(found, all(&text), "{text:?}");
+                let is_whole = rest == csv || rest == json;
+                assert_eq!(
+                    found.is_ok_and(|rows| rows.len() == 1),
+                    is_whole,
+                    "{text:?}"
+                );
+            }
+        }
+        let found = Rows::open(
+            io::BufReader::with_capacity(1, &b"\x1f\x8b"[..]),
+            Reading::default(),
+        );
         assert!(found.err().unwrap().what.contains("compressed"));
     }
 

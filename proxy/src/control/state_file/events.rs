@@ -233,6 +233,16 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_else_could_read_is_no_event() {
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        for odd in ["1e999", "\"\\ud800\"", &deep] {
+            let odd = format!("{{\"seq\":2,\"odd\":{odd}}}\n");
+            let text = [line(1), odd, line(3)].concat();
+            assert_eq!(parsed(text.as_bytes()), (vec![1, 3], 1), "{text}");
+        }
+    }
+
+    #[test]
     fn files_stay_small_and_the_last_events_are_there() {
         let name = format!("haldane-events-{}", std::process::id());
         let directory = std::env::temp_dir().join(name);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Event;
@@ -51,6 +52,9 @@ impl PastEvent {
     /// The event that a line is, if it is one.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let outline: Outline = serde_json::from_str(line).ok()?;
+        // What is only passed over may be what no reader takes: a number beyond all numbers,
+        // half of a character, or a depth without end. One such event would cost them all.
+        drop(serde_json::from_str::<Value>(line).ok()?);
         let text: Box<RawValue> = serde_json::from_str(line).ok()?;
         (outline.seq > 0 && outline.seq < SEQ_MAX).then(|| Self {
             seq: outline.seq,

@@ -21,19 +21,27 @@ impl Accepting {
         }
     }
 
-    /// A broken connection is skipped; running out of descriptors is waited out, and
-    /// said once for as long as it lasts.
-    pub(crate) async fn failed(&mut self, error: &io::Error) {
+    /// A broken connection is skipped; running out of descriptors is waited out, for as long
+    /// as is returned, and said once for as long as it lasts.
+    #[must_use]
+    pub(crate) fn failed(&mut self, error: &io::Error) -> Option<Duration> {
         match error.kind() {
             io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset => {}
+            | io::ErrorKind::ConnectionReset => None,
             _ => {
                 if !std::mem::replace(&mut self.exhausted, true) {
                     tracing::warn!(%error, "cannot accept, trying again");
                 }
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                Some(EXHAUSTED_PAUSE)
             }
         }
+    }
+}
+
+/// Waits for as long, where the runtime has timers.
+pub(crate) async fn pause(pause: Option<Duration>) {
+    if let Some(pause) = pause {
+        tokio::time::sleep(pause).await;
     }
 }

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::control::state_file::writer::Writer;
 use crate::control::upstreams::resolve::resolve_first;
 use crate::control::{self, Bound, notify, state_file};
+use crate::deadline::TICK;
 use crate::doors::Doors;
 use crate::ending::{self, Accepting, Stage};
 use crate::handover;
@@ -30,6 +31,7 @@ use crate::live::events::EventLog;
 use crate::notify_socket;
 use crate::origin::Origin;
 use crate::sockets::Sockets;
+use crate::ticks::Ticks;
 use crate::tls::{Tls, TlsError};
 use crate::unix_socket::Claim;
 use crate::worker::Worker;
@@ -330,13 +332,17 @@ fn run_worker(
     mut listeners: watch::Receiver<Vec<Arc<Listener>>>,
     mut stage: watch::Receiver<Stage>,
 ) -> Result<(), StartError> {
+    // Without timers, which would be looked at with every request: see `ticks`.
     let runtime = Builder::new_current_thread()
-        .enable_all()
+        .enable_io()
         .build_local(LocalOptions::default())
         .map_err(StartError::Runtime)?;
     runtime.block_on(async {
         let worker = Worker::new(id, live);
-        drop(tokio::task::spawn_local(Rc::clone(&worker).keep_time()));
+        let ticks = Ticks::every(TICK).map_err(StartError::Runtime)?;
+        drop(tokio::task::spawn_local(
+            Rc::clone(&worker).keep_time(ticks),
+        ));
         let (connections, mut all_closed) = mpsc::channel(1);
         let mut doors = Doors::new(Rc::clone(&worker), connections);
         let wanted = listeners.borrow_and_update().clone();

@@ -33,6 +33,7 @@ mod slate;
 mod sockets;
 mod sync;
 mod telemetry;
+mod ticks;
 pub mod tls;
 mod trace;
 mod unix_socket;

@@ -2,9 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use haldane_config::Limits;
@@ -13,7 +15,7 @@ use haldane_decide::role::Role;
 
 use crate::buffers::Buffers;
 use crate::clock::{Clock, Micros};
-use crate::deadline::{Deadlines, TICK};
+use crate::deadline::{Deadlines, Party};
 use crate::h1::head::{Head, HeadLimits};
 use crate::live::evidence::{Seen, Subject};
 use crate::live::settings::Settings;
@@ -22,6 +24,7 @@ use crate::request::room::Rooms;
 use crate::request::route::Table;
 use crate::slate::Slate;
 use crate::telemetry::access::AccessLog;
+use crate::ticks::Ticks;
 use crate::upstream::{Manner, Upstream};
 use crate::waiting::Waiting;
 
@@ -207,13 +210,20 @@ impl Worker {
     }
 
     /// Keeps the worker's time, for as long as the worker runs.
-    pub(crate) async fn keep_time(self: Rc<Self>) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    pub(crate) async fn keep_time(self: Rc<Self>, mut ticks: Ticks) {
         loop {
-            ticks.tick().await;
+            if let Err(error) = ticks.tick().await {
+                tracing::error!(%error, "a worker has lost its timer");
+                return;
+            }
             self.tick();
         }
+    }
+
+    /// Waits, in ticks: the runtime of a worker has no timers.
+    pub(crate) async fn rest(&self, pause: Duration) {
+        let watch = self.deadlines.register();
+        watch.within(Party::Client, pause, pending::<()>()).await;
     }
 
     fn tick(&self) {
@@ -328,7 +338,7 @@ fn local_table(
 }
 
 fn http_date(seconds: u64) -> [u8; DATE_BYTES] {
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
     let text = httpdate::fmt_http_date(time);
     text.as_bytes().try_into().unwrap_or([b' '; DATE_BYTES])
 }

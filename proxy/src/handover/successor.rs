@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::{Message, Offered, unexpected, wire};
-use crate::accept_error::Accepting;
+use crate::accept_error::{Accepting, pause};
 use crate::control::admin::socket::AdminSocket;
 use crate::listeners::Listener;
 use crate::live::Live;
@@ -99,14 +99,14 @@ impl Estate {
             let door = self.door.listener().try_clone();
             match door.and_then(tokio::net::UnixListener::from_std) {
                 Ok(door) => break door,
-                Err(error) => accepting.failed(&error).await,
+                Err(error) => pause(accepting.failed(&error)).await,
             }
         };
         loop {
             let mut stream = match door.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    accepting.failed(&error).await;
+                    pause(accepting.failed(&error)).await;
                     continue;
                 }
             };

@@ -51,7 +51,9 @@ pub(crate) async fn accept(
                     accepting.succeeded();
                     entrance.welcome(stream, peer);
                 }
-                Err(error) => accepting.failed(&error).await,
+                Err(error) => if let Some(pause) = accepting.failed(&error) {
+                    entrance.worker.rest(pause).await;
+                },
             },
         }
     }

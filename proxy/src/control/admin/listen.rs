@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 
 use super::socket::{AdminSocket, Stream};
 use super::{Plane, Surface, answer};
-use crate::accept_error::Accepting;
+use crate::accept_error::{Accepting, pause};
 
 /// Connections of one listener; far more than people, pipelines and scrapers need.
 const CONNECTIONS_MAX: usize = 256;
@@ -68,7 +68,7 @@ pub(in crate::control) async fn serve(
                 accepting.succeeded();
                 open.begin(stream);
             }
-            Err(error) => accepting.failed(&error).await,
+            Err(error) => pause(accepting.failed(&error)).await,
         }
     }
     listener.close(|stream| open.begin(stream));

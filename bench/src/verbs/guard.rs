@@ -29,7 +29,8 @@ pub(super) fn run(arguments: &Guard) -> Result<Answer, Failure> {
         cases => cases,
     };
     let kept = arguments.keep.as_deref();
-    let place = kept.unwrap_or(bench.setup.directory.path()).to_owned();
+    let place = kept.unwrap_or_else(|| bench.setup.directory.path());
+    let place = place.to_owned();
     let mut found = BTreeMap::new();
     for &kind in kinds {
         let mut count = |requests| {

@@ -191,6 +191,7 @@ fn a_head_that_is_not_http_is_refused() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn a_request_without_one_clear_destination_is_refused() {
     let upstream = Upstream::named("stable");
     let proxy = Setup::stable(&upstream).start();

@@ -135,8 +135,10 @@ impl Course {
                 let stream = tokio::net::TcpStream::connect(self.site.plain).await.ok()?;
                 Connection::new(stream).ask(&request).await.ok()
             };
-            good = if asked.await.is_some() { good + 1 } else { 0 };
-            if clock::now_ns() > end {
+            let is_answered = asked.await.is_some();
+            good = if is_answered { good + 1 } else { 0 };
+            // So many answers may take their time on a busy machine: only what fails is too late.
+            if !is_answered && clock::now_ns() > end {
                 self.violate("requests are not answered again");
                 break;
             }

@@ -32,6 +32,7 @@ fn a_connection_begins_with_its_preface() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn frames_are_as_large_as_they_may_be_and_known() {
     Bench::new().check(&[
         (
@@ -134,6 +135,7 @@ fn frames_are_as_large_as_they_may_be_and_known() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn a_stream_takes_what_its_state_allows() {
     Bench::new().check(&[
         (

@@ -10,6 +10,7 @@ fn set(raw: &mut RawH2, name: u8, value: u32) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn frames_of_a_stream_follow_their_rules() {
     Bench::new().check(&[
         (
@@ -163,6 +164,7 @@ fn frames_of_a_stream_follow_their_rules() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn frames_of_a_connection_follow_their_rules() {
     Bench::new().check(&[
         (

@@ -10,6 +10,7 @@ fn get_with(raw: &mut RawH2, rest: &[u8]) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn a_head_that_cannot_be_decoded_ends_the_connection() {
     Bench::new().check(&[
         (

@@ -29,6 +29,7 @@ fn with<'a>(fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn what_is_no_request_is_an_error_of_its_stream() {
     let bench = Bench::new();
     let heads = [
@@ -184,6 +185,7 @@ fn what_is_no_request_is_an_error_of_its_stream() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn what_comes_after_the_head_fits_it() {
     let bench = Bench::new();
     bench.check(&[

@@ -42,8 +42,11 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
-        drop(ratatui::try_restore());
+        // A second time would put the cursor back, and what comes next over what a panic said.
+        if !std::thread::panicking() {
+            // A terminal that is gone needs nothing.
+            drop(ratatui::try_restore());
+        }
     }
 }
 
@@ -111,7 +114,7 @@ mod tests {
         };
         let program = std::env::current_exe().expect("is known");
         let script = format!(
-            "{PANICS}=1 {} --exact --nocapture {}::the_terminal_is_given_back_before_a_panic_says_what_it_is; \
+            "RUST_BACKTRACE=1 {PANICS}=1 {} --exact --nocapture {}::the_terminal_is_given_back_before_a_panic_says_what_it_is; \
              echo \"ended with $?\"; stty -a | grep -o -E -- '-?icanon'; \
              timeout 30 tmux -S {} wait-for -S over; exec cat",
             program.display(),

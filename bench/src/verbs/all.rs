@@ -103,11 +103,9 @@ fn heading(arguments: &All) -> Result<String, Failure> {
         .map_or("unknown CPU", |(_, model)| model);
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut text = format!(
-        "{}, {count} CPUs of {model}, Linux {}",
-        clock::date(),
-        kernel.trim()
-    );
+    // What follows is whose build it is.
+    let kernel = kernel.trim().split('-').next().unwrap_or_default();
+    let mut text = format!("{}, {count} CPUs of {model}, Linux {kernel}", clock::date());
     let beside = own_program()?.with_file_name("haldane");
     let programs = [
         (

@@ -270,7 +270,7 @@ pub(crate) fn status(number: f64) -> Result<u16, String> {
     })
 }
 
-/// Reads on until the format is known; what was read, without a mark in front of it.
+/// Reads on until the format is known; what was read, without marks in front of it.
 fn recognise<R: BufRead>(input: &mut R) -> io::Result<(Vec<u8>, Format)> {
     let mut start = Vec::new();
     // A pipe gives what there is, which may be one byte.
@@ -283,18 +283,18 @@ fn recognise<R: BufRead>(input: &mut R) -> io::Result<(Vec<u8>, Format)> {
             break format;
         }
     };
-    if start.starts_with(BYTE_ORDER_MARK) {
-        start.drain(..BYTE_ORDER_MARK.len());
-    }
+    let marks = start.len() - without_marks(&start).len();
+    start.drain(..marks);
     Ok((start, format))
 }
 
 /// The format of what begins so; `None` if more has to be known.
 fn format_of(start: &[u8], is_all: bool) -> Option<Format> {
-    if !is_all && start.len() < BYTE_ORDER_MARK.len() {
+    let text = without_marks(start);
+    // Nothing yet, or half of a mark.
+    if !is_all && BYTE_ORDER_MARK.starts_with(text) {
         return None;
     }
-    let text = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
     if text.starts_with(&[0x1f, 0x8b]) {
         return Some(Format::Compressed);
     }
@@ -305,6 +305,15 @@ fn format_of(start: &[u8], is_all: bool) -> Option<Format> {
         Some(0x1f) if !is_all && text.len() == 1 => None,
         Some(_) => Some(Format::Csv),
     }
+}
+
+/// All marks: who joins two files has two, and the reader of CSV would pass over the second
+/// one or not, depending on how it comes.
+fn without_marks(mut text: &[u8]) -> &[u8] {
+    while let Some(rest) = text.strip_prefix(BYTE_ORDER_MARK) {
+        text = rest;
+    }
+    text
 }
 
 #[cfg(test)]
@@ -441,7 +450,7 @@ mod tests {
     fn what_comes_byte_by_byte_is_read_like_a_whole() {
         let csv = "timestamp_ms,role,status,latency_us,key,weight\n1,stable,200,1,a,0\n";
         let json = r#"{"timestamp_ms":1,"role":"stable","status":200,"latency_us":1,"weight":0}"#;
-        for start in ["", "\u{feff}", "\n", "\u{feff}\r\n\n"] {
+        for start in ["", "\u{feff}", "\n", "\u{feff}\r\n\n", "\u{feff}\u{feff}"] {
             for rest in [csv, json, "", "x", "{", "\u{1f}\u{8b}", "\u{1f}", "\u{fe}"] {
                 let text = format!("{start}{rest}");
                 let crumbs = io::BufReader::with_capacity(1, text.as_bytes());

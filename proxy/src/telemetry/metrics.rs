@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 
 use haldane_decide::gate::VerdictKind;
 use haldane_decide::outcome::FailureReason;
@@ -342,11 +343,14 @@ struct Arm<'a> {
     series: &'a Series,
 }
 
+/// All that there is to be told of, one after the other. In between, whoever waits for this
+/// processor goes first: a request is not to wait for a scrape.
 fn arms(routes: &[Arc<Route>]) -> impl Iterator<Item = Arm<'_>> {
-    routes.iter().flat_map(|route| {
+    let arms = routes.iter().flat_map(|route| {
         let series = route.series().iter();
         series.map(move |series| Arm { route, series })
-    })
+    });
+    arms.inspect(|_| thread::yield_now())
 }
 
 impl<'a> Arm<'a> {

@@ -56,8 +56,8 @@ mod tests {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_io().build().expect("a runtime");
         runtime.block_on(async {
-            let mut ticks = Ticks::every(Duration::from_millis(5)).expect("a timer");
             let begin = monotonic_micros();
+            let mut ticks = Ticks::every(Duration::from_millis(5)).expect("a timer");
             for _ in 0..4 {
                 ticks.tick().await.expect("ticks");
             }

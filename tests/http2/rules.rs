@@ -196,6 +196,13 @@ fn say(raw: &mut RawH2, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     raw.try_send(kind, flags, stream, payload);
 }
 
+/// So many requests that the upstream holds, from stream 1 on.
+fn hold(raw: &mut RawH2, streams: u32) {
+    for number in 0..streams {
+        say(raw, HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, HELD);
+    }
+}
+
 /// Stream 1 is open: its body is to come.
 fn open(raw: &mut RawH2) {
     say(raw, HEADERS, END_HEADERS, 1, POST);

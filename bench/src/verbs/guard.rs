@@ -28,9 +28,8 @@ pub(super) fn run(arguments: &Guard) -> Result<Answer, Failure> {
         [] => Kind::value_variants(),
         cases => cases,
     };
-    let kept = arguments.keep.as_deref();
-    let place = kept.unwrap_or_else(|| bench.setup.directory.path());
-    let place = place.to_owned();
+    let kept = arguments.keep.clone();
+    let place = kept.unwrap_or_else(|| bench.setup.directory.path().to_owned());
     let mut found = BTreeMap::new();
     for &kind in kinds {
         let mut count = |requests| {

@@ -2,6 +2,8 @@
 //!
 //! `*( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )`
 
+use super::field::is_of_token;
+
 /// Where in the extensions of one chunk the reader is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Extension {
@@ -66,11 +68,6 @@ impl Extension {
     pub(crate) const fn may_end(self) -> bool {
         matches!(self, Self::Name | Self::Value | Self::AfterQuoted)
     }
-}
-
-/// Whether a token may have this byte (RFC 9110 §5.6.2).
-pub(crate) fn is_of_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

@@ -161,6 +161,11 @@ fn dashed(byte: &u8) -> u8 {
     }
 }
 
+/// Whether a token may have this byte (RFC 9110 §5.6.2).
+pub(crate) fn is_of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// The comma-separated members of a field value, without empty ones.
 pub(crate) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value

@@ -4,7 +4,7 @@ use h2::ext::Protocol;
 use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 
-use crate::h1::field::Kind;
+use crate::h1::field::{Kind, is_of_token};
 use crate::h1::head::{Head, HeadError, HeadLimits, Version};
 
 /// Reads a request. `is_open`: something follows the head.
@@ -76,7 +76,7 @@ pub(crate) fn read_request(
 /// Whether the name of a protocol, or its version behind a slash, may have this byte
 /// (RFC 9110 §7.8).
 fn is_of_protocol(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte)
+    is_of_token(byte) || byte == b'/'
 }
 
 /// Reads a response. `is_open`: something follows the head.

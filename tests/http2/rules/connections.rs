@@ -324,15 +324,7 @@ fn streams_are_numbered_and_no_more_than_allowed() {
 fn one_stream_too_many_is_refused_alone() {
     let bench = Bench::new();
     let mut raw = RawH2::connect(bench.proxy.address);
-    for number in 0..9 {
-        say(
-            &mut raw,
-            HEADERS,
-            END_HEADERS | END_STREAM,
-            2 * number + 1,
-            HELD,
-        );
-    }
+    hold(&mut raw, 9);
     let refused = raw.until(RST_STREAM).expect("a refusal");
     assert_eq!(refused.stream, 17);
     let code = code_in(&refused.payload);

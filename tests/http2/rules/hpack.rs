@@ -112,15 +112,7 @@ fn the_table_outlives_what_is_refused() {
     let malformed = [FIRST, b"\x00\x0aconnection\x05close"].concat();
     for streams in [0, 8] {
         let mut raw = RawH2::connect(bench.proxy.address);
-        for number in 0..streams {
-            say(
-                &mut raw,
-                HEADERS,
-                END_HEADERS | END_STREAM,
-                2 * number + 1,
-                HELD,
-            );
-        }
+        hold(&mut raw, streams);
         // Either it is malformed, or it is one too many.
         let head = if streams == 0 { &malformed } else { FIRST };
         say(&mut raw, HEADERS, END_HEADERS | END_STREAM, 31, head);

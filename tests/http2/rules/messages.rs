@@ -184,6 +184,12 @@ fn what_is_no_request_is_an_error_of_its_stream() {
     assert!(forwarded.is_none(), "{forwarded:?}");
 }
 
+/// A POST that says that five bytes follow.
+fn announce_five(raw: &mut RawH2) {
+    let asked = [POST, &literal("content-length", "5")].concat();
+    say(raw, HEADERS, END_HEADERS, 1, &asked);
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 fn what_comes_after_the_head_fits_it() {
@@ -247,8 +253,7 @@ fn what_comes_after_the_head_fits_it() {
         (
             "8.1.1 less than the length says",
             |raw| {
-                let asked = [POST, &literal("content-length", "5")].concat();
-                say(raw, HEADERS, END_HEADERS, 1, &asked);
+                announce_five(raw);
                 say(raw, DATA, END_STREAM, 1, b"word");
             },
             &[Reset(PROTOCOL), Refused],
@@ -256,8 +261,7 @@ fn what_comes_after_the_head_fits_it() {
         (
             "8.1.1 more than the length says, in pieces",
             |raw| {
-                let asked = [POST, &literal("content-length", "5")].concat();
-                say(raw, HEADERS, END_HEADERS, 1, &asked);
+                announce_five(raw);
                 say(raw, DATA, 0, 1, b"word");
                 say(raw, DATA, END_STREAM, 1, b"word");
             },
@@ -267,8 +271,7 @@ fn what_comes_after_the_head_fits_it() {
         (
             "8.1.1 a length and an end without any of it",
             |raw| {
-                let asked = [POST, &literal("content-length", "5")].concat();
-                say(raw, HEADERS, END_HEADERS, 1, &asked);
+                announce_five(raw);
                 say(raw, DATA, END_STREAM, 1, b"");
             },
             &[Reset(PROTOCOL), Refused],
@@ -276,8 +279,7 @@ fn what_comes_after_the_head_fits_it() {
         (
             "8.1.1 less than the length says, and trailers",
             |raw| {
-                let asked = [POST, &literal("content-length", "5")].concat();
-                say(raw, HEADERS, END_HEADERS, 1, &asked);
+                announce_five(raw);
                 say(raw, DATA, 0, 1, b"word");
                 say(
                     raw,

@@ -64,10 +64,10 @@ fn check(heard: &Heard, said: usize) {
     );
     assert!(heard.requests.len() <= said / 9);
     for forwarded in heard.requests.iter().flatten() {
-        is_one(http::request(&forwarded.text, true), forwarded.text.len());
+        is_one(http::request(&forwarded.text, true), &forwarded.text);
     }
     for answered in heard.answers.iter().flatten() {
-        is_one(http::response(&answered.text, true), answered.text.len());
+        is_one(http::response(&answered.text, true), &answered.text);
     }
     for lines in &heard.trailers {
         let (fields, again) = trailers(lines);
@@ -76,9 +76,9 @@ fn check(heard: &Heard, said: usize) {
     }
 }
 
-fn is_one(head: Result<Option<http::Seen>, String>, length: usize) {
+fn is_one(head: Result<Option<http::Seen>, String>, text: &[u8]) {
     match head {
-        Ok(Some(seen)) => assert_eq!(seen.length, length, "more than a head"),
-        other => panic!("{other:?}"),
+        Ok(Some(seen)) => assert_eq!(seen.length, text.len(), "more than a head"),
+        other => panic!("{other:?} of {}", text.escape_ascii()),
     }
 }

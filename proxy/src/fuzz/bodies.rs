@@ -63,5 +63,5 @@ pub fn write_chunks(data: &[u8], size: usize, trailers: &[u8]) -> Vec<u8> {
 pub fn trailers(lines: &[u8]) -> (::http::HeaderMap, Vec<u8>) {
     let fields = message::trailers_of(lines);
     let lines = message::trailer_lines(&fields);
-    (fields, lines)
+    (fields, lines.unwrap_or_default())
 }

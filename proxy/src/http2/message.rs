@@ -11,8 +11,8 @@ use crate::h1::head::{Head, HeadError, HeadLimits, Version};
 ///
 /// # Errors
 ///
-/// [`HeadError::Field`] if `:authority` and `host` disagree or `:protocol` is no name,
-/// [`HeadError::TargetTooLong`], and [`HeadError::TooManyFields`].
+/// [`HeadError::Field`] if `:authority` and `host` disagree or `:protocol` or that of a field
+/// is no name, [`HeadError::TargetTooLong`], and [`HeadError::TooManyFields`].
 pub(crate) fn read_request(
     head: &mut Head,
     parts: &request::Parts,
@@ -49,6 +49,9 @@ pub(crate) fn read_request(
         composer.field(b"host", authority.as_bytes());
     }
     for (name, value) in &parts.headers {
+        if !is_name(name) {
+            return Err(HeadError::Field);
+        }
         if name == HOST
             && let Some(authority) = authority
         {
@@ -83,7 +86,7 @@ fn is_of_protocol(byte: u8) -> bool {
 ///
 /// # Errors
 ///
-/// [`HeadError::TooLarge`] and [`HeadError::TooManyFields`].
+/// [`HeadError::Field`], [`HeadError::TooLarge`] and [`HeadError::TooManyFields`].
 pub(crate) fn read_response(
     head: &mut Head,
     parts: &response::Parts,
@@ -103,15 +106,31 @@ pub(crate) fn read_response(
     composer.status(parts.status.as_u16());
     composer.open(is_open);
     for (name, value) in &parts.headers {
+        if !is_name(name) {
+            return Err(HeadError::Field);
+        }
         composer.field(name.as_str().as_bytes(), value.as_bytes());
     }
     Ok(())
 }
 
+/// Whether this is a token (RFC 9110 §5.1), as it must be in HTTP/1.1. What `http` reads from
+/// HTTP/2 may have one character more.
+fn is_name(name: &HeaderName) -> bool {
+    !name.as_str().as_bytes().contains(&b'"')
+}
+
 /// The trailers that may be passed on, as lines.
-pub(crate) fn trailer_lines(trailers: &HeaderMap) -> Vec<u8> {
+///
+/// # Errors
+///
+/// [`HeadError::Field`].
+pub(crate) fn trailer_lines(trailers: &HeaderMap) -> Result<Vec<u8>, HeadError> {
     let mut lines = Vec::new();
     for (name, value) in trailers {
+        if !is_name(name) {
+            return Err(HeadError::Field);
+        }
         let name = name.as_str().as_bytes();
         if Kind::may_trail(name) {
             for part in [name, b": ", value.as_bytes(), b"\r\n"] {
@@ -119,7 +138,7 @@ pub(crate) fn trailer_lines(trailers: &HeaderMap) -> Vec<u8> {
             }
         }
     }
-    lines
+    Ok(lines)
 }
 
 /// The fields in `lines`, which are well formed.
@@ -208,8 +227,20 @@ mod tests {
         append(&mut trailers, b"grpc-status", b"0");
         append(&mut trailers, b"grpc-message", b"a: b");
         append(&mut trailers, b"x-empty", b"");
-        assert_eq!(trailers_of(&trailer_lines(&trailers)), trailers);
+        let again = |trailers: &HeaderMap| trailers_of(&trailer_lines(trailers).expect("lines"));
+        assert_eq!(again(&trailers), trailers);
         append(&mut trailers, b"content-length", b"5");
-        assert_eq!(trailers_of(&trailer_lines(&trailers)).len(), 3);
+        assert_eq!(again(&trailers).len(), 3);
+    }
+
+    #[test]
+    fn a_name_is_a_token() {
+        for byte in 0..=u8::MAX {
+            let name = [b'a', byte.to_ascii_lowercase()];
+            let Ok(name) = HeaderName::from_lowercase(&name) else {
+                continue;
+            };
+            assert_eq!(is_name(&name), is_of_token(byte), "{name}");
+        }
     }
 }

@@ -46,8 +46,8 @@ enum Outgoing {
 pub(crate) enum NoHead {
     /// The stream or its connection ended.
     Ended(h2::Error),
-    /// What came has more fields than is allowed.
-    TooLarge,
+    /// What came is none, or larger than is allowed.
+    Refused,
 }
 
 impl Stream {
@@ -116,7 +116,7 @@ impl Stream {
             .as_ref()
             .is_some_and(|incoming| !incoming.is_end_stream());
         Poll::Ready(
-            message::read_response(head, &parts, is_open, limits).map_err(|_| NoHead::TooLarge),
+            message::read_response(head, &parts, is_open, limits).map_err(|_| NoHead::Refused),
         )
     }
 
@@ -153,9 +153,15 @@ impl Stream {
             return Poll::Ready(match read {
                 Ok(trailers) => {
                     self.ended = true;
-                    self.trailers = trailers
-                        .as_ref()
-                        .map_or_else(Vec::new, message::trailer_lines);
+                    match trailers.as_ref().map(message::trailer_lines) {
+                        Some(Ok(lines)) => self.trailers = lines,
+                        Some(Err(_)) => {
+                            // Malformed (RFC 9113 §8.1.1, §8.2.1).
+                            self.reset(Reason::PROTOCOL_ERROR);
+                            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                        }
+                        None => {}
+                    }
                     Ok(0)
                 }
                 Err(error) => {

@@ -365,7 +365,7 @@ impl From<NoHead> for HeadFailure {
             }
             NoHead::Ended(error) if error.is_reset() => Self::Reset,
             NoHead::Ended(_) => Self::NoAnswer,
-            NoHead::TooLarge => Self::Malformed,
+            NoHead::Refused => Self::Malformed,
         }
     }
 }

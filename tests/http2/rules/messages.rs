@@ -41,6 +41,8 @@ fn what_is_no_request_is_an_error_of_its_stream() {
             with(&[("x\u{e4}", "b")]),
         ),
         ("8.2.1 a name that is empty", with(&[("", "b")])),
+        // §8.2.1 names few characters, RFC 9110 §5.1 the others; `http` takes this one.
+        ("8.2.1 a name with a quotation mark", with(&[("x\"a", "b")])),
         ("8.2.1 NUL in a value", with(&[("x", "a\0b")])),
         ("8.2.1 CR in a value", with(&[("x", "a\rb")])),
         ("8.2.1 LF in a value", with(&[("x", "a\nb")])),
@@ -222,6 +224,20 @@ fn what_comes_after_the_head_fits_it() {
                     END_HEADERS | END_STREAM,
                     1,
                     &head(&[("X-A", "b")]),
+                );
+            },
+            &[Reset(PROTOCOL), Refused],
+        ),
+        (
+            "8.1 trailers with a quotation mark in a name",
+            |raw| {
+                open(raw);
+                say(
+                    raw,
+                    HEADERS,
+                    END_HEADERS | END_STREAM,
+                    1,
+                    &head(&[("x\"a", "b")]),
                 );
             },
             &[Reset(PROTOCOL), Refused],

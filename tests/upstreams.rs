@@ -13,6 +13,8 @@ use crate::support::upstream::{Behaviour, Upstream};
 mod checks;
 /// What becomes of releases while a version cannot be reached.
 mod releases;
+/// How an address gets its share again that was left alone.
+mod returns;
 /// Unix sockets.
 mod sockets;
 /// HTTP/2.

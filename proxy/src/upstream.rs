@@ -161,7 +161,7 @@ impl Upstream {
     ) {
         let address = &connection.lease.address;
         match result {
-            Ok(()) => address.endpoint.health.succeeded(),
+            Ok(()) => address.endpoint.health.succeeded(now),
             Err(failure) => address.failed(failure, now, self.manner.ejection.as_ref()),
         }
     }
@@ -224,6 +224,10 @@ impl Address {
 
     fn standing(&self) -> Standing {
         self.endpoint.health.standing()
+    }
+
+    fn share(&self, now: Micros) -> Micros {
+        self.endpoint.health.share(now)
     }
 
     fn failed(&self, failure: AddressFailure, now: Micros, rule: Option<&Ejection>) {

@@ -10,10 +10,10 @@ use crate::support::proxy::Proxy;
 use crate::support::tls::{Authority, Directory, TlsUpstream};
 use crate::support::upstream::{Arrival, Upstream};
 
-const CHECKS: &str = "ejection = \"off\"\nhealth = { path = \"/well?now=1\", interval = \"100ms\", timeout = \"200ms\", unhealthy_after = 2, healthy_after = 2 }";
+pub(super) const CHECKS: &str = "ejection = \"off\"\nhealth = { path = \"/well?now=1\", interval = \"100ms\", timeout = \"200ms\", unhealthy_after = 2, healthy_after = 2 }";
 
 /// Answers checks with this status, or never with 0; everything else with its name.
-fn checked(name: &'static str) -> (Upstream, Arc<AtomicU16>) {
+pub(super) fn checked(name: &'static str) -> (Upstream, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(200));
     let told = Arc::clone(&status);
     let upstream = Upstream::scripted(move |mut connection| {

@@ -174,7 +174,7 @@ impl AddressCare {
                 checks.spawn(check::keep_checking(target, health, Arc::clone(live)));
             }
             // Whatever checks said that there were before.
-            None => endpoint.health.checked_no_more(),
+            None => endpoint.health.checked_no_more(live.clock.micros()),
         }
         Self {
             endpoint: Arc::clone(endpoint),
@@ -240,14 +240,15 @@ async fn probe(target: Target, live: Arc<Live>) {
     let opening = open(&target.endpoint.place, tls);
     let opened = tokio::time::timeout(config.timeouts.connect, opening).await;
     let health = &target.endpoint.health;
+    let now = live.clock.micros();
     match (opened, health.standing()) {
         // Whether it answers as well, only a request finds out.
-        (Ok(Ok(_)), Standing::Healthy) => health.succeeded(),
-        (Ok(Ok(_)), _) => health.reached(),
+        (Ok(Ok(_)), Standing::Healthy) => health.succeeded(now),
+        (Ok(Ok(_)), _) => health.reached(now),
         (Ok(Err(error)), _) if is_exhaustion(&error) => {}
         (Ok(Err(_)) | Err(_), _) => {
             let rule = config.ejection.as_ref();
-            health.failed(AddressFailure::Connect, live.clock.micros(), rule);
+            health.failed(AddressFailure::Connect, now, rule);
         }
     }
 }

@@ -11,7 +11,7 @@ use super::choice::choose;
 use super::dial::{is_exhaustion, open};
 use super::http2::Waited;
 use super::{Address, Lease, Link, Opened, Upstream};
-use crate::clock::{Micros, micros};
+use crate::clock::micros;
 use crate::deadline::{Guard, Party};
 use crate::h1::transport::{ALPN_HTTP2, Transport};
 use crate::h1::wire::Wire;
@@ -131,25 +131,24 @@ impl Upstream {
         watch: &Guard,
     ) -> Result<Opened, ConnectError> {
         let lease = Lease::new(address);
-        let now = watch.now();
         // Most requests find a connection: those that do not pay for this one's memory.
         let opening = Box::pin(async {
             match self.manner.protocol {
                 UpstreamProtocol::Http1 => {
-                    let transport = self.open(address).await?;
+                    let transport = self.open(address, watch).await?;
                     Ok(self.own(transport, lease))
                 }
-                UpstreamProtocol::H2 => self.share(address, lease, (now, apart)).await,
+                UpstreamProtocol::H2 => self.share(address, lease, (watch, apart)).await,
             }
         });
         let opened = watch.within(Party::Upstream, timeout, opening).await;
         opened.unwrap_or(Err(ConnectError::TimedOut))
     }
 
-    async fn open(&self, address: &Address) -> io::Result<Transport> {
+    async fn open(&self, address: &Address, watch: &Guard) -> io::Result<Transport> {
         let transport = open(&address.endpoint.place, self.manner.tls.as_deref()).await?;
         // Proof that it can be reached, whatever becomes of the request.
-        address.endpoint.health.reached();
+        address.endpoint.health.reached(watch.now());
         Ok(transport)
     }
 
@@ -166,8 +165,9 @@ impl Upstream {
         &self,
         address: &Address,
         lease: Lease,
-        (now, apart): (Micros, bool),
+        (watch, apart): (&Guard, bool),
     ) -> Result<Opened, ConnectError> {
+        let begun = watch.now();
         loop {
             if let Some(connection) = address.shared.find(apart) {
                 return Ok(Opened::shared(lease, connection, true));
@@ -179,7 +179,7 @@ impl Upstream {
                     Waited::LookAgain => continue,
                 }
             };
-            let transport = match self.open(address).await {
+            let transport = match self.open(address, watch).await {
                 Ok(transport) => transport,
                 Err(error) => {
                     connecting.fail(is_exhaustion(&error));
@@ -190,7 +190,7 @@ impl Upstream {
             if transport.is_encrypted() && transport.alpn() != Some(ALPN_HTTP2) {
                 return Ok(self.own(transport, lease));
             }
-            return match connecting.start(transport, now, apart).await {
+            return match connecting.start(transport, begun, apart).await {
                 Ok(connection) => Ok(Opened::shared(lease, connection, false)),
                 Err(error) => {
                     connecting.fail(false);

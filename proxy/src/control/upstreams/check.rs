@@ -49,13 +49,14 @@ pub(super) async fn keep_checking(target: Target, check: HealthCheck, live: Arc<
             (None, Ok(Err(error))) => Some(error.to_string()),
             (None, Ok(Ok(())) | Err(_)) => Some("no answer in time".to_owned()),
         };
+        let now = live.clock.micros();
         if let Some(problem) = &problem {
-            health.note(AddressFailure::Check, live.clock.micros());
+            health.note(AddressFailure::Check, now);
             let (route, address) = (&*target.route.config.name, &*target.endpoint.shown);
             tracing::debug!(route, address, problem, "a bad check");
         }
         run.see(problem.is_none(), &check);
-        health.checked(run.is_well);
+        health.checked(run.is_well, now);
         let interval = if run.is_well {
             check.interval
         } else {

@@ -23,7 +23,8 @@ fn short_of_descriptors(name: &str, upstream: &Upstream, room: usize) -> Process
         name,
         &format!(
             "listen = \"127.0.0.1:0\"\nworkers = 1\nadmin = {{ listen = \"127.0.0.1:0\" }}\n\
-             [[route]]\nstable = \"{}\"\n",
+             [[route]]\nstable = \"{}\"\n\
+             canary = \"http://127.0.0.1:9\"\n",
             upstream.url()
         ),
     );
@@ -74,6 +75,37 @@ fn without_descriptors_accepting_rests_and_goes_on_by_itself() {
     // What the last ones had is given back by and by.
     eventually("there is room again", served);
     assert!((0..MANY).all(|_| served()));
+}
+
+/// Clients that have every descriptor, and wait for more, keep nobody from the kill switch.
+#[test]
+fn clients_that_have_all_descriptors_leave_some_for_who_steers() {
+    let upstream = Upstream::named("stable");
+    let haldane = short_of_descriptors("steered", &upstream, 20);
+    let mut waiting: Vec<Wire> = (0..MANY).map(|_| Wire::connect(haldane.data)).collect();
+    for wire in &mut waiting {
+        assert!(wire.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n"));
+    }
+    some("there is no descriptor any more", || {
+        haldane.has_said("cannot accept, trying again")
+    });
+    // One after the other, and several at once.
+    let mut open = Vec::new();
+    for round in 0..20 {
+        assert!(stable(&haldane)["in_flight"].is_u64());
+        if round % 10 == 9 {
+            open.push(Client::connect(haldane.admin));
+        }
+    }
+    let path = "/v1/routes/default/rollback";
+    let mut client = Client::connect(haldane.admin);
+    client.send(format!(
+        "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+         content-length: 2\r\n\r\n{{}}",
+        haldane.admin
+    ));
+    let answer = client.answer_to("POST");
+    assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 const LACK: &str = "limits.connections is more than there are descriptors for";

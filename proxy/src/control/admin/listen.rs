@@ -6,6 +6,8 @@
 //! whoever holds that many silent ones would keep everybody out until they time out.
 //! A command takes effect before its answer is written, and it takes microseconds,
 //! so the oldest of many connections is hardly one that is being used.
+//!
+//! For the same reason a listener has a reserve of descriptors: clients may have all others.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -21,6 +23,8 @@ use tokio::task::AbortHandle;
 use super::socket::{AdminSocket, Stream};
 use super::{Plane, Surface, answer};
 use crate::accept_error::{Accepting, pause};
+use crate::descriptors::Reserve;
+use crate::upstream::dial::is_exhaustion;
 
 /// Connections of one listener; far more than people, pipelines and scrapers need.
 const CONNECTIONS_MAX: usize = 256;
@@ -55,6 +59,7 @@ pub(in crate::control) async fn serve(
         plane,
         surface,
         tasks: VecDeque::new(),
+        reserve: Arc::new(Reserve::new()),
     };
     loop {
         let accepted = tokio::select! {
@@ -68,6 +73,7 @@ pub(in crate::control) async fn serve(
                 accepting.succeeded();
                 open.begin(stream);
             }
+            Err(error) if is_exhaustion(&error) && open.reserve.give() => {}
             Err(error) => pause(accepting.failed(&error)).await,
         }
     }
@@ -79,6 +85,7 @@ struct Connections {
     plane: Arc<Plane>,
     surface: Surface,
     tasks: VecDeque<AbortHandle>,
+    reserve: Arc<Reserve>,
 }
 
 impl Connections {
@@ -91,7 +98,14 @@ impl Connections {
             tracing::warn!(surface = ?self.surface, "too many connections, closing the oldest");
             oldest.abort();
         }
-        let task = tokio::spawn(connection(stream, Arc::clone(&self.plane), self.surface));
+        self.reserve.refill();
+        let connection = connection(stream, Arc::clone(&self.plane), self.surface);
+        let reserve = Arc::clone(&self.reserve);
+        let task = tokio::spawn(async move {
+            connection.await;
+            // Before those who wait for a descriptor look for one again.
+            reserve.refill();
+        });
         self.tasks.push_back(task.abort_handle());
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 pub(crate) struct Counts {
     /// Instructions in user space.
     pub(crate) instructions: u64,
-    /// Calls to the functions of the C library that allocate.
+    /// Calls to the functions of the allocator that allocate.
     pub(crate) allocations: u64,
 }
 
@@ -61,12 +61,15 @@ impl Counts {
     }
 }
 
-/// By the names that they have in a C library.
-const ALLOCATING: [&str; 6] = [
+/// By the names that they have in a C library and in mimalloc.
+const ALLOCATING: [&str; 9] = [
     "aligned_alloc",
     "calloc",
     "malloc",
     "memalign",
+    "mi_malloc_aligned",
+    "mi_realloc_aligned",
+    "mi_zalloc_aligned",
     "posix_memalign",
     "realloc",
 ];

@@ -19,7 +19,7 @@ use crate::{
 /// Runs one verb after the other.
 pub(super) fn run(arguments: &All) -> Result<Answer, Failure> {
     let mut text = heading(arguments)?;
-    let compared = compare::run(&comparison(arguments, Vec::new(), 1))?;
+    let compared = compare::run(&comparison(arguments, 1))?;
     let latency = latency::run(&Latency {
         rate: RATE,
         seconds: length(arguments, 2.0),
@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &All) -> Result<Answer, Failure> {
         rounds: rounds(arguments, 9),
         common: common(arguments, 1),
     })?;
-    let two = compare::run(&comparison(arguments, vec![Kind::Get], 2))?;
+    let two = compare::run(&comparison(arguments, 2))?;
     let scaled = scale::run(&Scale {
         only: Vec::new(),
         rounds: rounds(arguments, 5),
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &All) -> Result<Answer, Failure> {
         format!("At {RATE} requests a second:\n\n{absolutes}"),
         format!(
             "With two workers:\n\n{}",
-            summary::ratios(&[Kind::Get], &two.results)
+            summary::ratios(kinds, &two.results)
         ),
     ];
     for part in parts
@@ -67,11 +67,11 @@ pub(super) fn run(arguments: &All) -> Result<Answer, Failure> {
     })
 }
 
-fn comparison(arguments: &All, cases: Vec<Kind>, workers: u16) -> Compare {
+fn comparison(arguments: &All, workers: u16) -> Compare {
     Compare {
         rounds: rounds(arguments, 9),
         seconds: length(arguments, 0.75),
-        cases,
+        cases: Vec::new(),
         common: common(arguments, workers),
     }
 }

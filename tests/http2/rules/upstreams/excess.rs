@@ -181,7 +181,7 @@ fn floods_of_upstreams_end_them() {
                 "a head without end",
                 |raw, stream| {
                     raw.try_send(HEADERS, 0, stream, &[OK]);
-                    let piece = literal("x", "y").repeat(2_000);
+                    let piece = literal("x", &"y".repeat(500)).repeat(30);
                     flood(raw, |raw| raw.try_send(CONTINUATION, 0, stream, &piece));
                 },
                 BROKEN,
@@ -275,7 +275,7 @@ fn floods_of_upstreams_end_them() {
                     begin(raw, stream, &[STATUS]);
                     raw.try_send(DATA, 0, stream, b"word");
                     raw.try_send(HEADERS, END_STREAM, stream, b"");
-                    let piece = literal("x", "y").repeat(2_000);
+                    let piece = literal("x", &"y".repeat(500)).repeat(30);
                     flood(raw, |raw| raw.try_send(CONTINUATION, 0, stream, &piece));
                 },
                 Cut,

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod eventually;
 pub(crate) mod http2;
 pub(crate) mod http2_raw;
+pub(crate) mod http2_raw_upstream;
 pub(crate) mod http2_upstream;
 pub(crate) mod process;
 pub(crate) mod prometheus;

@@ -16,9 +16,14 @@ pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
 /// What all streams of a client's connection may send ahead together.
 pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// The same for an upstream's connection: the most there is (RFC 9113 §6.9.1). Many
-/// clients share it, and one that does not read must not use up what others need; its
-/// stream has a window of its own.
+/// What frames with less than 256 octets may cost while they wait, each as much as it has less
+/// (`h2`): a stream's window full of messages of 32 octets is not too much. By default a quarter
+/// of it is.
+pub(crate) const SMALL_FRAMES: usize = 2 * 1024 * 1024;
+
+/// What all streams of an upstream's connection may send ahead: the most there is (RFC 9113
+/// §6.9.1). Many clients share it, and one that does not read must not use up what others
+/// need; its stream has a window of its own.
 pub(crate) const SHARED_WINDOW: u32 = (1 << 31) - 1;
 
 /// What the head of an upstream's answer may have before it is looked at: more than any

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::support::eventually::{eventually, now};
+use crate::support::eventually::{PATIENCE, eventually, now};
 use crate::support::http2::{H2Client, read, request, wait};
 use crate::support::http2_raw::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM,
-    RawH2, SETTINGS, WINDOW_UPDATE,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, IN_SOCKETS_MAX, PING,
+    PRIORITY, RST_STREAM, RawH2, SETTINGS, WINDOW_UPDATE,
 };
 use crate::support::http2_upstream::{Call, H2Upstream};
 use crate::support::proxy::{Proxy, Setup};
@@ -24,9 +24,14 @@ fn serving() -> (H2Upstream, watch::Sender<bool>, Proxy) {
     // haldane's own limits.
     let mut patient = h2::server::Builder::new();
     patient.max_pending_accept_reset_streams(MANY as usize);
+    patient.data_frame_budget(usize::MAX >> 1);
     let upstream = H2Upstream::with(patient, move |mut call: Call| {
         let mut told = told.clone();
         async move {
+            if call.path() == "/unread" {
+                drop(call.begin(200, &[]));
+                return drop(told.wait_for(|told| *told).await);
+            }
             drop(read(&mut call.body).await);
             match call.path() {
                 "/held" => {
@@ -43,10 +48,46 @@ fn serving() -> (H2Upstream, watch::Sender<bool>, Proxy) {
     (upstream, release, proxy)
 }
 
+/// What becomes of whoever does too much.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fate {
+    /// It is told to go, with this code.
+    Gone(u8),
+    /// What it does costs nothing: it is served as everybody is.
+    Stays,
+}
+
+use Fate::{Gone, Stays};
+
+/// PROTOCOL_ERROR.
+const PROTOCOL: u8 = 1;
+/// ENHANCE_YOUR_CALM.
+const CALM: u8 = 11;
+
+/// Reads to the end of what was answered, or to the end; with the last stream that haldane has
+/// looked at.
+fn fate_of(offender: &mut RawH2) -> Result<(Fate, u32), Broken> {
+    offender.wire.patience(PATIENCE);
+    offender.try_send(PING, 0, 0, b"the last");
+    loop {
+        let frame = offender.next()?;
+        if frame.kind == GOAWAY {
+            let last = u32::from_be_bytes(*frame.payload.first_chunk().expect("a stream"));
+            return match offender.wire.end() {
+                Broken::Silent => Err(Broken::Silent),
+                _ => Ok((Gone(frame.payload[7]), last)),
+            };
+        }
+        if frame.kind == PING && frame.payload == b"the last" {
+            return Ok((Stays, 0));
+        }
+    }
+}
+
 /// Somebody else is served all the time, on the same worker and the same connection to
 /// the upstream, and nothing of the flood is left.
 #[track_caller]
-fn harms_nobody_else(flood: impl Fn(&mut RawH2, u32) -> bool) {
+fn harms_nobody_else(fate: Fate, flood: impl Fn(&mut RawH2, u32) -> bool) {
     let (upstream, release, proxy) = serving();
     let other = H2Client::connect(proxy.address);
     let (begun, _upload) = other.open(request("GET", "/held", &[]), true).head();
@@ -66,6 +107,10 @@ fn harms_nobody_else(flood: impl Fn(&mut RawH2, u32) -> bool) {
     }
     assert_eq!(other.get("/", &[]).text(), "word");
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    let (became, last) = fate_of(&mut offender).expect("is told");
+    assert_eq!(became, fate);
+    // What it opened after that was not even looked at.
+    assert!(last < MANY, "{last}");
     drop(offender);
     release.send(true).expect("somebody waits");
     assert!(wait("the rest", begun.rest()).end.is_ok());
@@ -79,7 +124,7 @@ fn harms_nobody_else(flood: impl Fn(&mut RawH2, u32) -> bool) {
 /// Streams that are reset as soon as they are opened (CVE-2023-44487).
 #[test]
 fn rapid_resets_harm_nobody_else() {
-    harms_nobody_else(|offender, number| {
+    harms_nobody_else(Gone(CALM), |offender, number| {
         let stream = 2 * number + 1;
         offender.try_send(HEADERS, END_HEADERS | END_STREAM, stream, GET)
             && offender.try_send(RST_STREAM, 0, stream, &[0, 0, 0, 8])
@@ -89,7 +134,7 @@ fn rapid_resets_harm_nobody_else() {
 /// Streams that the server must reset, for what they do (CVE-2025-8671).
 #[test]
 fn provoked_resets_harm_nobody_else() {
-    harms_nobody_else(|offender, number| {
+    harms_nobody_else(Gone(PROTOCOL), |offender, number| {
         let stream = 2 * number + 1;
         offender.try_send(HEADERS, END_HEADERS, stream, GET)
             && offender.try_send(WINDOW_UPDATE, 0, stream, &[0; 4])
@@ -99,7 +144,7 @@ fn provoked_resets_harm_nobody_else() {
 /// The same for what other rules say (RFC 9113 §6.9.1, §8.1, §8.1.1).
 #[test]
 fn resets_that_are_provoked_otherwise_harm_nobody_else() {
-    harms_nobody_else(|offender, number| {
+    harms_nobody_else(Gone(PROTOCOL), |offender, number| {
         let stream = 2 * number + 1;
         let post = b"\x83\x84\x86\x41\x04test";
         let most = [0x7f, 0xff, 0xff, 0xff];
@@ -124,7 +169,7 @@ fn resets_that_are_provoked_otherwise_harm_nobody_else() {
 /// Answers that are taken byte by byte, and never read (CVE-2019-9511, CVE-2019-9517).
 #[test]
 fn windows_of_one_byte_harm_nobody_else() {
-    harms_nobody_else(|offender, number| {
+    harms_nobody_else(Gone(CALM), |offender, number| {
         let stream = 2 * number + 1;
         let is_begun = number > 0 || offender.try_send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
         is_begun
@@ -136,7 +181,7 @@ fn windows_of_one_byte_harm_nobody_else() {
 /// Fields whose names and values are empty, and frames that nobody knows (CVE-2019-9516).
 #[test]
 fn what_is_nothing_harms_nobody_else() {
-    harms_nobody_else(|offender, number| {
+    harms_nobody_else(Gone(PROTOCOL), |offender, number| {
         let head = [GET, &b"\x00\x00\x00".repeat(1000)].concat();
         (0..20).all(|_| offender.try_send(0x16, 0, 0, b""))
             && offender.try_send(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &head)
@@ -145,7 +190,7 @@ fn what_is_nothing_harms_nobody_else() {
 
 #[test]
 fn what_has_to_be_acknowledged_harms_nobody_else() {
-    harms_nobody_else(|offender, _| {
+    harms_nobody_else(Stays, |offender, _| {
         (0..20).all(|_| {
             offender.try_send(PING, 0, 0, &[7; 8]) && offender.try_send(SETTINGS, 0, 0, b"")
         })
@@ -155,7 +200,7 @@ fn what_has_to_be_acknowledged_harms_nobody_else() {
 /// A head that never ends (CVE-2024-27316).
 #[test]
 fn an_endless_head_harms_nobody_else() {
-    harms_nobody_else(|offender, number| {
+    harms_nobody_else(Gone(CALM), |offender, number| {
         if number == 0 {
             return offender.try_send(HEADERS, END_STREAM, 1, GET);
         }
@@ -168,7 +213,7 @@ fn an_endless_head_harms_nobody_else() {
 /// Data that is none.
 #[test]
 fn empty_data_harms_nobody_else() {
-    harms_nobody_else(|offender, number| {
+    harms_nobody_else(Gone(CALM), |offender, number| {
         if number == 0 {
             return offender.try_send(HEADERS, END_HEADERS, 1, b"\x83\x84\x86\x41\x04test");
         }
@@ -176,10 +221,35 @@ fn empty_data_harms_nobody_else() {
     });
 }
 
+/// Data in bytes, which nobody reads: each is more than it says where it is kept.
+#[test]
+fn data_in_bytes_harms_nobody_else() {
+    harms_nobody_else(Gone(CALM), |offender, number| {
+        if number == 0 {
+            let unread = b"\x83\x04\x07/unread\x86\x41\x04test";
+            return offender.try_send(HEADERS, END_HEADERS, 1, unread);
+        }
+        (0..20).all(|_| offender.try_send(DATA, 0, 1, b"x"))
+    });
+}
+
+/// What has to be acknowledged is not read while acknowledgements are not.
+#[test]
+fn who_reads_no_acknowledgements_is_not_read() {
+    let (_upstream, _release, proxy) = serving();
+    let other = H2Client::connect(proxy.address);
+    for (kind, payload) in [(PING, &[7; 8][..]), (SETTINGS, b"")] {
+        let mut offender = RawH2::connect(proxy.address);
+        let taken = offender.pour(kind, payload, IN_SOCKETS_MAX);
+        assert!(taken < IN_SOCKETS_MAX, "{taken} bytes of frame {kind}");
+        assert_eq!(other.get("/", &[]).text(), "word");
+    }
+}
+
 /// Frames that say something and ask for nothing.
 #[test]
 fn priorities_and_windows_harm_nobody_else() {
-    harms_nobody_else(|offender, number| {
+    harms_nobody_else(Stays, |offender, number| {
         (0..20).all(|_| {
             offender.try_send(PRIORITY, 0, 2 * number + 1, &[0, 0, 0, 0, 9])
                 && offender.try_send(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])
@@ -192,7 +262,7 @@ fn priorities_and_windows_harm_nobody_else() {
 fn heads_that_unfold_harm_nobody_else() {
     let long = b"\x60\x7f\xb9\x16";
     let crumb = [&long[..], &[b'a'; 3000]].concat();
-    harms_nobody_else(|offender, number| {
+    harms_nobody_else(Gone(CALM), |offender, number| {
         // The table has the cookie only, at 62.
         let get = b"\x82\x84\x86\x01\x04test";
         let cookies = if number == 0 {

@@ -3,8 +3,8 @@
 
 use crate::support::http2::H2Client;
 use crate::support::http2_raw::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PING, RST_STREAM,
-    RawH2, SETTINGS,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PADDED, PING,
+    PUSH_PROMISE, RST_STREAM, RawH2, SETTINGS, WINDOW_UPDATE,
 };
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::upstream::Upstream;
@@ -18,6 +18,8 @@ mod frames;
 mod hpack;
 /// What makes a request (§8).
 mod messages;
+/// What upstreams may not do, and what clients see of it.
+mod upstreams;
 
 const PROTOCOL: u32 = 1;
 const FLOW_CONTROL: u32 = 3;

@@ -6,7 +6,9 @@ use tokio::sync::Barrier;
 
 use crate::support::eventually::eventually;
 use crate::support::http2::{H2Client, read, request, wait};
-use crate::support::http2_raw::{END_HEADERS, END_STREAM, GET, HEADERS, RST_STREAM, RawH2};
+use crate::support::http2_raw::{
+    DATA, END_HEADERS, END_STREAM, GET, HEADERS, RST_STREAM, RawH2, SETTINGS, frame,
+};
 use crate::support::http2_upstream::{Call, H2Upstream};
 use crate::support::proxy::Setup;
 
@@ -114,4 +116,39 @@ fn a_client_that_knows_the_limit_is_not_refused() {
             "one"
         );
     }
+}
+
+/// Calls with many small messages, which come all at once. They go on in fewer frames than
+/// there are, or this upstream would close the connection of all.
+#[test]
+fn small_messages_are_never_punished() {
+    let upstream = H2Upstream::scripted(async move |mut call: Call| {
+        let (body, _) = read(&mut call.body).await;
+        call.reply(200, &body.len().to_string());
+    });
+    let setup = Setup::stable_at(&upstream.url()).upstreams_in_h2();
+    let proxy = setup.top("workers = 1").start();
+    let mut client = RawH2::connect(proxy.address);
+    // Windows are as large as haldane says once that is acknowledged.
+    client.until(SETTINGS).expect("settings");
+    for number in 0..4 {
+        let stream = 2 * number + 1;
+        client.send(HEADERS, END_HEADERS, stream, b"\x83\x84\x86\x41\x04test");
+        assert!(
+            client
+                .wire
+                .write(frame(DATA, 0, stream, b"a small message").repeat(5000))
+        );
+        client.send(DATA, END_STREAM, stream, b"");
+        let mut answer = Vec::new();
+        loop {
+            let frame = client.until(DATA).expect("an answer");
+            answer.extend(frame.payload);
+            if frame.flags & END_STREAM != 0 {
+                break;
+            }
+        }
+        assert_eq!(answer, b"75000");
+    }
+    assert_eq!(upstream.log.connections(), 1);
 }

@@ -1,7 +1,9 @@
 //! Frames of HTTP/2 as they are, for what no well-behaved client sends.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use super::eventually::PATIENCE;
 use super::wire::{Broken, Wire};
 
 /// A connection on which frames are written and read by hand.
@@ -43,6 +45,9 @@ pub(crate) const ACK: u8 = 1;
 /// `GET / http test` in HPACK (RFC 7541).
 pub(crate) const GET: &[u8] = b"\x82\x84\x86\x41\x04test";
 
+/// More bytes than sockets hold, in both directions and at both ends.
+pub(crate) const IN_SOCKETS_MAX: usize = 64 << 20;
+
 impl RawH2 {
     /// Connects, and says which settings it has: none.
     pub(crate) fn connect(address: SocketAddr) -> Self {
@@ -51,6 +56,14 @@ impl RawH2 {
         let mut raw = Self { wire };
         raw.send(SETTINGS, 0, 0, b"");
         raw
+    }
+
+    /// Takes a connection of a client. `None` if that does not begin with its preface.
+    pub(crate) fn accept(mut wire: Wire) -> Option<Self> {
+        let preface = wire.read(24).ok()?;
+        preface
+            .starts_with(b"PRI * HTTP/2.0")
+            .then_some(Self { wire })
     }
 
     /// Sends a frame.
@@ -64,12 +77,24 @@ impl RawH2 {
 
     /// Sends a frame; false if the other end does not take it.
     pub(crate) fn try_send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
-        let [_, length @ ..] = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut bytes = length.to_vec();
-        bytes.extend([kind, flags]);
-        bytes.extend(stream.to_be_bytes());
-        bytes.extend(payload);
-        self.wire.write(bytes)
+        self.wire.write(frame(kind, flags, stream, payload))
+    }
+
+    /// Sends a frame again and again, and reads nothing, until it is not taken any more; how
+    /// many bytes were. Gives up after as many as `most`.
+    pub(crate) fn pour(&mut self, kind: u8, payload: &[u8], most: usize) -> usize {
+        let piece = frame(kind, 0, 0, payload).repeat(1000);
+        // What waits to be read is to fill up soon.
+        socket2::SockRef::from(self.wire.stream())
+            .set_recv_buffer_size(64 * 1024)
+            .expect("sets SO_RCVBUF");
+        self.wire.patience(Duration::from_millis(500));
+        let mut taken = 0;
+        while taken < most && self.wire.write(&piece) {
+            taken += piece.len();
+        }
+        self.wire.patience(PATIENCE);
+        taken
     }
 
     /// Reads the next frame.
@@ -113,4 +138,42 @@ impl RawH2 {
             }
         }
     }
+}
+
+/// A frame as bytes.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let [_, length @ ..] = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = length.to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// A literal field without an index, its name and value in plain.
+pub(crate) fn literal(name: &str, value: &str) -> Vec<u8> {
+    let mut bytes = vec![0];
+    for text in [name, value] {
+        // RFC 7541 §5.1, with a prefix of seven bits.
+        let mut length = text.len();
+        if length < 0x7f {
+            bytes.push(length as u8);
+        } else {
+            bytes.push(0x7f);
+            length -= 0x7f;
+            while length >= 0x80 {
+                bytes.push(length as u8 | 0x80);
+                length >>= 7;
+            }
+            bytes.push(length as u8);
+        }
+        bytes.extend(text.as_bytes());
+    }
+    bytes
+}
+
+/// All of these, as literals.
+pub(crate) fn fields(list: &[(&str, &str)]) -> Vec<u8> {
+    let literals = list.iter().map(|(name, value)| literal(name, value));
+    literals.collect::<Vec<_>>().concat()
 }

@@ -17,6 +17,9 @@ use crate::h1::head::{Head, HeadLimits};
 /// More than this is not handed to `h2` at once.
 const SEND_MAX: usize = 16 * 1024;
 
+/// What is smaller waits for nothing, and goes on with what has come after it.
+const SMALL: usize = 1024;
+
 /// One stream, of either side.
 pub(crate) struct Stream {
     incoming: Option<RecvStream>,
@@ -144,7 +147,7 @@ impl Stream {
             let read = match ready!(incoming.poll_data(cx)) {
                 Some(Ok(chunk)) if chunk.is_empty() => continue,
                 Some(Ok(chunk)) => {
-                    self.chunk = chunk;
+                    self.chunk = gather(cx, incoming, chunk);
                     return Poll::Ready(Ok(self.chunk.len()));
                 }
                 Some(Err(error)) => Err(error),
@@ -296,6 +299,30 @@ impl Stream {
 
     fn note(&mut self, error: &h2::Error) {
         self.given_up = error.reason().filter(|_| error.is_reset());
+    }
+}
+
+/// Puts together what has come in small pieces. Each would be a frame again, and who gets many
+/// small ones that it has not read closes the connection, which is that of others too.
+fn gather(cx: &mut Context<'_>, incoming: &mut RecvStream, first: Bytes) -> Bytes {
+    if first.len() >= SMALL {
+        return first;
+    }
+    let mut all = Vec::new();
+    // The end, or why there is none, is told again.
+    while let Poll::Ready(Some(Ok(more))) = incoming.poll_data(cx) {
+        if all.is_empty() {
+            all.extend_from_slice(&first);
+        }
+        all.extend_from_slice(&more);
+        if all.len() >= SEND_MAX {
+            break;
+        }
+    }
+    if all.is_empty() {
+        first
+    } else {
+        Bytes::from(all)
     }
 }
 

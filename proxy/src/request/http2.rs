@@ -18,7 +18,7 @@ use crate::deadline::{Guard, Party};
 use crate::http2::message;
 use crate::http2::rewound::Rewound;
 use crate::http2::stream::Stream;
-use crate::http2::{CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW};
+use crate::http2::{CONNECTION_WINDOW, SEND_BUFFER, SMALL_FRAMES, STREAM_WINDOW};
 use crate::peer::Peer;
 use crate::worker::Worker;
 
@@ -92,6 +92,7 @@ pub(crate) fn terms(streams: u32, header_bytes: usize) -> Builder {
         .enable_connect_protocol()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .data_frame_budget(SMALL_FRAMES)
         .max_concurrent_streams(streams)
         .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER);

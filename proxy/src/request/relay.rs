@@ -363,6 +363,8 @@ impl From<NoHead> for HeadFailure {
             {
                 Self::GoneAway
             }
+            // `h2` gave the stream up, for what came on it (RFC 9113 §8.1.1).
+            NoHead::Ended(error) if error.is_reset() && error.is_library() => Self::Malformed,
             NoHead::Ended(error) if error.is_reset() => Self::Reset,
             NoHead::Ended(_) => Self::NoAnswer,
             NoHead::Refused => Self::Malformed,

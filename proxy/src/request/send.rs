@@ -258,8 +258,11 @@ impl Outbound<'_> {
             .as_ref()
             .is_some_and(|lease| !lease.connection.is_gone());
         match failure {
-            HeadFailure::GoneAway | HeadFailure::NoAnswer if replayable => Failure::Stale,
-            HeadFailure::GoneAway if untouched && is_open => Failure::Stale,
+            HeadFailure::NoAnswer if replayable => Failure::Stale,
+            // Whoever says goodbye has not failed, also on a connection that is new.
+            HeadFailure::GoneAway if untouched && (is_open || self.inbound.is_idempotent()) => {
+                Failure::Stale
+            }
             HeadFailure::Refused if untouched => Failure::Stale,
             failure => Failure::Final(Unanswered {
                 processed: match failure {

@@ -2,20 +2,7 @@
 //! nobody.
 
 use super::*;
-
-/// A literal field without an index, its name and value in plain.
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    let mut bytes = vec![0, name.len() as u8];
-    bytes.extend(name.as_bytes());
-    bytes.push(value.len() as u8);
-    bytes.extend(value.as_bytes());
-    bytes
-}
-
-fn head(fields: &[(&str, &str)]) -> Vec<u8> {
-    let fields = fields.iter().map(|(name, value)| literal(name, value));
-    fields.collect::<Vec<_>>().concat()
-}
+use crate::support::http2_raw::{fields as head, literal};
 
 const METHOD: (&str, &str) = (":method", "GET");
 const SCHEME: (&str, &str) = (":scheme", "http");

@@ -87,12 +87,19 @@ async fn tell(live: Arc<Live>, mut seen: u64, sender: mpsc::Sender<String>) {
                 }
             }
             _ = ticks.tick() => {
+                make_way();
                 if let Ok(data) = serde_json::to_string(&view::routes_lately(&mut lately, &live)) {
                     let _ = write!(text, "event: status\ndata: {data}\n\n");
                 }
             }
         }
     }
+}
+
+/// Whoever waits for this processor goes first: many streams have their turn in the same
+/// moment, and a request is not to wait for all of them.
+fn make_way() {
+    std::thread::yield_now();
 }
 
 /// What is sent, piece by piece.
@@ -107,6 +114,7 @@ impl Body for Chunks {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let next = std::task::ready!(self.0.poll_recv(cx));
+        make_way();
         Poll::Ready(next.map(|text| Ok(Frame::data(text.into()))))
     }
 }

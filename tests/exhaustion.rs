@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::client::{Client, request};
+use crate::support::client::{Client, Response, admin_request, request};
 use crate::support::eventually::{eventually, now, some};
 use crate::support::http2_upstream::H2Upstream;
 use crate::support::process::Process;
@@ -97,14 +97,7 @@ fn clients_that_have_all_descriptors_leave_some_for_who_steers() {
             open.push(Client::connect(haldane.admin));
         }
     }
-    let path = "/v1/routes/default/rollback";
-    let mut client = Client::connect(haldane.admin);
-    client.send(format!(
-        "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-         content-length: 2\r\n\r\n{{}}",
-        haldane.admin
-    ));
-    let answer = client.answer_to("POST");
+    let answer = ask(&haldane, "POST", "/v1/routes/default/rollback", &json!({}));
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
@@ -144,14 +137,17 @@ fn the_limit_of_descriptors_is_raised_and_compared() {
     assert_eq!(Client::connect(haldane.data).get("/", &[]).status, 200);
 }
 
+/// Asks the admin API on a connection of its own.
+#[track_caller]
+fn ask(haldane: &Process, method: &str, path: &str, body: &Value) -> Response {
+    let mut client = Client::connect(haldane.admin);
+    client.send(admin_request(haldane.admin, method, path, body));
+    client.answer_to(method)
+}
+
 /// What the admin API says of the version in service.
 fn stable(haldane: &Process) -> Value {
-    let mut client = Client::connect(haldane.admin);
-    client.send(format!(
-        "GET /v1/routes/default HTTP/1.1\r\nhost: {}\r\n\r\n",
-        haldane.admin
-    ));
-    let answer = client.answer_to("GET");
+    let answer = ask(haldane, "GET", "/v1/routes/default", &Value::Null);
     let status: Value = serde_json::from_slice(&answer.body.bytes).expect("is JSON");
     status["versions"]["stable"].clone()
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::client::{Client, Response};
+use crate::support::client::{Client, Response, admin_request};
 use crate::support::eventually::PATIENCE;
 use crate::support::wire::Broken;
 
@@ -163,16 +163,7 @@ pub(super) fn command(
     (method, path): (&str, &str),
     body: &Value,
 ) -> Result<Response, Broken> {
-    let body = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
-    };
-    client.wire.write(format!(
-        "{method} {path} HTTP/1.1\r\nhost: {admin}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    ));
+    client.wire.write(admin_request(admin, method, path, body));
     client.try_answer_to(method)
 }
 

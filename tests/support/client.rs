@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::eventually::PATIENCE;
 use super::wire::{Body, Broken, Framing, Head, Wire};
 
@@ -153,4 +155,18 @@ pub(crate) fn request(method: &str, path: &str, fields: &[(&str, &str)], body: &
     text.push_str("\r\n");
     text.push_str(body);
     text
+}
+
+/// A request to the admin API at this address, without a body where that is null.
+pub(crate) fn admin_request(admin: SocketAddr, method: &str, path: &str, body: &Value) -> String {
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: {admin}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }

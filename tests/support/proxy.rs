@@ -12,7 +12,7 @@ use haldane_config::{AdminAddress, Overrides, Source, load};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::client::{Client, Response};
+use super::client::{Client, Response, admin_request};
 use super::eventually::{eventually, some};
 use super::upstream::Upstream;
 
@@ -256,16 +256,7 @@ impl Proxy {
     #[track_caller]
     pub(crate) fn admin(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let mut client = Client::connect(self.admin_address);
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
-        client.send(format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.admin_address,
-            body.len()
-        ));
+        client.send(admin_request(self.admin_address, method, path, body));
         let response = client.answer_to(method);
         let value = serde_json::from_slice(&response.body.bytes).unwrap_or(Value::Null);
         (response.status, value)

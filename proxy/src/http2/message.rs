@@ -11,8 +11,8 @@ use crate::h1::head::{Head, HeadError, HeadLimits, Version};
 ///
 /// # Errors
 ///
-/// [`HeadError::Field`] if `:authority` and `host` disagree or `:protocol` or that of a field
-/// is no name, [`HeadError::TargetTooLong`], and [`HeadError::TooManyFields`].
+/// [`HeadError::Field`] if `:authority` and `host` disagree or the name of a field or of a
+/// protocol is none, [`HeadError::TargetTooLong`], and [`HeadError::TooManyFields`].
 pub(crate) fn read_request(
     head: &mut Head,
     parts: &request::Parts,
@@ -49,9 +49,7 @@ pub(crate) fn read_request(
         composer.field(b"host", authority.as_bytes());
     }
     for (name, value) in &parts.headers {
-        if !is_name(name) {
-            return Err(HeadError::Field);
-        }
+        let text = token(name)?;
         if name == HOST
             && let Some(authority) = authority
         {
@@ -60,7 +58,7 @@ pub(crate) fn read_request(
                 return Err(HeadError::Field);
             }
         } else if name != COOKIE {
-            composer.field(name.as_str().as_bytes(), value.as_bytes());
+            composer.field(text, value.as_bytes());
         }
     }
     // Crumbs are one field everywhere else (RFC 9113 §8.2.3).
@@ -106,18 +104,19 @@ pub(crate) fn read_response(
     composer.status(parts.status.as_u16());
     composer.open(is_open);
     for (name, value) in &parts.headers {
-        if !is_name(name) {
-            return Err(HeadError::Field);
-        }
-        composer.field(name.as_str().as_bytes(), value.as_bytes());
+        composer.field(token(name)?, value.as_bytes());
     }
     Ok(())
 }
 
-/// Whether this is a token (RFC 9110 §5.1), as it must be in HTTP/1.1. What `http` reads from
+/// The name if it is a token (RFC 9110 §5.1), as it must be in HTTP/1.1. What `http` reads from
 /// HTTP/2 may have one character more.
-fn is_name(name: &HeaderName) -> bool {
-    !name.as_str().as_bytes().contains(&b'"')
+fn token(name: &HeaderName) -> Result<&[u8], HeadError> {
+    let name = name.as_str().as_bytes();
+    if name.contains(&b'"') {
+        return Err(HeadError::Field);
+    }
+    Ok(name)
 }
 
 /// The trailers that may be passed on, as lines.
@@ -128,10 +127,7 @@ fn is_name(name: &HeaderName) -> bool {
 pub(crate) fn trailer_lines(trailers: &HeaderMap) -> Result<Vec<u8>, HeadError> {
     let mut lines = Vec::new();
     for (name, value) in trailers {
-        if !is_name(name) {
-            return Err(HeadError::Field);
-        }
-        let name = name.as_str().as_bytes();
+        let name = token(name)?;
         if Kind::may_trail(name) {
             for part in [name, b": ", value.as_bytes(), b"\r\n"] {
                 lines.extend_from_slice(part);
@@ -240,7 +236,7 @@ mod tests {
             let Ok(name) = HeaderName::from_lowercase(&name) else {
                 continue;
             };
-            assert_eq!(is_name(&name), is_of_token(byte), "{name}");
+            assert_eq!(token(&name).is_ok(), is_of_token(byte), "{name}");
         }
     }
 }

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 
 use haldane_decide::gate::VerdictKind;
 use haldane_decide::outcome::FailureReason;
@@ -25,6 +24,7 @@ use crate::live::endpoints::SHOWN_MAX;
 use crate::live::notices::Fate;
 use crate::live::series::Series;
 use crate::live::{Live, Route};
+use crate::telemetry::make_way;
 
 mod buckets;
 mod delivery;
@@ -343,14 +343,13 @@ struct Arm<'a> {
     series: &'a Series,
 }
 
-/// All that there is to be told of, one after the other. In between, whoever waits for this
-/// processor goes first: a request is not to wait for a scrape.
+/// All that there is to be told of, one after the other, making way in between.
 fn arms(routes: &[Arc<Route>]) -> impl Iterator<Item = Arm<'_>> {
     let arms = routes.iter().flat_map(|route| {
         let series = route.series().iter();
         series.map(move |series| Arm { route, series })
     });
-    arms.inspect(|_| thread::yield_now())
+    arms.inspect(|_| make_way())
 }
 
 impl<'a> Arm<'a> {

@@ -179,6 +179,11 @@ fn announce_five(raw: &mut RawH2) {
     say(raw, HEADERS, END_HEADERS, 1, &asked);
 }
 
+/// The end of stream 1, with these fields.
+fn trailers(raw: &mut RawH2, list: &[(&str, &str)]) {
+    say(raw, HEADERS, END_HEADERS | END_STREAM, 1, &head(list));
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 fn what_comes_after_the_head_fits_it() {
@@ -197,7 +202,7 @@ fn what_comes_after_the_head_fits_it() {
             "8.1 trailers with a pseudo field",
             |raw| {
                 open(raw);
-                say(raw, HEADERS, END_HEADERS | END_STREAM, 1, &head(&[PATH]));
+                trailers(raw, &[PATH]);
             },
             &[Served],
         ),
@@ -205,13 +210,7 @@ fn what_comes_after_the_head_fits_it() {
             "8.1 trailers in upper case",
             |raw| {
                 open(raw);
-                say(
-                    raw,
-                    HEADERS,
-                    END_HEADERS | END_STREAM,
-                    1,
-                    &head(&[("X-A", "b")]),
-                );
+                trailers(raw, &[("X-A", "b")]);
             },
             &[Reset(PROTOCOL), Refused],
         ),
@@ -219,13 +218,7 @@ fn what_comes_after_the_head_fits_it() {
             "8.1 trailers with a quotation mark in a name",
             |raw| {
                 open(raw);
-                say(
-                    raw,
-                    HEADERS,
-                    END_HEADERS | END_STREAM,
-                    1,
-                    &head(&[("x\"a", "b")]),
-                );
+                trailers(raw, &[("x\"a", "b")]);
             },
             &[Reset(PROTOCOL), Refused],
         ),
@@ -233,8 +226,7 @@ fn what_comes_after_the_head_fits_it() {
             "8.1 trailers with a field of the connection",
             |raw| {
                 open(raw);
-                let trailers = head(&[("transfer-encoding", "chunked")]);
-                say(raw, HEADERS, END_HEADERS | END_STREAM, 1, &trailers);
+                trailers(raw, &[("transfer-encoding", "chunked")]);
             },
             &[Reset(PROTOCOL), Refused],
         ),
@@ -243,13 +235,7 @@ fn what_comes_after_the_head_fits_it() {
             |raw| {
                 open(raw);
                 say(raw, DATA, 0, 1, b"word");
-                say(
-                    raw,
-                    HEADERS,
-                    END_HEADERS | END_STREAM,
-                    1,
-                    &head(&[("x-a", "b")]),
-                );
+                trailers(raw, &[("x-a", "b")]);
             },
             &[Served],
         ),
@@ -284,13 +270,7 @@ fn what_comes_after_the_head_fits_it() {
             |raw| {
                 announce_five(raw);
                 say(raw, DATA, 0, 1, b"word");
-                say(
-                    raw,
-                    HEADERS,
-                    END_HEADERS | END_STREAM,
-                    1,
-                    &head(&[("x-a", "b")]),
-                );
+                trailers(raw, &[("x-a", "b")]);
             },
             &[Reset(PROTOCOL), Refused],
         ),

@@ -25,6 +25,7 @@ use super::problem::Problem;
 use super::reply::{Reply, reply};
 use super::{seq, view};
 use crate::live::Live;
+use crate::telemetry::make_way;
 
 /// How often every route is told.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -87,6 +88,7 @@ async fn tell(live: Arc<Live>, mut seen: u64, sender: mpsc::Sender<String>) {
                 }
             }
             _ = ticks.tick() => {
+                // All streams have their turn in the same moment.
                 make_way();
                 if let Ok(data) = serde_json::to_string(&view::routes_lately(&mut lately, &live)) {
                     let _ = write!(text, "event: status\ndata: {data}\n\n");
@@ -94,12 +96,6 @@ async fn tell(live: Arc<Live>, mut seen: u64, sender: mpsc::Sender<String>) {
             }
         }
     }
-}
-
-/// Whoever waits for this processor goes first: many streams have their turn in the same
-/// moment, and a request is not to wait for all of them.
-fn make_way() {
-    std::thread::yield_now();
 }
 
 /// What is sent, piece by piece.

@@ -315,7 +315,7 @@ fn a_body_that_is_not_as_announced_never_looks_complete() {
                     finish(raw, stream);
                 },
                 BROKEN,
-                Told::GoAway(PROTOCOL),
+                GONE,
             ),
             (
                 "8.1 a pseudo field in trailers",

@@ -3,8 +3,7 @@
 use std::sync::mpsc;
 
 use super::*;
-use crate::support::http2_raw::IN_SOCKETS_MAX;
-use crate::support::http2_raw::{fields, literal};
+use crate::support::http2_raw::{IN_SOCKETS_MAX, fields, literal};
 
 const CALM: Told = Told::GoAway(11);
 
@@ -267,7 +266,7 @@ fn floods_of_upstreams_end_them() {
                     });
                 },
                 BROKEN,
-                Told::GoAway(PROTOCOL),
+                GONE,
             ),
             (
                 "trailers without end",

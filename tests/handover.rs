@@ -331,6 +331,38 @@ fn a_rollback_reaches_the_process_that_drains() {
 }
 
 #[test]
+fn rollouts_that_are_not_frozen_any_more_stay_so_whatever_the_process_that_drains_says() {
+    let mut line = Line::new("thaw");
+    line.linger = "60s";
+    let running = line.start(1);
+    let (address, _) = running.addresses();
+    line.ask(&["weight", "100%"]);
+    line.ask(&["freeze"]);
+    // Connections of the old process, each for one more request.
+    let mut kept: Vec<Client> = (0..5)
+        .map(|_| {
+            let mut client = Client::connect(address);
+            assert_eq!(client.get("/", &[("x-user", "a")]).text(), "canary");
+            client
+        })
+        .collect();
+    let next = line.take_over(&running, 1);
+    assert!(line.ask(&["status"])["frozen"].is_object());
+    assert_eq!(line.ask(&["unfreeze"])["frozen"], Value::Null);
+    // A gate of the old process acts, and it tells where everything stands.
+    line.upstreams[1].behave(Behaviour::Status(500));
+    for client in &mut kept {
+        client.get("/", &[("x-user", "a")]);
+    }
+    some("a rollback", || {
+        (line.route()["phase"] == "rolled_back").then_some(())
+    });
+    // What was told has arrived: the rollback came with it.
+    assert_eq!(line.ask(&["status"])["frozen"], Value::Null);
+    drop(next);
+}
+
+#[test]
 fn nobody_else_may_ask_for_the_sockets() {
     use std::os::unix::fs::PermissionsExt as _;
     let line = Line::new("mode");

@@ -21,9 +21,9 @@ use crate::control::{self, Bound, notify, state_file};
 use crate::deadline::TICK;
 use crate::doors::Doors;
 use crate::ending::{self, Accepting, Stage};
-use crate::handover;
-use crate::handover::predecessor::{Link, Predecessor};
+use crate::handover::predecessor::Predecessor;
 use crate::handover::successor::{Beside, Estate};
+use crate::handover::{self, InStep};
 use crate::inherited::Inherited;
 use crate::listeners::Listener;
 use crate::live::Live;
@@ -215,7 +215,7 @@ impl App {
                 listener.hold().map_err(StartError::Runtime)?;
             }
         }
-        let link = self.take_over()?;
+        let before = self.take_over()?;
         let (stage, _) = watch::channel(Stage::Serving);
         let (running, mut all_ended) = mpsc::channel::<()>(1);
         let mut threads = Vec::new();
@@ -259,14 +259,17 @@ impl App {
             listeners: listeners.subscribe(),
             control: &stop_control,
         };
+        let mut next = None;
         tokio::select! {
             () = control => {}
-            () = ending::end(&self.live, accepting, estate, shutdown) => {}
-            () = handover::follow(link, &self.live) => {}
+            () = ending::end(&self.live, accepting, estate, &mut next, shutdown) => {}
             // Workers end by themselves only if they could not start.
             _ = all_ended.recv() => {}
         }
         let stopped = stop(&stage, &mut all_ended, threads).await;
+        for in_step in [before, next].into_iter().flatten() {
+            in_step.finish().await;
+        }
         finish(&self.live, writer).await;
         self.live.access.close().await;
         stopped
@@ -276,7 +279,7 @@ impl App {
 impl App {
     /// Becomes the one that serves, and goes on where the releases stand. From here on
     /// the process before accepts nothing, so little may be left to do.
-    fn take_over(&mut self) -> Result<Option<Link>, StartError> {
+    fn take_over(&mut self) -> Result<Option<InStep>, StartError> {
         let Some((before, files)) = self.before.take() else {
             return Ok(None);
         };
@@ -285,11 +288,11 @@ impl App {
         let retired = before
             .take_over(&files)
             .map_err(|error| StartError::HandOver(path, error))?;
-        Ok(retired.map(|retired| {
+        Ok(retired.and_then(|retired| {
             self.live.events.skip_to(retired.last_event);
             self.live.go_on_from(&retired.routes);
-            self.live.follow_freeze(retired.frozen);
-            retired.link
+            self.live.follow_freeze(&retired.freeze);
+            handover::follow(retired.link, &self.live)
         }))
     }
 }

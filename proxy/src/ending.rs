@@ -8,6 +8,7 @@ use haldane_config::Drain;
 use tokio::sync::watch;
 
 use crate::control::notify;
+use crate::handover::InStep;
 use crate::handover::successor::{Estate, Successor};
 use crate::listeners::Listener;
 use crate::live::Live;
@@ -34,11 +35,13 @@ pub(crate) struct Accepting<'a> {
 }
 
 /// Waits for `shutdown`, or for a process that takes over what `estate` has, and drains.
-/// Returns when the drain has taken too long.
+/// Returns when the drain has taken too long. Until then `in_step` has what keeps this
+/// process in step with the next, which hears of what happens last when that is finished.
 pub(crate) async fn end(
     live: &Arc<Live>,
     accepting: Accepting<'_>,
     estate: Option<Estate>,
+    in_step: &mut Option<InStep>,
     shutdown: impl Future<Output = ()>,
 ) {
     let taken_over = async {
@@ -60,7 +63,7 @@ pub(crate) async fn end(
     }
     match successor {
         None => stop(drain, &accepting).await,
-        Some(successor) => make_way(live, drain, &accepting, successor).await,
+        Some(successor) => make_way(live, drain, &accepting, successor, in_step).await,
     }
     let left = live.connections.load(Ordering::Relaxed);
     tracing::warn!(connections = left, "the drain timed out");
@@ -79,7 +82,13 @@ async fn stop(drain: Drain, accepting: &Accepting<'_>) {
 
 /// New connections are the next process's at once. Clients that keep one are told with
 /// their next answer to leave; who is silent for the linger is idle.
-async fn make_way(live: &Arc<Live>, drain: Drain, accepting: &Accepting<'_>, successor: Successor) {
+async fn make_way(
+    live: &Arc<Live>,
+    drain: Drain,
+    accepting: &Accepting<'_>,
+    successor: Successor,
+    in_step: &mut Option<InStep>,
+) {
     tracing::info!(timeout = ?drain.timeout, "the next process has taken over, draining");
     notify::retire(live);
     accepting.control.send_replace(true);
@@ -90,7 +99,7 @@ async fn make_way(live: &Arc<Live>, drain: Drain, accepting: &Accepting<'_>, suc
         tokio::time::sleep(drain.timeout).await;
     };
     let go = async {
-        successor.go(live).await;
+        *in_step = successor.go(live).await;
         std::future::pending::<()>().await;
     };
     tokio::select! {

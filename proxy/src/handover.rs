@@ -15,6 +15,7 @@
 //! While the process before drains, a rollback in either must reach the other: a
 //! generation that is over is over for the last connections of the old one as well.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,9 +25,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::live::Live;
-use crate::live::freeze::Frozen;
+use crate::live::freeze::{Frozen, Position};
 use crate::live::standing::Standing;
 
 pub(crate) mod predecessor;
@@ -37,6 +40,9 @@ use predecessor::Link;
 
 /// How often each side looks whether anything has happened that the other must know.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a process that ends tries to tell what has happened last.
+const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What one side says to the other.
 #[derive(Debug, Deserialize, Serialize)]
@@ -62,9 +68,23 @@ pub(crate) enum Message {
         /// Who has frozen rollouts, if somebody has.
         #[serde(default)]
         frozen: Option<Arc<Frozen>>,
+        /// See [`Position::turns`].
+        #[serde(default)]
+        freeze_turns: u64,
     },
     /// In place of step 4: it took too long.
     TooLate {},
+}
+
+impl Message {
+    fn standing(routes: Vec<Standing>, last_event: u64, freeze: &Position) -> Self {
+        Self::Standing {
+            routes,
+            last_event,
+            frozen: freeze.frozen.clone(),
+            freeze_turns: freeze.turns,
+        }
+    }
 }
 
 /// A socket as it goes with an offer.
@@ -74,39 +94,78 @@ pub(crate) struct Offered {
     configured: Option<SocketAddr>,
 }
 
-/// Keeps in step with the process before, if there is one; never returns.
-pub(crate) async fn follow(link: Option<Link>, live: &Arc<Live>) {
-    if let Some(link) = link {
-        match link.into_stream() {
-            // Nothing has happened yet.
-            Ok(stream) => keep_in_step(stream, live, 0).await,
-            Err(error) => tracing::error!(%error, "cannot follow the process before"),
+/// Keeps in step with the process before.
+pub(crate) fn follow(link: Link, live: &Arc<Live>) -> Option<InStep> {
+    match link.into_stream() {
+        // Nothing has happened yet.
+        Ok(stream) => Some(InStep::start(stream, live, 0)),
+        Err(error) => {
+            tracing::error!(%error, "cannot follow the process before");
+            None
         }
     }
-    std::future::pending::<()>().await;
 }
 
-/// Tells the other process what happens to releases here, and does what it tells, for
-/// as long as it lives. It knows all up to the event `told`.
-async fn keep_in_step(stream: UnixStream, live: &Arc<Live>, told: u64) {
+/// Two processes that tell each other what happens to releases, and do what they are told,
+/// for as long as both live.
+pub(crate) struct InStep {
+    over: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl InStep {
+    /// Begins. The other knows all up to the event `told`.
+    fn start(stream: UnixStream, live: &Arc<Live>, told: u64) -> Self {
+        let (over, is_over) = oneshot::channel();
+        let task = tokio::spawn(keep_in_step(stream, Arc::clone(live), told, is_over));
+        Self { over, task }
+    }
+
+    /// Tells what has happened last; nothing will any more.
+    pub(crate) async fn finish(self) {
+        // An error means that the other is gone.
+        let _ = self.over.send(());
+        let ended = tokio::time::timeout(LAST_WORD_TIMEOUT, self.task).await;
+        if ended.is_err() {
+            tracing::warn!("the other process may not know what has happened last");
+        }
+    }
+}
+
+async fn keep_in_step(
+    stream: UnixStream,
+    live: Arc<Live>,
+    told: u64,
+    is_over: oneshot::Receiver<()>,
+) {
     let (reader, writer) = stream.into_split();
-    let ended = tokio::select! {
-        ended = listen(reader, live) => ended,
-        ended = tell(writer, live, told) => ended,
-    };
-    match ended {
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            tracing::debug!(%error, "the hand-over is over");
+    let tell = async {
+        if let Err(error) = tell(writer, &live, told, is_over).await {
+            // It may have gone, but not before it has said its last.
+            tracing::debug!(%error, "the other process hears no more");
+            std::future::pending::<()>().await;
         }
-        Ok(()) | Err(_) => tracing::debug!("the hand-over is over"),
+    };
+    tokio::select! {
+        Err(error) = listen(reader, &live) => {
+            if error.kind() != io::ErrorKind::UnexpectedEof {
+                tracing::debug!(%error, "the other process says no more");
+            }
+        }
+        () = tell => {}
     }
 }
 
-async fn listen(mut reader: OwnedReadHalf, live: &Arc<Live>) -> io::Result<()> {
+async fn listen(mut reader: OwnedReadHalf, live: &Live) -> io::Result<Infallible> {
     loop {
         match wire::read(&mut reader).await? {
-            Message::Standing { routes, frozen, .. } => {
-                live.follow_freeze(frozen);
+            Message::Standing {
+                routes,
+                frozen,
+                freeze_turns: turns,
+                ..
+            } => {
+                live.follow_freeze(&Arc::new(Position { frozen, turns }));
                 live.follow(&routes);
             }
             other => return Err(unexpected(&other)),
@@ -114,22 +173,29 @@ async fn listen(mut reader: OwnedReadHalf, live: &Arc<Live>) -> io::Result<()> {
     }
 }
 
-async fn tell(mut writer: OwnedWriteHalf, live: &Arc<Live>, mut told: u64) -> io::Result<()> {
+/// Until it is over, and what happened until then.
+async fn tell(
+    mut writer: OwnedWriteHalf,
+    live: &Live,
+    mut told: u64,
+    mut is_over: oneshot::Receiver<()>,
+) -> io::Result<()> {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        looks.tick().await;
-        let last = live.events.last();
-        if last == told {
-            continue;
-        }
-        told = last;
-        let standing = Message::Standing {
-            routes: live.standing(),
-            last_event: last,
-            frozen: live.freeze.get(),
+        let is_last = tokio::select! {
+            _ = looks.tick() => false,
+            _ = &mut is_over => true,
         };
-        wire::write(&mut writer, &standing).await?;
+        let last = live.events.last();
+        if last != told {
+            told = last;
+            let standing = Message::standing(live.standing(), last, &live.freeze.position());
+            wire::write(&mut writer, &standing).await?;
+        }
+        if is_last {
+            return Ok(());
+        }
     }
 }
 

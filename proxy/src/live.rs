@@ -134,7 +134,7 @@ impl Live {
         });
         let routes = routes.collect();
         let freeze = Freeze::default();
-        freeze.restore(keeping.frozen());
+        freeze.restore(keeping.found_freeze());
         Arc::new(Self {
             clock,
             events,

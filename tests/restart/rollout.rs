@@ -250,3 +250,28 @@ fn a_freeze_outlives_the_process() {
     assert_eq!(process.status()["frozen"], Value::Null);
     process.kill();
 }
+
+#[test]
+fn what_was_frozen_at_the_start_and_is_not_any_more_stays_so() {
+    let directory = directory("rollout-thaw");
+    let process = Process::start(&directory, ROUTE);
+    let (_, answer) = process.ask("PUT", "/v1/freeze", &json!({}));
+    assert_eq!(answer["persisted"], true);
+    process.kill();
+    // The process before may take a while to go.
+    let lock = std::fs::File::open(directory.join("state/lock")).expect("is there");
+    lock.try_lock().expect("is free");
+    let process = Process::start(&directory, ROUTE);
+    let (_, answer) = process.ask("DELETE", "/v1/freeze", &json!({}));
+    assert_eq!(
+        (&answer["changed"], &answer["persisted"]),
+        (&json!(true), &json!(false))
+    );
+    drop(lock);
+    eventually("it may write", || process.status()["persisted"] == true);
+    assert_eq!(process.status()["frozen"], Value::Null);
+    process.kill();
+    let process = Process::start(&directory, ROUTE);
+    assert_eq!(process.status()["frozen"], Value::Null);
+    process.kill();
+}

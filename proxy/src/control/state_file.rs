@@ -54,7 +54,7 @@ pub(crate) fn read(directory: &Path) -> Found {
         }
     };
     match format::STATE.decode(&bytes) {
-        Ok((book, frozen)) => Found::Whole(book, frozen),
+        Ok((book, freeze)) => Found::Whole(book, freeze),
         Err(reason) => Found::Damaged(format!("cannot use {}: {reason}", path.display()).into()),
     }
 }
@@ -105,7 +105,7 @@ impl Directory {
 
     /// Makes this the state. When it returns, the state is safe.
     fn write(&self, sheet: &Sheet) -> io::Result<()> {
-        let bytes = format::STATE.encode(&sheet.book, sheet.frozen.clone())?;
+        let bytes = format::STATE.encode(&sheet.book, &sheet.freeze)?;
         self.replace(STATE, &bytes)
     }
 

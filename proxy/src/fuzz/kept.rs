@@ -30,8 +30,8 @@ pub fn sealed(state: &[u8], is_evidence: bool) -> Vec<u8> {
 ///
 /// Why it cannot be used.
 pub fn rewrite_state(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let (book, frozen): (BTreeMap<String, Entry>, _) = format::STATE.decode(bytes)?;
-    let written = format::STATE.encode(&book, frozen);
+    let (book, freeze): (BTreeMap<String, Entry>, _) = format::STATE.decode(bytes)?;
+    let written = format::STATE.encode(&book, &freeze);
     written.map_err(|error| error.to_string())
 }
 
@@ -41,9 +41,9 @@ pub fn rewrite_state(bytes: &[u8]) -> Result<Vec<u8>, String> {
 ///
 /// Why it cannot be used.
 pub fn rewrite_evidence(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let (book, frozen): (BTreeMap<String, Arc<EvidenceEntry>>, _) =
+    let (book, freeze): (BTreeMap<String, Arc<EvidenceEntry>>, _) =
         format::EVIDENCE.decode(bytes)?;
-    let written = format::EVIDENCE.encode(&book, frozen);
+    let written = format::EVIDENCE.encode(&book, &freeze);
     written.map_err(|error| error.to_string())
 }
 
@@ -64,8 +64,8 @@ pub struct Standing {
 /// that cannot be used.
 #[must_use]
 pub fn begin(config: &Config, bytes: &[u8]) -> Option<Standing> {
-    let (book, frozen) = format::STATE.decode(bytes).ok()?;
-    let live = live(config, Some(Found::Whole(book, frozen)));
+    let (book, freeze) = format::STATE.decode(bytes).ok()?;
+    let live = live(config, Some(Found::Whole(book, freeze)));
     let route = live.routes().first().cloned()?;
     let setting = route.setting();
     Some(Standing {

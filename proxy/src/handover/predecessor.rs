@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{Message, unexpected, wire};
 use crate::inherited::Inherited;
-use crate::live::freeze::Frozen;
+use crate::live::freeze::Position;
 use crate::live::standing::Standing;
 use crate::unix_socket::Claim;
 
@@ -31,8 +31,8 @@ pub(crate) struct Retired {
     pub(crate) routes: Vec<Standing>,
     /// The number of its newest event.
     pub(crate) last_event: u64,
-    /// Who has frozen rollouts, if somebody has.
-    pub(crate) frozen: Option<Arc<Frozen>>,
+    /// Whether rollouts are frozen.
+    pub(crate) freeze: Arc<Position>,
     /// The connection to it, for as long as it drains.
     pub(crate) link: Link,
 }
@@ -90,10 +90,11 @@ impl Predecessor {
                 routes,
                 last_event,
                 frozen,
+                freeze_turns: turns,
             }) => Some(Retired {
                 routes,
                 last_event,
-                frozen,
+                freeze: Arc::new(Position { frozen, turns }),
                 link: Link(self.stream),
             }),
             Ok(Message::TooLate {}) => {

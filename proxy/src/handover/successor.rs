@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use super::{Message, Offered, unexpected, wire};
+use super::{InStep, Message, Offered, unexpected, wire};
 use crate::accept_error::{Accepting, pause};
 use crate::control::admin::socket::AdminSocket;
 use crate::listeners::Listener;
@@ -165,20 +165,17 @@ impl Estate {
 
 impl Successor {
     /// Says where the releases stand. From now on the next process accepts.
-    pub(crate) async fn go(mut self, live: &Arc<Live>) {
+    pub(crate) async fn go(mut self, live: &Arc<Live>) -> Option<InStep> {
         // Before the standing is read: what happens in between is told again.
         let told = live.events.last();
-        let standing = Message::Standing {
-            routes: live.standing_with_evidence(),
-            last_event: live.events.last(),
-            frozen: live.freeze.get(),
-        };
+        let routes = live.standing_with_evidence();
+        let standing = Message::standing(routes, live.events.last(), &live.freeze.position());
         live.keeping.hand_in(live);
         live.keeping.close();
         if let Err(error) = wire::write(&mut self.stream, &standing).await {
             tracing::error!(%error, "the next process is gone");
-            return;
+            return None;
         }
-        super::keep_in_step(self.stream, live, told).await;
+        Some(InStep::start(self.stream, live, told))
     }
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Live;
-use super::freeze::Frozen;
+use super::freeze::Position;
 
 /// How many routes are remembered that are not there any more.
 const ABSENT_MAX: usize = 256;
@@ -69,8 +69,8 @@ pub(crate) enum Found {
     Damaged(Arc<str>),
     /// There is nothing.
     Nothing,
-    /// This; and who had frozen rollouts, if somebody had.
-    Whole(Book, Option<Arc<Frozen>>),
+    /// This; and whether rollouts were frozen.
+    Whole(Book, Position),
 }
 
 /// What is to be kept, and how far that is.
@@ -78,8 +78,8 @@ pub(crate) struct Keeping {
     /// Nobody asked for it otherwise.
     wanted: bool,
     damage: Option<Arc<str>>,
-    /// Who had frozen rollouts in the process before.
-    frozen: Option<Arc<Frozen>>,
+    /// Whether rollouts were frozen in the process before.
+    found_freeze: Arc<Position>,
     /// As it was found.
     found: Book,
     book: Mutex<Book>,
@@ -94,7 +94,7 @@ pub(crate) struct Keeping {
 struct Desk {
     latest: Option<Sheet>,
     /// What was handed in last, to see whether there is anything new.
-    last: Option<(Book, Option<Arc<Frozen>>, u64)>,
+    last: Option<(Book, Arc<Position>, u64)>,
     tickets: u64,
     closed: bool,
 }
@@ -103,7 +103,7 @@ struct Desk {
 #[derive(Clone)]
 pub(crate) struct Sheet {
     pub(crate) book: Book,
-    pub(crate) frozen: Option<Arc<Frozen>>,
+    pub(crate) freeze: Arc<Position>,
     ticket: u64,
     /// Every event up to this number is in it.
     covers: u64,
@@ -124,15 +124,15 @@ impl Keeping {
     /// What begins with what was found; `None` if nothing is to be kept.
     pub(crate) fn new(found: Option<Found>) -> Self {
         let wanted = found.is_some();
-        let (damage, book, frozen) = match found {
-            Some(Found::Damaged(reason)) => (Some(reason), Book::new(), None),
-            Some(Found::Whole(book, frozen)) => (None, book, frozen),
-            Some(Found::Nothing) | None => (None, Book::new(), None),
+        let (damage, book, freeze) = match found {
+            Some(Found::Damaged(reason)) => (Some(reason), Book::new(), Position::default()),
+            Some(Found::Whole(book, freeze)) => (None, book, freeze),
+            Some(Found::Nothing) | None => (None, Book::new(), Position::default()),
         };
         Self {
             wanted,
             damage,
-            frozen,
+            found_freeze: Arc::new(freeze),
             found: book.clone(),
             book: Mutex::new(book),
             desk: Mutex::default(),
@@ -152,9 +152,9 @@ impl Keeping {
         self.damage.as_ref()
     }
 
-    /// Who had frozen rollouts in the process before.
-    pub(crate) fn frozen(&self) -> Option<Arc<Frozen>> {
-        self.frozen.clone()
+    /// Whether rollouts were frozen in the process before.
+    pub(crate) fn found_freeze(&self) -> Arc<Position> {
+        Arc::clone(&self.found_freeze)
     }
 
     /// The generation that an earlier process has left of a route.
@@ -209,12 +209,12 @@ impl Keeping {
         // Before the releases: what happens in between is then in the state, and not claimed.
         let covers = live.events.last();
         let book = self.updated_book(live);
-        let new = (book, live.freeze.get(), covers);
+        let new = (book, live.freeze.position(), covers);
         if desk.last.as_ref() != Some(&new) {
             desk.tickets += 1;
             desk.latest = Some(Sheet {
                 book: new.0.clone(),
-                frozen: new.1.clone(),
+                freeze: Arc::clone(&new.1),
                 ticket: desk.tickets,
                 covers,
             });

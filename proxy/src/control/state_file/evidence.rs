@@ -17,6 +17,7 @@ use super::complaint::Complaint;
 use super::{Directory, format, read_file};
 use crate::clock::Micros;
 use crate::live::Live;
+use crate::live::freeze::Position;
 use crate::live::keeping::{Book, Entry};
 use crate::live::recall::{EvidenceBook, FoundEvidence, News};
 
@@ -98,7 +99,7 @@ impl Evidence {
     pub(super) fn keep_now(&mut self, directory: &Directory, live: &Live) {
         let begun = live.clock.micros();
         let written = if self.look(live) {
-            let bytes = format::EVIDENCE.encode(&self.book, None);
+            let bytes = format::EVIDENCE.encode(&self.book, &Position::default());
             bytes.and_then(|bytes| directory.replace(EVIDENCE, &bytes))
         } else {
             Ok(())

@@ -13,7 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::live::freeze::Frozen;
+use crate::live::freeze::{Frozen, Position};
 
 /// The form of one file.
 pub(crate) struct Form {
@@ -47,10 +47,13 @@ struct State<T> {
     /// Only of the state, and only while frozen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     frozen: Option<Arc<Frozen>>,
+    /// See [`Position::turns`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    freeze_turns: u64,
 }
 
-/// What is in a file, by the names of routes; and who has frozen rollouts.
-pub(crate) type Content<T> = (BTreeMap<String, T>, Option<Arc<Frozen>>);
+/// What is in a file, by the names of routes; and whether rollouts are frozen.
+pub(crate) type Content<T> = (BTreeMap<String, T>, Position);
 
 /// What is asked of a file whose form is another.
 #[derive(Deserialize)]
@@ -63,9 +66,13 @@ impl Form {
     pub(crate) fn encode<T: Serialize>(
         &self,
         routes: &BTreeMap<String, T>,
-        frozen: Option<Arc<Frozen>>,
+        freeze: &Position,
     ) -> io::Result<Vec<u8>> {
-        let state = serde_json::to_vec(&State { routes, frozen })?;
+        let state = serde_json::to_vec(&State {
+            routes,
+            frozen: freeze.frozen.clone(),
+            freeze_turns: freeze.turns,
+        })?;
         Ok(self.seal(&state))
     }
 
@@ -104,7 +111,11 @@ impl Form {
         }
         let state: State<BTreeMap<String, T>> =
             serde_json::from_slice(state).map_err(|error| format!("it is malformed: {error}"))?;
-        Ok((state.routes, state.frozen))
+        let freeze = Position {
+            frozen: state.frozen,
+            turns: state.freeze_turns,
+        };
+        Ok((state.routes, freeze))
     }
 
     fn schema(&self) -> &'static str {
@@ -113,6 +124,14 @@ impl Form {
             .and_then(|(_, rest)| rest.split(',').next())
             .unwrap_or(self.start)
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn checksum(bytes: &[u8]) -> String {
@@ -139,7 +158,7 @@ mod tests {
     const START: &str = STATE.start;
 
     fn encode(book: &Book) -> io::Result<Vec<u8>> {
-        STATE.encode(book, None)
+        STATE.encode(book, &Position::default())
     }
 
     fn decode(bytes: &[u8]) -> Result<Book, String> {

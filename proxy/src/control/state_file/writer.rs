@@ -160,8 +160,8 @@ impl Desk {
         self.live.events.go_on_after(events::read(&self.path));
         match read(&self.path) {
             Found::Nothing => {}
-            Found::Whole(book, frozen) => {
-                self.live.follow_freeze(frozen);
+            Found::Whole(book, freeze) => {
+                self.live.follow_freeze(&Arc::new(freeze));
                 let news = self.live.keeping.news(book);
                 self.live.follow_kept(&news);
                 self.live.keeping.remember(news);

@@ -163,9 +163,11 @@ fn lacks_descriptors_for_upstreams(name: &str, url: &str, more: &str) {
              [[route]]\nstable = \"{url}\"\n{more}"
         ),
     );
-    let before = haldane.descriptors();
+    // Also what it opens after it has said that it listens.
+    stable(&haldane);
+    eventually("it is closed", || haldane.clients(haldane.admin) == 0);
     let mut clients: Vec<_> = (0..10).map(|_| Client::connect(haldane.data)).collect();
-    eventually("all are let in", || haldane.descriptors() >= before + 10);
+    eventually("all are let in", || haldane.clients(haldane.data) == 10);
     haldane.leave_no_descriptor();
     for client in &mut clients {
         client.send(request("GET", "/", &[], ""));

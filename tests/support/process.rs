@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::eventually::some;
 use super::tls::Directory;
 
+/// The state of a socket that listens, in the kernel's table of them.
+const LISTENS: &str = "0A";
+
 /// A haldane in a process of its own. Killed when this is dropped.
 pub(crate) struct Process {
     child: Child,
@@ -172,6 +175,24 @@ impl Process {
         let (_, rest) = stat.rsplit_once(") ").expect("has a name");
         let times = rest.split(' ').skip(11).take(2);
         times.map(|time| time.parse::<u64>().expect("a time")).sum()
+    }
+
+    /// How many clients it has let in at one of its addresses, and not let go.
+    pub(crate) fn clients(&self, of: SocketAddr) -> usize {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("is there");
+        let port = format!(":{:04X}", of.port());
+        // Its own address is the second column, the inode of its socket the tenth.
+        let sockets: Vec<String> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|line| line.len() > 9 && line[1].ends_with(&port) && line[3] != LISTENS)
+            .map(|line| format!("socket:[{}]", line[9]))
+            .collect();
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        let open = entries.expect("the process lives").flatten();
+        open.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+            .filter(|link| sockets.iter().any(|socket| link.as_os_str() == &**socket))
+            .count()
     }
 
     /// How many descriptors it has open.

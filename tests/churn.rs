@@ -242,7 +242,7 @@ fn nothing_fails_while_everything_changes() {
         "conversation",
     ] {
         let count = outcome.successes.get(kind).copied().unwrap_or(0);
-        assert!(count > 100, "{kind}: {:?}", outcome.successes);
+        assert!(count >= 20, "{kind}: {:?}", outcome.successes);
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
+use crate::control::beat::Beats;
 use crate::control::state_file::writer::Writer;
 use crate::control::upstreams::resolve::resolve_first;
 use crate::control::{self, Bound, notify, state_file};
@@ -215,6 +216,7 @@ impl App {
                 listener.hold().map_err(StartError::Runtime)?;
             }
         }
+        let beats = Beats::start().map_err(StartError::Runtime)?;
         let before = self.take_over()?;
         let (stage, _) = watch::channel(Stage::Serving);
         let (running, mut all_ended) = mpsc::channel::<()>(1);
@@ -246,6 +248,7 @@ impl App {
         let estate = door.map(|door| Estate::new(door, listeners.subscribe(), beside.clone()));
         let control = control::run(Bound {
             live: Arc::clone(&self.live),
+            beats,
             origin: self.origin,
             config: self.config,
             listeners: listeners.clone(),

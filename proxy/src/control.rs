@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 mod ask;
+pub(crate) mod beat;
 pub(crate) mod driver;
 pub(crate) mod notify;
 pub(crate) mod outside;
@@ -24,6 +25,7 @@ use crate::live::Live;
 use crate::notify_socket;
 use crate::origin::Origin;
 use admin::socket::AdminSocket;
+use beat::Beats;
 use reload::Reloader;
 
 /// A driver that breaks at once must not spin.
@@ -32,6 +34,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// A process that has what it listens on, as the control plane needs it.
 pub(crate) struct Bound {
     pub(crate) live: Arc<Live>,
+    pub(crate) beats: Beats,
     /// Where the configuration is read again, if anywhere.
     pub(crate) origin: Option<Origin>,
     /// What is in force.
@@ -49,16 +52,22 @@ pub(crate) struct Bound {
 /// Runs the control plane for as long as the process serves.
 pub(crate) async fn run(bound: Bound) {
     let live = Arc::clone(&bound.live);
+    let beats = bound.beats.clone();
     let mut stop = bound.stop.clone();
     notify::follow(&bound.config.notify, &live);
     // The admin and ops listeners are closed with it.
     let reloader = Reloader::start(bound);
     tokio::join!(
-        keep_driving(&live),
-        keep_looking_after(&live),
-        keep_asking(&live),
-        keep_preparing(&live),
-        reloader.watch(),
+        keep("the driver", driver::drive, &live, &beats),
+        keep(
+            "what looks after upstreams",
+            upstreams::look_after,
+            &live,
+            &beats
+        ),
+        keep("what asks for answers", outside::keep_asking, &live, &beats),
+        keep("what prepares rollouts", prepare::look_after, &live, &beats),
+        reloader.watch(&beats),
         notify_socket::watchdog(),
         async {
             // An error means that nobody is left to say it.
@@ -69,42 +78,15 @@ pub(crate) async fn run(bound: Bound) {
     );
 }
 
-/// Runs the driver, and runs it again should it ever panic: without it windows stand
-/// still and nothing is logged, while requests go on.
-async fn keep_driving(live: &Arc<Live>) {
+/// Runs `start` again should it ever panic. Without the driver windows would stand still and
+/// nothing would be logged, while requests go on; and so it is with the others.
+async fn keep<F>(what: &str, start: impl Fn(Arc<Live>, Beats) -> F, live: &Arc<Live>, beats: &Beats)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     loop {
-        if let Err(error) = tokio::spawn(driver::drive(Arc::clone(live))).await {
-            tracing::error!(%error, "the driver broke and starts again");
-        }
-        tokio::time::sleep(RESTART_PAUSE).await;
-    }
-}
-
-/// The same for what looks after addresses.
-async fn keep_looking_after(live: &Arc<Live>) {
-    loop {
-        if let Err(error) = tokio::spawn(upstreams::look_after(Arc::clone(live))).await {
-            tracing::error!(%error, "what looks after upstreams broke and starts again");
-        }
-        tokio::time::sleep(RESTART_PAUSE).await;
-    }
-}
-
-/// The same for what asks for the answers that gates judge by.
-async fn keep_asking(live: &Arc<Live>) {
-    loop {
-        if let Err(error) = tokio::spawn(outside::keep_asking(Arc::clone(live))).await {
-            tracing::error!(%error, "what asks for answers broke and starts again");
-        }
-        tokio::time::sleep(RESTART_PAUSE).await;
-    }
-}
-
-/// The same for what comes before the first step of a rollout.
-async fn keep_preparing(live: &Arc<Live>) {
-    loop {
-        if let Err(error) = tokio::spawn(prepare::look_after(Arc::clone(live))).await {
-            tracing::error!(%error, "what prepares rollouts broke and starts again");
+        if let Err(error) = tokio::spawn(start(Arc::clone(live), beats.clone())).await {
+            tracing::error!(%error, "{what} broke and starts again");
         }
         tokio::time::sleep(RESTART_PAUSE).await;
     }

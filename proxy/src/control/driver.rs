@@ -1,10 +1,8 @@
 //! Lets releases see what was counted, and writes what happened to the log.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
-
+use super::beat::Beats;
 use super::notify;
 use crate::live::Live;
 
@@ -15,28 +13,23 @@ mod log;
 use aftermath::Aftermaths;
 use gains::Gains;
 
-/// How often counts are absorbed.
-const ABSORB_INTERVAL: Duration = Duration::from_millis(100);
-
-/// What else is looked at is looked at once in so many absorptions.
-const ABSORPTIONS_PER_LOOK: u32 = 10;
+/// What need not be looked at with every beat is looked at once in so many.
+const BEATS_PER_LOOK: u64 = 10;
 
 /// Runs for as long as the process does.
-pub(crate) async fn drive(live: Arc<Live>) {
-    let mut ticks = tokio::time::interval(ABSORB_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+pub(crate) async fn drive(live: Arc<Live>, beats: Beats) {
+    let mut absorptions = beats.every(1);
     let mut gains = Gains::default();
     let mut aftermaths = Aftermaths::default();
     let mut logged = live.events.last();
-    let mut absorptions = 0_u32;
+    let mut looks = beats.every(BEATS_PER_LOOK);
     loop {
         tokio::select! {
-            _ = ticks.tick() => {
-                if absorptions.is_multiple_of(ABSORPTIONS_PER_LOOK) {
-                    live.tls.load().refresh(live.clock.now());
-                    live.keeping.hand_in(&live);
-                }
-                absorptions = absorptions.wrapping_add(1);
+            () = looks.due() => {
+                live.tls.load().refresh(live.clock.now());
+                live.keeping.hand_in(&live);
+            }
+            () = absorptions.due() => {
                 gains.absorb(&live);
                 for route in live.routes().iter() {
                     route.fill_ledger();

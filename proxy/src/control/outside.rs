@@ -8,6 +8,7 @@ use haldane_decide::gate::Answer;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::beat::Beats;
 use super::remote::{self, Message, exchange};
 use crate::live::{Live, Routes};
 
@@ -15,20 +16,19 @@ pub(crate) mod answer;
 
 use answer::{of_prometheus, of_url, path_of};
 
-/// How often what has changed is looked for.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// What has changed is looked for once in so many beats.
+const BEATS_PER_LOOK: u64 = 2;
 
 /// No answer may take longer; one is expected before the next question.
 const PATIENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Runs for as long as the process does.
-pub(super) async fn keep_asking(live: Arc<Live>) {
-    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+pub(super) async fn keep_asking(live: Arc<Live>, beats: Beats) {
+    let mut looks = beats.every(BEATS_PER_LOOK);
     let mut seen: Option<Arc<Routes>> = None;
     let mut interviews = Vec::new();
     loop {
-        ticks.tick().await;
+        looks.due().await;
         let routes = live.routes();
         if !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &routes)) {
             interviews = renewed(interviews, &routes, &live);

@@ -12,14 +12,12 @@ use haldane_decide::generation::Generation;
 use haldane_decide::rollout::Preconditions;
 use haldane_decide::weight::Weight;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::ask::{Question, ask};
+use super::beat::Beats;
 use crate::live::events::{AgreementEvent, Happening};
 use crate::live::{Live, Route};
-
-/// How often it is looked at whether a generation waits.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What did not hold is looked at again after so long, and then after twice as long each
 /// time.
@@ -37,12 +35,12 @@ struct Attempt {
 }
 
 /// Runs for as long as the process does.
-pub(crate) async fn look_after(live: Arc<Live>) {
-    let mut looks = tokio::time::interval(LOOK_INTERVAL);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub(crate) async fn look_after(live: Arc<Live>, beats: Beats) {
+    let mut looks = beats.every(1);
     let mut attempts: HashMap<Arc<str>, Attempt> = HashMap::new();
     loop {
-        let now = looks.tick().await;
+        looks.due().await;
+        let now = Instant::now();
         let routes = live.routes();
         attempts.retain(|name, _| routes.iter().any(|route| route.config.name == *name));
         for route in routes.iter() {

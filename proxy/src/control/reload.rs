@@ -15,10 +15,10 @@ use std::time::Duration;
 use haldane_config::{Config, Diagnostic, Difference};
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::MissedTickBehavior;
 
 use super::Bound;
 use super::admin::Hub;
+use super::beat::Beats;
 use super::surfaces::Surfaces;
 use super::upstreams::resolve::resolve_first;
 use crate::clock::Micros;
@@ -29,8 +29,8 @@ use crate::origin::{Candidate, Fingerprint, Origin, Refusal};
 
 mod apply;
 
-/// How often the files are looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The files are looked at once in so many beats.
+const BEATS_PER_LOOK: u64 = 10;
 
 /// Files that have just changed may still be written: they must stay the same for this
 /// long, for at most so many times.
@@ -108,6 +108,7 @@ impl Reloader {
             admin,
             ops,
             beside,
+            beats: _,
             stop: _,
         } = bound;
         Arc::new_cyclic(|this: &Weak<Self>| {
@@ -134,12 +135,11 @@ impl Reloader {
     }
 
     /// Reloads whenever the files have changed or somebody asks for it.
-    pub(super) async fn watch(&self) {
-        let mut looks = tokio::time::interval(LOOK_INTERVAL);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pub(super) async fn watch(&self, beats: &Beats) {
+        let mut looks = beats.every(BEATS_PER_LOOK);
         loop {
             tokio::select! {
-                _ = looks.tick() => self.look().await,
+                () = looks.due() => self.look().await,
                 () = self.live.reloads.asked.notified() => self.obey().await,
             }
         }

@@ -11,8 +11,8 @@ use haldane_config::HealthCheck;
 use haldane_decide::role::Role;
 use haldane_decide::weight::Weight;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
+use super::beat::Beats;
 use crate::clock::{Micros, micros};
 use crate::live::endpoints::{Endpoint, EndpointList, Endpoints};
 use crate::live::health::{AddressFailure, Standing};
@@ -24,8 +24,8 @@ pub(crate) mod resolve;
 
 use resolve::{Name, System};
 
-/// How often what has changed is looked for.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// What has changed is looked for once in so many beats.
+const BEATS_PER_LOOK: u64 = 2;
 
 /// An address that cannot be reached is tried this often, so that it is back at once
 /// also without a request that would find out.
@@ -35,13 +35,12 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const TELL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs for as long as the process does.
-pub(crate) async fn look_after(live: Arc<Live>) {
-    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+pub(crate) async fn look_after(live: Arc<Live>, beats: Beats) {
+    let mut looks = beats.every(BEATS_PER_LOOK);
     let mut seen: Option<Arc<Routes>> = None;
     let mut cares = Vec::new();
     loop {
-        ticks.tick().await;
+        looks.due().await;
         let routes = live.routes();
         if !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &routes)) {
             cares = renewed(cares, &routes, &live);

@@ -154,7 +154,11 @@ fn kill_9_at_any_instant_loses_nothing_that_was_acknowledged() {
         phase: "idle".to_owned(),
     };
     let (mut answers, mut persisted, mut ahead) = (0, 0, 0);
-    for round in 0..KILLS {
+    // How many commands fit in depends on what else the machine does.
+    for round in 0..5 * KILLS {
+        if round >= KILLS && answers > 100 && persisted > 50 && ahead > 0 {
+            break;
+        }
         if random.u8(0..4) == 0 {
             // Within its start, wherever that is.
             let child = spawn(&config);
@@ -199,7 +203,6 @@ fn kill_9_at_any_instant_loses_nothing_that_was_acknowledged() {
         ahead += usize::from(now != last);
         expected = now;
     }
-    // How many fit in depends on what else the machine does.
     assert!(answers > 100, "only {answers} commands were given");
     assert!(persisted > 50, "only {persisted} of {answers} were safe");
     assert!(

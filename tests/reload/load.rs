@@ -117,7 +117,7 @@ fn no_request_fails_through_hundreds_of_reloads() {
     }
     let asked = load.stop();
     assert!(reloads >= 100, "only {reloads} reloads");
-    assert!(asked > 1000, "only {asked} requests");
+    assert!(asked > reloads as u64, "only {asked} requests");
     let arrived: usize = upstreams.iter().map(|upstream| upstream.log.len()).sum();
     assert_eq!(arrived as u64, asked, "each arrives once");
     // Nobody is left behind: every request that was begun has ended.

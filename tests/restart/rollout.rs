@@ -167,7 +167,11 @@ fn kill_9_at_any_instant_loses_no_step_that_was_acknowledged() {
     let directory = directory("rollout-kills");
     let mut model = Model::new();
     let mut persisted = 0;
-    for round in 0..KILLS {
+    // How many commands fit in depends on what else the machine does.
+    for round in 0..5 * KILLS {
+        if round >= KILLS && persisted > 200 {
+            break;
+        }
         let process = Process::start(&directory, ROUTE);
         let now = standing(&process.status());
         let mut begun = model.clone();

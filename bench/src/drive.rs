@@ -217,8 +217,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Open loop: a request is due every `interval`, whatever became of the others.
+    /// Open loop: a request is due in every `interval`, whatever became of the others.
     /// Returns nanoseconds from due to answered, in no particular order.
+    ///
+    /// When in its interval is drawn, the same for whoever is measured: at fixed instants one
+    /// request in eight would meet the kernel's ticks for one proxy, and none for another.
     pub(crate) fn run_open(
         &mut self,
         clients: &mut Clients<'_>,
@@ -230,14 +233,16 @@ impl Engine {
         clients.latencies_ns = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
         clients.mode = Mode::Timed;
         let begin = clock::now_ns();
+        let mut instants = fastrand::Rng::with_seed(0);
+        let mut due_ns = begin + instants.u64(..interval_ns);
         let mut sent = 0;
         while sent < count {
-            let due_ns = begin + sent * interval_ns;
             if due_ns <= clock::now_ns()
                 && let Some(at) = clients.idle.pop_front()
             {
                 clients.start(at, due_ns)?;
                 sent += 1;
+                due_ns = begin + sent * interval_ns + instants.u64(..interval_ns);
             }
             if clock::now_ns() > due_ns + clock::ns(DRAIN_MAX) {
                 return Err(Failure::violation(

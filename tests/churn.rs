@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use super::support::client::Client;
+use super::support::eventually::eventually;
 use super::support::tls::{Authority, Directory};
 
 mod clients;
@@ -165,6 +166,16 @@ impl Drop for Process {
     }
 }
 
+/// What clients do.
+const KINDS: [&str; 6] = [
+    "keep-alive",
+    "close",
+    "websocket",
+    "stream",
+    "call",
+    "conversation",
+];
+
 /// Addresses that nobody listens on. They are asked for all at once, so that they differ;
 /// and they are of a host that no connection begins at, so that none takes their ports.
 fn free_addresses() -> [SocketAddr; 4] {
@@ -225,6 +236,12 @@ fn nothing_fails_while_everything_changes() {
         let failures = load.outcome().failures;
         assert!(failures.is_empty(), "{failures:#?}");
     }
+    // How long that takes depends on what else the machine does.
+    eventually("every kind has been there often", || {
+        let successes = load.outcome().successes;
+        let count = |kind| successes.get(kind).copied().unwrap_or(0);
+        KINDS.into_iter().all(|kind| count(kind) > 100)
+    });
     load.set(Mode::Leaving);
     process.signal("TERM");
     assert_eq!(process.code(), Some(0));
@@ -233,16 +250,9 @@ fn nothing_fails_while_everything_changes() {
 
     let outcome = load.outcome();
     assert!(outcome.failures.is_empty(), "{:#?}", outcome.failures);
-    for kind in [
-        "keep-alive",
-        "close",
-        "websocket",
-        "stream",
-        "call",
-        "conversation",
-    ] {
+    for kind in KINDS {
         let count = outcome.successes.get(kind).copied().unwrap_or(0);
-        assert!(count >= 20, "{kind}: {:?}", outcome.successes);
+        assert!(count > 100, "{kind}: {:?}", outcome.successes);
     }
 }
 

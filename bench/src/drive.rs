@@ -234,7 +234,8 @@ impl Engine {
         clients.mode = Mode::Timed;
         let begin = clock::now_ns();
         let mut instants = fastrand::Rng::with_seed(0);
-        let mut due_ns = begin + instants.u64(..interval_ns);
+        let mut due = |request| begin + request * interval_ns + instants.u64(..interval_ns);
+        let mut due_ns = due(0);
         let mut sent = 0;
         while sent < count {
             if due_ns <= clock::now_ns()
@@ -242,7 +243,7 @@ impl Engine {
             {
                 clients.start(at, due_ns)?;
                 sent += 1;
-                due_ns = begin + sent * interval_ns + instants.u64(..interval_ns);
+                due_ns = due(sent);
             }
             if clock::now_ns() > due_ns + clock::ns(DRAIN_MAX) {
                 return Err(Failure::violation(

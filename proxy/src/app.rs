@@ -246,17 +246,19 @@ impl App {
         let beside = Beside::default();
         let door = self.sockets.door;
         let estate = door.map(|door| Estate::new(door, listeners.subscribe(), beside.clone()));
-        let control = control::run(Bound {
-            live: Arc::clone(&self.live),
-            beats,
-            origin: self.origin,
-            config: self.config,
-            listeners: listeners.clone(),
-            admin: self.sockets.admin,
-            ops: self.sockets.ops,
-            beside,
-            stop: control_stopped,
-        });
+        let control = control::run(
+            Bound {
+                live: Arc::clone(&self.live),
+                origin: self.origin,
+                config: self.config,
+                listeners: listeners.clone(),
+                admin: self.sockets.admin,
+                ops: self.sockets.ops,
+                beside,
+                stop: control_stopped,
+            },
+            &beats,
+        );
         let accepting = Accepting {
             stage: &stage,
             listeners: listeners.subscribe(),
@@ -294,7 +296,7 @@ impl App {
         Ok(retired.and_then(|retired| {
             self.live.events.skip_to(retired.last_event);
             self.live.go_on_from(&retired.routes);
-            self.live.follow_freeze(&retired.freeze);
+            self.live.follow_freeze(retired.freeze);
             handover::follow(retired.link, &self.live)
         }))
     }

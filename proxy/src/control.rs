@@ -34,7 +34,6 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// A process that has what it listens on, as the control plane needs it.
 pub(crate) struct Bound {
     pub(crate) live: Arc<Live>,
-    pub(crate) beats: Beats,
     /// Where the configuration is read again, if anywhere.
     pub(crate) origin: Option<Origin>,
     /// What is in force.
@@ -50,24 +49,23 @@ pub(crate) struct Bound {
 }
 
 /// Runs the control plane for as long as the process serves.
-pub(crate) async fn run(bound: Bound) {
+pub(crate) async fn run(bound: Bound, beats: &Beats) {
     let live = Arc::clone(&bound.live);
-    let beats = bound.beats.clone();
     let mut stop = bound.stop.clone();
     notify::follow(&bound.config.notify, &live);
     // The admin and ops listeners are closed with it.
     let reloader = Reloader::start(bound);
     tokio::join!(
-        keep("the driver", driver::drive, &live, &beats),
+        keep("the driver", driver::drive, &live, beats),
         keep(
             "what looks after upstreams",
             upstreams::look_after,
             &live,
-            &beats
+            beats
         ),
-        keep("what asks for answers", outside::keep_asking, &live, &beats),
-        keep("what prepares rollouts", prepare::look_after, &live, &beats),
-        reloader.watch(&beats),
+        keep("what asks for answers", outside::keep_asking, &live, beats),
+        keep("what prepares rollouts", prepare::look_after, &live, beats),
+        reloader.watch(beats),
         notify_socket::watchdog(),
         async {
             // An error means that nobody is left to say it.

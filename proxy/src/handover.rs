@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::live::Live;
-use crate::live::freeze::{Frozen, Position};
+use crate::live::freeze::Position;
 use crate::live::standing::Standing;
 
 pub(crate) mod predecessor;
@@ -65,26 +65,12 @@ pub(crate) enum Message {
         /// The number of the newest event.
         #[serde(default)]
         last_event: u64,
-        /// Who has frozen rollouts, if somebody has.
-        #[serde(default)]
-        frozen: Option<Arc<Frozen>>,
-        /// See [`Position::turns`].
-        #[serde(default)]
-        freeze_turns: u64,
+        /// Whether rollouts are frozen.
+        #[serde(flatten)]
+        freeze: Position,
     },
     /// In place of step 4: it took too long.
     TooLate {},
-}
-
-impl Message {
-    fn standing(routes: Vec<Standing>, last_event: u64, freeze: &Position) -> Self {
-        Self::Standing {
-            routes,
-            last_event,
-            frozen: freeze.frozen.clone(),
-            freeze_turns: freeze.turns,
-        }
-    }
 }
 
 /// A socket as it goes with an offer.
@@ -159,13 +145,8 @@ async fn keep_in_step(
 async fn listen(mut reader: OwnedReadHalf, live: &Live) -> io::Result<Infallible> {
     loop {
         match wire::read(&mut reader).await? {
-            Message::Standing {
-                routes,
-                frozen,
-                freeze_turns: turns,
-                ..
-            } => {
-                live.follow_freeze(&Arc::new(Position { frozen, turns }));
+            Message::Standing { routes, freeze, .. } => {
+                live.follow_freeze(freeze);
                 live.follow(&routes);
             }
             other => return Err(unexpected(&other)),
@@ -190,7 +171,11 @@ async fn tell(
         let last = live.events.last();
         if last != told {
             told = last;
-            let standing = Message::standing(live.standing(), last, &live.freeze.position());
+            let standing = Message::Standing {
+                routes: live.standing(),
+                last_event: last,
+                freeze: Position::clone(&live.freeze.position()),
+            };
             wire::write(&mut writer, &standing).await?;
         }
         if is_last {

@@ -133,8 +133,7 @@ impl Live {
             Arc::new(begin.route(route, reach))
         });
         let routes = routes.collect();
-        let freeze = Freeze::default();
-        freeze.restore(keeping.found_freeze());
+        let freeze = Freeze::at(keeping.found_freeze());
         Arc::new(Self {
             clock,
             events,

@@ -1,5 +1,6 @@
 //! `haldane run` as a process of its own, to be measured and killed.
 
+use std::fs::DirEntry;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -149,9 +150,8 @@ impl Process {
 
     /// Lets it open nothing more, whatever it has closed in between.
     pub(crate) fn leave_no_descriptor(&self) {
-        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
-        let names = entries.expect("the process lives").flatten();
-        let open: Vec<usize> = names
+        let open: Vec<usize> = self
+            .open()
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
             .collect();
         let lowest = (0..).find(|number| !open.contains(number));
@@ -188,17 +188,21 @@ impl Process {
             .filter(|line| line.len() > 9 && line[1].ends_with(&port) && line[3] != LISTENS)
             .map(|line| format!("socket:[{}]", line[9]))
             .collect();
-        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
-        let open = entries.expect("the process lives").flatten();
-        open.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        self.open()
+            .filter_map(|entry| std::fs::read_link(entry.path()).ok())
             .filter(|link| sockets.iter().any(|socket| link.as_os_str() == &**socket))
             .count()
     }
 
     /// How many descriptors it has open.
     pub(crate) fn descriptors(&self) -> usize {
+        self.open().count()
+    }
+
+    /// Its descriptors, by their numbers.
+    fn open(&self) -> impl Iterator<Item = DirEntry> {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
-        entries.expect("the process lives").count()
+        entries.expect("the process lives").flatten()
     }
 }
 

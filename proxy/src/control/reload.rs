@@ -108,7 +108,6 @@ impl Reloader {
             admin,
             ops,
             beside,
-            beats: _,
             stop: _,
         } = bound;
         Arc::new_cyclic(|this: &Weak<Self>| {

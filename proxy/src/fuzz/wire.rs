@@ -1,13 +1,11 @@
 //! Small formats of bytes: PROXY headers, frames of WebSocket, messages of a hand-over.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use haldane_config::Config;
 
 use super::admin::live;
 use crate::handover::{Message, wire};
-use crate::live::freeze::Position;
 use crate::request::proxy_protocol;
 use crate::websocket::{Frames, close_from_client, close_from_server};
 
@@ -61,14 +59,8 @@ pub async fn follow(config: &Config, mut bytes: &[u8]) -> Option<[u32; 2]> {
     };
     live.go_on_from(&routes);
     let before = share()?;
-    if let Ok(Message::Standing {
-        routes,
-        frozen,
-        freeze_turns: turns,
-        ..
-    }) = wire::read(&mut bytes).await
-    {
-        live.follow_freeze(&Arc::new(Position { frozen, turns }));
+    if let Ok(Message::Standing { routes, freeze, .. }) = wire::read(&mut bytes).await {
+        live.follow_freeze(freeze);
         live.follow(&routes);
     }
     Some([before, share()?])

@@ -6,7 +6,6 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Message, unexpected, wire};
@@ -32,7 +31,7 @@ pub(crate) struct Retired {
     /// The number of its newest event.
     pub(crate) last_event: u64,
     /// Whether rollouts are frozen.
-    pub(crate) freeze: Arc<Position>,
+    pub(crate) freeze: Position,
     /// The connection to it, for as long as it drains.
     pub(crate) link: Link,
 }
@@ -89,12 +88,11 @@ impl Predecessor {
             Ok(Message::Standing {
                 routes,
                 last_event,
-                frozen,
-                freeze_turns: turns,
+                freeze,
             }) => Some(Retired {
                 routes,
                 last_event,
-                freeze: Arc::new(Position { frozen, turns }),
+                freeze,
                 link: Link(self.stream),
             }),
             Ok(Message::TooLate {}) => {

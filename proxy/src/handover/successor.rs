@@ -14,6 +14,7 @@ use crate::accept_error::{Accepting, pause};
 use crate::control::admin::socket::AdminSocket;
 use crate::listeners::Listener;
 use crate::live::Live;
+use crate::live::freeze::Position;
 use crate::unix_socket::{Claim, SocketFile};
 
 /// How long the next process may take to be ready. It loads certificates and binds.
@@ -168,8 +169,11 @@ impl Successor {
     pub(crate) async fn go(mut self, live: &Arc<Live>) -> Option<InStep> {
         // Before the standing is read: what happens in between is told again.
         let told = live.events.last();
-        let routes = live.standing_with_evidence();
-        let standing = Message::standing(routes, live.events.last(), &live.freeze.position());
+        let standing = Message::Standing {
+            routes: live.standing_with_evidence(),
+            last_event: live.events.last(),
+            freeze: Position::clone(&live.freeze.position()),
+        };
         live.keeping.hand_in(live);
         live.keeping.close();
         if let Err(error) = wire::write(&mut self.stream, &standing).await {

@@ -15,12 +15,14 @@ pub(crate) struct Freeze(ArcSwap<Position>);
 
 /// Where the switch is. Processes of the same releases tell each other, and files tell of
 /// processes that have ended: what one hears may be older than what it has done itself.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Position {
     /// Who has frozen rollouts, if somebody has.
+    #[serde(default)]
     pub(crate) frozen: Option<Arc<Frozen>>,
     /// How often the switch was turned until then, in whatever process: the position after
     /// more turns is the later one.
+    #[serde(default, rename = "freeze_turns")]
     pub(crate) turns: u64,
 }
 
@@ -87,8 +89,17 @@ impl Freeze {
     }
 
     /// Begins as the process before has left it.
-    pub(crate) fn restore(&self, position: Arc<Position>) {
-        self.0.store(position);
+    pub(crate) fn at(position: Arc<Position>) -> Self {
+        Self(ArcSwap::new(position))
+    }
+
+    /// Another process has, or had, the switch there.
+    fn follow(&self, theirs: Position) {
+        let theirs = Arc::new(theirs);
+        self.0.rcu(|ours| {
+            let is_later = theirs.is_later_than(ours);
+            Arc::clone(if is_later { &theirs } else { ours })
+        });
     }
 
     /// Turns the switch, unless it is there. True if it was turned.
@@ -127,14 +138,8 @@ impl Live {
     }
 
     /// Another process of the same releases has, or had, the switch there.
-    pub(crate) fn follow_freeze(&self, theirs: &Arc<Position>) {
-        self.freeze.0.rcu(|ours| {
-            if theirs.is_later_than(ours) {
-                Arc::clone(theirs)
-            } else {
-                Arc::clone(ours)
-            }
-        });
+    pub(crate) fn follow_freeze(&self, theirs: Position) {
+        self.freeze.follow(theirs);
     }
 
     fn tell(&self, kind: ProcessEventKind) {
@@ -144,6 +149,7 @@ impl Live {
         self.changed.notify_one();
     }
 }
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -155,8 +161,9 @@ mod tests {
     }
 
     fn merged(ours: &Position, theirs: &Position) -> Position {
-        let later = theirs.is_later_than(ours);
-        if later { theirs } else { ours }.clone()
+        let switch = Freeze::at(Arc::new(ours.clone()));
+        switch.follow(theirs.clone());
+        Position::clone(&switch.position())
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Desk {
         match read(&self.path) {
             Found::Nothing => {}
             Found::Whole(book, freeze) => {
-                self.live.follow_freeze(&Arc::new(freeze));
+                self.live.follow_freeze(freeze);
                 let news = self.live.keeping.news(book);
                 self.live.follow_kept(&news);
                 self.live.keeping.remember(news);

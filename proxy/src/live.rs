@@ -412,6 +412,12 @@ impl Route {
         series::requests(|| self.shards_of(role))
     }
 
+    /// Requests of both roles: how many were routed, and how many have not ended.
+    pub(crate) fn all_requests(&self) -> (u64, u64) {
+        let shards = || self.shards.iter();
+        series::requests(|| shards().flat_map(|shard| Role::ALL.map(|role| shard.of(role))))
+    }
+
     fn carry_out(
         &self,
         judge: &mut Judge,

@@ -59,11 +59,11 @@ impl Peer {
         }
     }
 
-    /// Writes what waits. The task of an HTTP/2 connection does that by itself.
+    /// Writes what waits. The task of an HTTP/2 connection does that by itself, once it has it.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::H1(wire) => wire.poll_flush(cx),
-            Self::H2(_) => Poll::Ready(Ok(())),
+            Self::H2(stream) => Poll::Ready(stream.release()),
         }
     }
 

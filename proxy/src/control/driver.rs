@@ -9,6 +9,7 @@ use crate::live::Live;
 mod aftermath;
 mod gains;
 mod log;
+mod rounds;
 
 use aftermath::Aftermaths;
 use gains::Gains;
@@ -31,9 +32,6 @@ pub(crate) async fn drive(live: Arc<Live>, beats: Beats) {
             }
             () = absorptions.due() => {
                 gains.absorb(&live);
-                for route in live.routes().iter() {
-                    route.fill_ledger();
-                }
                 aftermaths.look(&live);
             }
             () = live.changed.notified() => {

@@ -30,6 +30,9 @@ pub(crate) struct Stream {
     /// The trailer fields that may be passed on, as lines.
     trailers: Vec<u8>,
     outgoing: Outgoing,
+    /// What was taken for sending last. It is kept back for as long as more may come at once,
+    /// since the last piece and the end behind it are one frame.
+    held: Bytes,
     /// Nothing more will be sent.
     finished: bool,
     /// Towards an upstream, until the response has come.
@@ -78,6 +81,7 @@ impl Stream {
             ended: false,
             trailers: Vec::new(),
             outgoing,
+            held: Bytes::new(),
             finished: false,
             response: None,
             given_up: None,
@@ -180,12 +184,14 @@ impl Stream {
         &self.trailers
     }
 
-    /// Takes a part of `data` for sending, as far as the other end lets it.
+    /// Takes a part of `data` for sending, as far as the other end lets it. It is sent by
+    /// the next call, by [`Stream::release`], or with the end.
     pub(crate) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.release()?;
         let Outgoing::Body(body) = &mut self.outgoing else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
@@ -200,11 +206,24 @@ impl Stream {
             };
         }
         let sent = capacity.min(wanted);
-        let chunk = Bytes::copy_from_slice(&data[..sent]);
-        Poll::Ready(match body.send_data(chunk, false) {
-            Ok(()) => Ok(sent),
-            Err(error) => Err(io::Error::other(error)),
-        })
+        self.held = Bytes::copy_from_slice(&data[..sent]);
+        Poll::Ready(Ok(sent))
+    }
+
+    /// Sends what is kept back.
+    ///
+    /// # Errors
+    ///
+    /// If the stream is gone.
+    pub(crate) fn release(&mut self) -> io::Result<()> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let held = std::mem::take(&mut self.held);
+        match &mut self.outgoing {
+            Outgoing::Head(_) => Ok(()),
+            Outgoing::Body(body) => body.send_data(held, false).map_err(io::Error::other),
+        }
     }
 
     /// Ends what is sent, with these trailer lines. A stream that is gone is gone.
@@ -212,9 +231,12 @@ impl Stream {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
+        if !trailers.is_empty() {
+            drop(self.release());
+        }
         if let Outgoing::Body(body) = &mut self.outgoing {
             drop(if trailers.is_empty() {
-                body.send_data(Bytes::new(), true)
+                body.send_data(std::mem::take(&mut self.held), true)
             } else {
                 body.send_trailers(trailers_of(trailers))
             });
@@ -289,7 +311,15 @@ impl Stream {
                     .is_some_and(RecvStream::is_end_stream))
     }
 
-    /// Gives the stream up.
+    /// Gives the stream up after what was taken for sending, as far as it can be written.
+    pub(crate) async fn give_up(&mut self, reason: Reason) {
+        drop(self.release());
+        // A reset drops what still waits, which the connection writes by now.
+        tokio::task::yield_now().await;
+        self.reset(reason);
+    }
+
+    /// Gives the stream up at once.
     pub(crate) fn reset(&mut self, reason: Reason) {
         match &mut self.outgoing {
             Outgoing::Head(respond) => respond.send_reset(reason),

@@ -84,7 +84,8 @@ impl Entrance {
         let tls = self.listener.tls.load().as_ref().map(|tls| tls.current());
         let expects_header = self.listener.proxy_protocol.load(Ordering::Relaxed)
             && worker.settings().trusted_proxies.contains(peer.ip());
-        drop(tokio::task::spawn_local(async move {
+        // A task moves what it was given when it begins and when it ends: that is to be small.
+        drop(tokio::task::spawn_local(Box::pin(async move {
             let client = if expects_header {
                 // Not every connection is to have room for what few will do.
                 Box::pin(proxy_protocol::client(&worker, &mut stream, peer)).await
@@ -95,7 +96,7 @@ impl Entrance {
                 serve(worker, stream, client, tls).await;
             }
             drop((slot, open));
-        }));
+        })));
     }
 }
 

@@ -1,9 +1,18 @@
 //! Where header fields are written to: text, or the fields of an HTTP/2 message.
 
+use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::h1::field::Kind;
 use crate::h1::head::FieldRef;
 use crate::http2::message;
+
+// Names of fields that haldane adds.
+pub(crate) static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) static ROLE: HeaderName = HeaderName::from_static("x-haldane-role");
+pub(crate) static VERSION: HeaderName = HeaderName::from_static("x-haldane-version");
 
 /// Takes fields one after another, each possibly in parts.
 pub(crate) trait Fields {
@@ -20,9 +29,9 @@ pub(crate) trait Fields {
         self.add(field.name, field.value);
     }
 
-    /// Appends a field of haldane's own, whose name is in lower case.
-    fn add_own(&mut self, name: &'static str, value: &[u8]) {
-        self.add(name.as_bytes(), value);
+    /// Appends a field whose name is known.
+    fn add_own(&mut self, name: &HeaderName, value: &[u8]) {
+        self.add(name.as_str().as_bytes(), value);
     }
 }
 
@@ -55,9 +64,17 @@ impl Fields for HeaderMap {
         message::append(self, name, value);
     }
 
-    fn add_own(&mut self, name: &'static str, value: &[u8]) {
+    fn pass(&mut self, field: &FieldRef<'_>) {
+        match field.kind {
+            Kind::ContentLength => self.add_own(&CONTENT_LENGTH, field.value),
+            Kind::Date => self.add_own(&DATE, field.value),
+            _ => self.add(field.name, field.value),
+        }
+    }
+
+    fn add_own(&mut self, name: &HeaderName, value: &[u8]) {
         if let Ok(value) = HeaderValue::from_bytes(value) {
-            self.append(HeaderName::from_static(name), value);
+            self.append(name, value);
         }
     }
 }

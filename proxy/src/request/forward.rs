@@ -8,8 +8,9 @@
 use std::net::IpAddr;
 
 use haldane_decide::role::Role;
+use http::header::{DATE, VIA};
 
-use super::fields::Fields;
+use super::fields::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, Fields, ROLE, VERSION};
 use super::inbound::Inbound;
 use super::marks::Marks;
 use crate::h1::body::Framing;
@@ -89,7 +90,7 @@ fn introduce<F: Fields>(out: &mut F, inbound: &Inbound<'_>, introduction: &Intro
             .chain([introduction.peer.as_bytes()]);
         out.add_parts(b"x-forwarded-for", hops);
     } else {
-        out.add_own("x-forwarded-for", introduction.peer.as_bytes());
+        out.add_own(&FORWARDED_FOR, introduction.peer.as_bytes());
     }
     let told = |kind| {
         head.values(kind)
@@ -97,21 +98,21 @@ fn introduce<F: Fields>(out: &mut F, inbound: &Inbound<'_>, introduction: &Intro
             .filter(|value| introduction.trusted && !value.is_empty())
     };
     let scheme = told(Kind::XForwardedProto).unwrap_or(introduction.scheme.as_bytes());
-    out.add_own("x-forwarded-proto", scheme);
+    out.add_own(&FORWARDED_PROTO, scheme);
     let host = told(Kind::XForwardedHost).unwrap_or(inbound.host);
     if !host.is_empty() {
-        out.add_own("x-forwarded-host", host);
+        out.add_own(&FORWARDED_HOST, host);
     }
     out.add_own(
-        "via",
+        &VIA,
         match head.version {
             Version::Http10 => b"1.0 haldane",
             Version::Http11 => b"1.1 haldane",
             Version::Http2 => b"2.0 haldane",
         },
     );
-    out.add_own("x-haldane-version", introduction.version.as_bytes());
-    out.add_own("x-haldane-role", introduction.role.as_str().as_bytes());
+    out.add_own(&VERSION, introduction.version.as_bytes());
+    out.add_own(&ROLE, introduction.role.as_str().as_bytes());
 }
 
 /// How a response is to be framed for a client with a connection of its own.
@@ -190,10 +191,10 @@ pub(crate) fn response_fields<F: Fields>(out: &mut F, head: &Head, envelope: &En
         }
     }
     if !has_date {
-        out.add_own("date", envelope.date);
+        out.add_own(&DATE, envelope.date);
     }
     if let Some(version) = envelope.version {
-        out.add_own("x-haldane-version", version.as_bytes());
+        out.add_own(&VERSION, version.as_bytes());
     }
     if let Some(draw) = envelope.issued {
         let key = issued_key(draw);

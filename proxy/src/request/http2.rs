@@ -224,8 +224,6 @@ async fn serve_stream(
     if let (Next::Drop, Peer::H2(stream)) = (next, &mut session.client)
         && !stream.is_complete()
     {
-        // A reset drops what still waits, which the connection writes by now.
-        tokio::task::yield_now().await;
-        stream.reset(Reason::INTERNAL_ERROR);
+        stream.give_up(Reason::INTERNAL_ERROR).await;
     }
 }

@@ -198,9 +198,7 @@ impl Session {
         timeout: Duration,
     ) -> Next {
         if let Peer::H2(stream) = &mut self.client {
-            // A reset drops what still waits, which the connection writes by now.
-            tokio::task::yield_now().await;
-            stream.reset(passable(told));
+            stream.give_up(passable(told)).await;
             return Next::Drop;
         }
         let flushed = self.flush(timeout).await;

@@ -7,15 +7,17 @@ use haldane_decide::gate::Baseline;
 use haldane_decide::gate::spec::LatencyMetric;
 use haldane_decide::role::Role;
 
+use super::rounds::{Rest, Rounds};
 use crate::live::histogram::{CELLS, middle_of};
 use crate::live::{Live, Route, Routes};
 
-/// How far the latencies of stable have been told, on every route that has a canary.
+/// How far the latencies of stable have been told, on every route.
 #[derive(Default)]
 pub(super) struct Gains {
-    /// The routes as they were seen last.
+    /// The routes as they were seen last, and one of `by_route` for each of them.
     routes: Arc<Routes>,
-    by_route: HashMap<Arc<str>, RouteGains>,
+    by_route: Vec<RouteGains>,
+    rounds: Rounds,
     /// Room to add up in.
     sums: Vec<u64>,
 }
@@ -24,6 +26,7 @@ pub(super) struct Gains {
 struct RouteGains {
     of: Arc<Route>,
     by_metric: [Told; 2],
+    rest: Rest,
 }
 
 /// What was told of one metric.
@@ -37,32 +40,46 @@ struct Told {
 }
 
 impl Gains {
-    /// Lets the gates of every route see what was counted since the last call.
+    /// Lets the gates of every route that is due see what was counted since the last call.
     pub(super) fn absorb(&mut self, live: &Live) {
         let routes = live.routes();
         if !Arc::ptr_eq(&routes, &self.routes) {
             self.adopt(&routes);
         }
-        for route in routes.iter().filter(|route| route.is_judged()) {
-            let name = Arc::clone(&route.config.name);
-            let known = self.by_route.entry(name);
-            let gains = known.or_insert_with(|| RouteGains::new(route));
-            let sums = &mut self.sums;
-            let mut fresh = |metric, baseline: &mut Baseline| gains.add_to(metric, baseline, sums);
-            route.absorb(&mut fresh, live);
+        let round = self.rounds.next(routes.len());
+        for (index, gains) in self.by_route.iter_mut().enumerate() {
+            let requests = gains.of.all_requests();
+            if !gains.rest.is_due(requests) && !round.includes(index) {
+                continue;
+            }
+            let route = Arc::clone(&gains.of);
+            if route.is_judged() {
+                let sums = &mut self.sums;
+                let mut fresh =
+                    |metric, baseline: &mut Baseline| gains.add_to(metric, baseline, sums);
+                route.absorb(&mut fresh, live);
+            }
+            route.fill_ledger();
         }
     }
 
     /// Goes on with the routes that have taken the place of those before.
     fn adopt(&mut self, routes: &Arc<Routes>) {
         self.routes = Arc::clone(routes);
-        let mut before = std::mem::take(&mut self.by_route);
-        for route in routes.iter() {
-            if let Some((name, mut gains)) = before.remove_entry(&route.config.name) {
-                gains.adopt(route);
-                self.by_route.insert(name, gains);
-            }
-        }
+        let before = std::mem::take(&mut self.by_route).into_iter();
+        let mut before: HashMap<Arc<str>, RouteGains> = before
+            .map(|gains| (Arc::clone(&gains.of.config.name), gains))
+            .collect();
+        let gains = routes
+            .iter()
+            .map(|route| match before.remove(&route.config.name) {
+                Some(mut gains) => {
+                    gains.adopt(route);
+                    gains
+                }
+                None => RouteGains::new(route),
+            });
+        self.by_route = gains.collect();
     }
 }
 
@@ -71,6 +88,7 @@ impl RouteGains {
         Self {
             of: Arc::clone(route),
             by_metric: Default::default(),
+            rest: Rest::default(),
         }
     }
 
@@ -81,6 +99,7 @@ impl RouteGains {
             self.by_metric = Default::default();
         }
         self.of = Arc::clone(route);
+        self.rest = Rest::default();
     }
 
     /// Adds to `baseline` what stable has taken since the last call.

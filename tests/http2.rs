@@ -10,6 +10,8 @@ mod goodbye;
 mod pairing;
 /// Both ends of an exchange in either version of HTTP.
 mod pairs;
+/// Bodies in pieces: none waits for the next, and the last one brings the end.
+mod pieces;
 /// What is refused reaches nobody and harms nobody else.
 mod refusals;
 /// A stream that breaks off never looks complete, and whose doing it was is known.

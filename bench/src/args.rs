@@ -129,11 +129,11 @@ pub(crate) struct Latency {
     /// Requests per second.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
     pub(crate) rate: u32,
-    /// Length of a turn.
-    #[arg(long, default_value = "2", value_parser = seconds)]
+    /// Length of a turn; short, so that few of them are disturbed.
+    #[arg(long, default_value = "0.25", value_parser = seconds)]
     pub(crate) seconds: Duration,
     /// Rounds; in each of them every proxy has its turn.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) rounds: u16,
     /// Shared arguments.
     #[command(flatten)]

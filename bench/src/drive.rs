@@ -150,10 +150,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Prepares connections to a target; they dial with their first request.
+    /// Prepares connections to the targets, in turns; they dial with their first request.
     pub(crate) fn clients<'run>(
         &mut self,
-        target: &Target,
+        targets: &[Target],
         connections: usize,
         case: &'run Case,
         ledger: &'run mut Ledger,
@@ -164,7 +164,8 @@ impl Engine {
         Ok(Clients {
             registry,
             list: (0..connections)
-                .map(|at| Client::new(case.kind, token(at), target.clone()))
+                .zip(targets.iter().cycle())
+                .map(|(at, target)| Client::new(case.kind, token(at), target.clone()))
                 .collect(),
             idle: (0..case.kind.streams())
                 .flat_map(|_| 0..connections)

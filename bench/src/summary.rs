@@ -66,7 +66,7 @@ pub(crate) fn absolutes(latency: &[Value], memory: &[Value], start: &[Value]) ->
     let mut rows = Vec::new();
     for (at, name) in ["p50", "p99", "p99.9"].iter().enumerate() {
         rows.push(row(format!("added {name}"), &|proxy| {
-            let us = of(latency, proxy, &|_| true)?["percentiles"][at]["median_us"].as_f64()?;
+            let us = of(latency, proxy, &|_| true)?["percentiles"][at]["us"].as_f64()?;
             Some(format!("{us:.0} µs"))
         }));
     }
@@ -163,7 +163,7 @@ mod tests {
     fn absolutes_have_a_row_for_each_number_of_connections() {
         let latency = [json!({
             "proxy": "haldane",
-            "percentiles": [{ "median_us": 1.0 }, { "median_us": 2.0 }, { "median_us": 3.0 }],
+            "percentiles": [{ "us": 1.0 }, { "us": 2.0 }, { "us": 3.0 }],
         })];
         let memory = [0, 1000].map(|connections| {
             json!({ "proxy": "haldane", "connections": connections, "pss_kib": 2048 })

@@ -141,7 +141,7 @@ impl Bench {
     fn introduce(&mut self, target: &Target, ledger: &mut Ledger) -> Result<(), Failure> {
         let (case, engine) = (Case::new(Kind::Get), &mut self.engine);
         let served = engine.upstreams.served();
-        let mut clients = engine.clients(target, USERS, &case, ledger)?;
+        let mut clients = engine.clients(std::slice::from_ref(target), USERS, &case, ledger)?;
         engine.touch_each(&mut clients)?;
         drop(clients);
         ledger.settle([0, 0], difference(self.engine.upstreams.served(), served))?;

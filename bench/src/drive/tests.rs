@@ -22,7 +22,7 @@ fn every_kind_of_load_adds_up_without_a_proxy() {
         let mut ledger = Ledger::new(Expectation::StableOnly);
         let served = engine.upstreams.served();
         let target = target(&engine, Version::Stable);
-        let mut clients = engine.clients(&target, 8, &case, &mut ledger).unwrap();
+        let mut clients = engine.clients(&[target], 8, &case, &mut ledger).unwrap();
         let requests = engine
             .run_closed(&mut clients, Duration::from_millis(20))
             .unwrap();
@@ -39,7 +39,7 @@ fn an_open_loop_answers_everything_that_was_due() {
     let mut engine = Engine::new().unwrap();
     let (case, mut ledger) = (Case::new(Kind::Get), Ledger::new(Expectation::StableOnly));
     let target = target(&engine, Version::Stable);
-    let mut clients = engine.clients(&target, 4, &case, &mut ledger).unwrap();
+    let mut clients = engine.clients(&[target], 4, &case, &mut ledger).unwrap();
     let (interval, time) = (Duration::from_micros(500), Duration::from_millis(50));
     let latencies_ns = engine.run_open(&mut clients, interval, time).unwrap();
     assert_eq!(latencies_ns.len(), 100);
@@ -54,7 +54,12 @@ fn each_connection_is_touched_once_also_when_there_are_many() {
     let (case, mut ledger) = (Case::new(Kind::Get), Ledger::new(Expectation::StableOnly));
     let target = target(&engine, Version::Stable);
     let mut clients = engine
-        .clients(&target, 3 * CONCURRENCY, &case, &mut ledger)
+        .clients(
+            std::slice::from_ref(&target),
+            3 * CONCURRENCY,
+            &case,
+            &mut ledger,
+        )
         .unwrap();
     engine.touch_each(&mut clients).unwrap();
     engine.touch_each(&mut clients).unwrap();
@@ -67,7 +72,7 @@ fn an_answer_of_the_wrong_version_ends_the_run() {
     let mut engine = Engine::new().unwrap();
     let (case, mut ledger) = (Case::new(Kind::Get), Ledger::new(Expectation::StableOnly));
     let target = target(&engine, Version::Canary);
-    let mut clients = engine.clients(&target, 4, &case, &mut ledger).unwrap();
+    let mut clients = engine.clients(&[target], 4, &case, &mut ledger).unwrap();
     let ended = engine.run_closed(&mut clients, Duration::from_millis(20));
     assert!(matches!(ended, Err(Failure::Violation(_))), "{ended:?}");
 }
@@ -91,7 +96,7 @@ fn a_request_that_arrives_changed_ends_the_run() {
                 .into_bytes();
         }
         let target = target(&engine, Version::Stable);
-        let mut clients = engine.clients(&target, 1, &changed, &mut ledger).unwrap();
+        let mut clients = engine.clients(&[target], 1, &changed, &mut ledger).unwrap();
         let ended = engine.run_closed(&mut clients, Duration::from_millis(20));
         assert!(
             matches!(ended, Err(Failure::Violation(_))),
@@ -110,7 +115,7 @@ fn a_request_body_with_other_ends_is_noticed() {
         );
         case.body[end] = b'?';
         let target = target(&engine, Version::Stable);
-        let mut clients = engine.clients(&target, 1, &case, &mut ledger).unwrap();
+        let mut clients = engine.clients(&[target], 1, &case, &mut ledger).unwrap();
         let ended = engine.run_closed(&mut clients, Duration::from_millis(20));
         assert!(
             matches!(ended, Err(Failure::Violation(_))),

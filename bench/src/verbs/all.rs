@@ -22,8 +22,8 @@ pub(super) fn run(arguments: &All) -> Result<Answer, Failure> {
     let compared = compare::run(&comparison(arguments, 1))?;
     let latency = latency::run(&Latency {
         rate: RATE,
-        seconds: length(arguments, 2.0),
-        rounds: rounds(arguments, 5),
+        seconds: length(arguments, 0.25),
+        rounds: rounds(arguments, 150),
         common: common(arguments, 1),
     })?;
     let memory = memory::run(&Memory {

@@ -80,7 +80,7 @@ fn count(
     let (case, mut ledger) = (Case::new(kind), Ledger::new(Proxy::Haldane.expectation()));
     let served = bench.engine.upstreams.served();
     let target = running.target(kind, &bench.setup);
-    let mut clients = bench.engine.clients(&target, 1, &case, &mut ledger)?;
+    let mut clients = bench.engine.clients(&[target], 1, &case, &mut ledger)?;
     bench
         .engine
         .run_count(&mut clients, requests)

@@ -1,4 +1,8 @@
 //! `latency`: what a proxy adds at a fixed rate, from the moment a request was due.
+//!
+//! The host, or the kernel, takes a processor away for milliseconds about once a second, and then
+//! whole groups of requests wait. Rounds are short, so that most of them see none of that, and
+//! their median says what the proxy does. What is rarer than that is told of all rounds together.
 
 use std::time::Duration;
 
@@ -27,6 +31,8 @@ struct Path {
     running: Option<Running>,
     /// For each round: the percentiles of [`SHARES`], in microseconds.
     rounds: Vec<[f64; SHARES.len()]>,
+    /// Of all rounds together, in nanoseconds.
+    latencies_ns: Vec<u64>,
 }
 
 /// Runs all rounds.
@@ -45,6 +51,7 @@ pub(super) fn run(arguments: &Latency) -> Result<Report, Failure> {
         ledger,
         running: None,
         rounds: Vec::new(),
+        latencies_ns: Vec::new(),
     }];
     for proxy in bench.proxies.clone() {
         let (running, ledger) = bench.start(proxy)?;
@@ -54,6 +61,7 @@ pub(super) fn run(arguments: &Latency) -> Result<Report, Failure> {
             ledger,
             running: Some(running),
             rounds: Vec::new(),
+            latencies_ns: Vec::new(),
         });
     }
     let case = Case::new(Kind::Get);
@@ -99,7 +107,12 @@ impl Path {
         engine: &mut Engine,
     ) -> Result<[f64; SHARES.len()], Failure> {
         let (served, answers) = (engine.upstreams.served(), self.ledger.answers());
-        let mut clients = engine.clients(&self.target, CONCURRENCY, case, &mut self.ledger)?;
+        let mut clients = engine.clients(
+            std::slice::from_ref(&self.target),
+            CONCURRENCY,
+            case,
+            &mut self.ledger,
+        )?;
         engine.touch_each(&mut clients)?;
         let interval = Duration::from_secs(1) / arguments.rate;
         let mut latencies_ns = engine.run_open(&mut clients, interval, arguments.seconds)?;
@@ -111,12 +124,23 @@ impl Path {
         latencies_ns.sort_unstable();
         let mut percentiles_us = [0.0; SHARES.len()];
         for (us, share) in percentiles_us.iter_mut().zip(SHARES) {
-            let ns = percentile(&latencies_ns, share)
+            *us = percentile_us(&latencies_ns, share)
                 .ok_or_else(|| Failure::violation("nothing was due: run longer"))?;
-            *us = ns as f64 / 1000.0;
         }
+        self.latencies_ns.append(&mut latencies_ns);
         Ok(percentiles_us)
     }
+
+    /// The percentile of [`TAIL`] of all rounds, in microseconds.
+    fn tail_us(&self) -> Option<f64> {
+        let mut latencies_ns = self.latencies_ns.clone();
+        latencies_ns.sort_unstable();
+        percentile_us(&latencies_ns, TAIL)
+    }
+}
+
+fn percentile_us(sorted_ns: &[u64], share: f64) -> Option<f64> {
+    Some(percentile(sorted_ns, share)? as f64 / 1000.0)
 }
 
 /// Without a proxy only strangers can delay an answer, and they delay the driver.
@@ -130,34 +154,40 @@ fn doubt(direct: &Path) -> Option<String> {
 
 fn findings(paths: &[Path], arguments: &Latency) -> (Table, Vec<serde_json::Value>) {
     let (mut rows, mut results) = (Vec::new(), Vec::new());
-    let direct = paths.first().map_or(&[][..], |path| &path.rounds);
+    let direct = paths.first();
+    let (direct_rounds, direct_tail_us) =
+        direct.map_or((&[][..], None), |path| (&path.rounds, path.tail_us()));
     for path in paths {
+        // Direct is shown as it is, the proxies by what they add to it in the same round.
+        let is_added = path.running.is_some();
+        let added = |us: f64, direct_us: f64| if is_added { us - direct_us } else { us };
         let (mut row, mut values) = (vec![path.name.to_owned()], Vec::new());
         for at in 0..SHARES.len() {
-            // Direct is shown as it is, the proxies by what they add to it in the same round.
-            let added = |(round, direct): (&[f64; 3], &[f64; 3])| match path.running {
-                Some(_) => round[at] - direct[at],
-                None => round[at],
-            };
-            let values_us: Vec<f64> = path.rounds.iter().zip(direct).map(added).collect();
+            let values_us: Vec<f64> = path
+                .rounds
+                .iter()
+                .zip(direct_rounds)
+                .map(|(round, direct)| added(round[at], direct[at]))
+                .collect();
             let Some(spread) = Spread::of(&values_us) else {
                 continue;
             };
             row.push(format!("{:.1}", spread.median));
             row.push(format!("{:.1}-{:.1}", spread.lower, spread.upper));
             values.push(json!({
-                "percentile": SHARES[at] * 100.0,
-                "lower_us": spread.lower, "median_us": spread.median, "upper_us": spread.upper,
+                "percentile": SHARES[at] * 100.0, "us": spread.median,
+                "lower_us": spread.lower, "upper_us": spread.upper,
             }));
         }
+        if let Some((us, direct_us)) = path.tail_us().zip(direct_tail_us) {
+            let us = added(us, direct_us);
+            row.push(format!("{us:.1}"));
+            values.push(json!({ "percentile": TAIL * 100.0, "us": us }));
+        }
         rows.push(row);
-        let kind = if path.running.is_some() {
-            "added"
-        } else {
-            "absolute"
-        };
         results.push(json!({
-            "proxy": path.name, "kind": kind, "rate": arguments.rate, "percentiles": values,
+            "proxy": path.name, "kind": if is_added { "added" } else { "absolute" },
+            "rate": arguments.rate, "percentiles": values,
         }));
     }
     let title = format!(
@@ -170,8 +200,7 @@ fn findings(paths: &[Path], arguments: &Latency) -> (Table, Vec<serde_json::Valu
         "quartiles",
         "p99",
         "quartiles",
-        "p99.9",
-        "quartiles",
+        "p99.9 of all",
     ];
     (
         Table {
@@ -183,8 +212,11 @@ fn findings(paths: &[Path], arguments: &Latency) -> (Table, Vec<serde_json::Valu
     )
 }
 
-/// The percentiles that are shown.
-const SHARES: [f64; 3] = [0.5, 0.99, 0.999];
+/// The percentiles of a round.
+const SHARES: [f64; 2] = [0.5, 0.99];
+
+/// The percentile of all rounds together.
+const TAIL: f64 = 0.999;
 
 /// An undisturbed driver answers itself in tens of microseconds.
 const DIRECT_P99_MAX_US: f64 = 200.0;

@@ -76,7 +76,7 @@ fn measure(bench: &mut Bench, running: &Running, connections: u32) -> Result<u64
     let mut ledger = Ledger::new(running.proxy.expectation());
     let target = running.target(Kind::Get, &bench.setup);
     let (served, count) = (bench.engine.upstreams.served(), connections as usize);
-    let mut clients = bench.engine.clients(&target, count, &case, &mut ledger)?;
+    let mut clients = bench.engine.clients(&[target], count, &case, &mut ledger)?;
     bench.engine.touch_each(&mut clients)?;
     bench.engine.settle(IDLE)?;
     let kib = process::pss_kib(&running.tree()?)?;

@@ -89,26 +89,36 @@ fn routes(arguments: &Scale, bench: &mut Bench) -> Result<Part, Failure> {
 fn connections(arguments: &Scale, bench: &mut Bench) -> Result<Part, Failure> {
     let case = Case::new(Kind::Get);
     let mut contender = Contender::start(Proxy::Haldane, bench)?;
-    let mut rows = busy(arguments, &case, (&mut contender, ""), bench)?;
+    let many = [1, 1_000, 10_000];
+    let mut rows = busy(arguments, &case, &many, (&mut contender, ""), bench)?;
     rows.push(idle(arguments, &case, &mut contender, bench)?);
     drop(contender);
     // What connections cost the kernel and the caches, everybody pays.
-    if Proxy::Haproxy.program(&bench.setup).is_ok() {
-        let mut contender = Contender::start(Proxy::Haproxy, bench)?;
-        let contender = (&mut contender, "haproxy: ");
-        rows.extend(busy(arguments, &case, contender, bench)?);
+    // The relay has as many to the upstreams, for which there may be no descriptors.
+    let others = [
+        (Proxy::Haproxy, "haproxy: ", &many[..]),
+        (Proxy::L4, "relay: ", &many[..2]),
+    ];
+    for (proxy, who, counts) in others {
+        if proxy.program(&bench.setup).is_ok() {
+            let mut contender = Contender::start(proxy, bench)?;
+            let contender = (&mut contender, who);
+            rows.extend(busy(arguments, &case, counts, contender, bench)?);
+        }
     }
     Ok(part("connections", arguments, rows))
 }
 
-/// Connections of which each sends as soon as it has an answer.
+/// Connections of which each sends as soon as it has an answer: the usual number of them, and
+/// these.
 fn busy(
     arguments: &Scale,
     case: &Case,
+    counts: &[usize],
     (contender, who): (&mut Contender, &str),
     bench: &mut Bench,
 ) -> Result<Vec<Row>, Failure> {
-    let counts = [CONCURRENCY, 1, 1_000, 10_000];
+    let counts = [&[CONCURRENCY], counts].concat();
     let mut slices = vec![Vec::new(); counts.len()];
     for round in 0..arguments.rounds {
         for at in turns(counts.len(), round) {
@@ -160,29 +170,35 @@ fn idle(
 }
 
 /// Each worker count has its CPUs. What two can answer is told from the CPU time of a request: the
-/// load shares a CPU with them where there are only two.
+/// load shares a CPU with them where there are only two. What that costs, and not what workers have
+/// to do with each other, is seen in two processes of one worker each in their place.
 fn workers(arguments: &Scale, bench: &mut Bench) -> Result<Part, Failure> {
     let case = Case::new(Kind::Get);
     let before = (bench.setup.workers, bench.setup.cpus.clone());
-    let mut contenders = Vec::new();
-    for workers in [1, 2] {
-        let plan = cpus::Plan::new(workers)?;
-        bench.notes.extend(plan.warning);
+    let mut start = |workers, cpus| -> Result<Contender, Failure> {
+        let plan = cpus::Plan::new(cpus)?;
+        let warning = plan.warning.filter(|new| !bench.notes.contains(new));
+        bench.notes.extend(warning);
         (bench.setup.workers, bench.setup.cpus) = (workers, plan.proxy);
-        contenders.push(Contender::start(Proxy::Haldane, bench)?);
-    }
+        if cpus > workers {
+            Contender::start_twins(Proxy::Haldane, bench)
+        } else {
+            Contender::start(Proxy::Haldane, bench)
+        }
+    };
+    let mut contenders = [start(1, 1)?, start(2, 2)?, start(1, 2)?];
     (bench.setup.workers, bench.setup.cpus) = before;
     for round in 0..arguments.rounds {
         for at in turns(contenders.len(), round) {
             contenders[at].turn(&Load::usual(&case, arguments.seconds), bench)?;
         }
     }
-    let [one, two] = &contenders[..] else {
-        return Err(Failure::violation("a contender is missing"));
-    };
+    let [one, two, twins] = &contenders;
     let rows = vec![
         row("workers", "1", &one.slices, &one.slices),
         row("workers", "2", &two.slices, &one.slices),
+        row("workers", "two processes of 1", &twins.slices, &one.slices),
+        row("workers", "2, to two processes", &two.slices, &twins.slices),
     ];
     Ok(part("workers", arguments, rows))
 }

@@ -17,6 +17,8 @@ use crate::{
 pub(super) struct Contender {
     /// The proxy.
     pub(super) running: Running,
+    /// Another process of the same, which takes half of the connections.
+    twin: Option<Running>,
     /// From its start on.
     pub(super) ledger: Ledger,
     /// Of the case at hand, one for each round.
@@ -62,9 +64,21 @@ impl Contender {
         let (running, ledger) = bench.start(proxy)?;
         Ok(Self {
             running,
+            twin: None,
             ledger,
             slices: Vec::new(),
         })
+    }
+
+    /// Starts two processes of a proxy that do the same and know nothing of each other.
+    pub(super) fn start_twins(proxy: Proxy, bench: &mut Bench) -> Result<Self, Failure> {
+        let mut twins = Self::start(proxy, bench)?;
+        twins.twin = Some(bench.start(proxy)?.0);
+        Ok(twins)
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &Running> {
+        std::iter::once(&self.running).chain(&self.twin)
     }
 
     /// Has one turn and keeps what it came to.
@@ -72,17 +86,22 @@ impl Contender {
         let slice = self
             .slice(load, bench)
             .map_err(|failure| self.running.explain(failure.within(load.case.kind.name())))?;
-        self.running.check_running()?;
+        for running in std::iter::once(&mut self.running).chain(&mut self.twin) {
+            running.check_running()?;
+        }
         self.slices.push(slice);
         Ok(())
     }
 
     fn slice(&mut self, load: &Load<'_>, bench: &mut Bench) -> Result<Slice, Failure> {
-        let target = self.running.target(load.case.kind, &bench.setup);
+        let target = |running: &Running| running.target(load.case.kind, &bench.setup);
+        let targets: Vec<_> = self.processes().map(target).collect();
         let engine = &mut bench.engine;
-        let tree = self.running.tree()?;
+        let trees: Result<Vec<_>, _> = self.processes().map(Running::tree).collect();
+        let tree = trees?.concat();
         let (served, answers) = (engine.upstreams.served(), self.ledger.answers());
-        let mut clients = engine.clients(&target, load.connections, load.case, &mut self.ledger)?;
+        let mut clients =
+            engine.clients(&targets, load.connections, load.case, &mut self.ledger)?;
         engine.touch_each(&mut clients)?;
         engine.run_closed(&mut clients, WARM_UP)?;
         // The kernel adds to schedstat when a thread leaves the CPU, so it is read at rest.

@@ -9,6 +9,7 @@
 pub(crate) mod message;
 pub(crate) mod rewound;
 pub(crate) mod stream;
+pub(crate) mod together;
 
 /// What one stream may send ahead of what is passed on.
 pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;

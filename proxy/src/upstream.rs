@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 use crate::buffers::Buffers;
 use crate::clock::Micros;
 use crate::h1::wire::Wire;
+use crate::http2::together::Together;
 use crate::live::endpoints::{Endpoint, EndpointList, Endpoints};
 use crate::live::health::{AddressFailure, Standing};
 use crate::peer::Peer;
@@ -31,7 +32,14 @@ pub(crate) struct Upstream {
     pub(crate) version: Arc<str>,
     list: RefCell<Snapshot>,
     manner: Manner,
-    buffers: Rc<Buffers>,
+    means: Means,
+}
+
+/// What the upstreams of a worker share.
+#[derive(Clone, Default)]
+pub(crate) struct Means {
+    pub(crate) buffers: Rc<Buffers>,
+    pub(crate) together: Rc<Together>,
 }
 
 /// How the addresses of a version are dealt with.
@@ -96,7 +104,7 @@ impl Upstream {
         version: &Arc<str>,
         endpoints: &Endpoints,
         manner: Manner,
-        buffers: Rc<Buffers>,
+        means: Means,
     ) -> Self {
         let mut cache = Cache::new(Arc::clone(endpoints.list()));
         let seen = Arc::clone(cache.load());
@@ -109,7 +117,7 @@ impl Upstream {
                 addresses,
             }),
             manner,
-            buffers,
+            means,
         }
     }
 
@@ -328,8 +336,12 @@ mod tests {
             let sockets = ips.iter().map(|ip| SocketAddr::from((*ip, 80)));
             endpoints.resolved(0, sockets.collect());
         };
-        let buffers = Rc::new(Buffers::default());
-        let upstream = Upstream::new(&"v1".into(), &endpoints, Manner::default(), buffers);
+        let upstream = Upstream::new(
+            &"v1".into(),
+            &endpoints,
+            Manner::default(),
+            Means::default(),
+        );
         assert!(upstream.choose(1).is_none());
         resolve(&[[10, 0, 0, 1], [10, 0, 0, 2]]);
         assert_eq!(shown(&upstream), ["10.0.0.1:80", "10.0.0.2:80"]);

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,6 @@ use haldane_config::Limits;
 use haldane_decide::outcome::{ErrorClass, FailureReason};
 use haldane_decide::role::Role;
 
-use crate::buffers::Buffers;
 use crate::clock::{Clock, Micros};
 use crate::deadline::{Deadlines, Party};
 use crate::h1::head::{Head, HeadLimits};
@@ -25,7 +24,7 @@ use crate::request::route::Table;
 use crate::slate::Slate;
 use crate::telemetry::access::AccessLog;
 use crate::ticks::Ticks;
-use crate::upstream::{Manner, Upstream};
+use crate::upstream::{Manner, Means, Upstream};
 use crate::waiting::Waiting;
 
 /// How many spare heads are kept.
@@ -40,7 +39,7 @@ pub(crate) struct Worker {
     pub(crate) id: usize,
     pub(crate) live: Arc<Live>,
     pub(crate) clock: Clock,
-    pub(crate) buffers: Rc<Buffers>,
+    pub(crate) means: Means,
     pub(crate) deadlines: Rc<Deadlines>,
     table: RefCell<Snapshot>,
     settings: RefCell<CurrentSettings>,
@@ -89,17 +88,17 @@ pub(crate) struct LocalRoute {
 
 impl Worker {
     pub(crate) fn new(id: usize, live: &Arc<Live>) -> Rc<Self> {
-        let buffers = Rc::new(Buffers::default());
+        let means = Means::default();
         let mut cache = arc_swap::Cache::new(Arc::clone(&live.routes));
         let seen = Arc::clone(cache.load());
-        let table = Rc::new(local_table(&seen, None, &buffers));
+        let table = Rc::new(local_table(&seen, None, &means));
         let mut settings = arc_swap::Cache::new(Arc::clone(&live.settings));
         let current = Rc::new(Settings::clone(settings.load()));
         let worker = Self {
             id,
             live: Arc::clone(live),
             clock: live.clock,
-            buffers,
+            means,
             deadlines: Rc::new(Deadlines::default()),
             table: RefCell::new(Snapshot { cache, seen, table }),
             settings: RefCell::new(CurrentSettings {
@@ -125,7 +124,7 @@ impl Worker {
         let now = cache.load();
         if !Arc::ptr_eq(now, seen) {
             *seen = Arc::clone(now);
-            *table = Rc::new(local_table(seen, Some(table), &self.buffers));
+            *table = Rc::new(local_table(seen, Some(table), &self.means));
         }
         Rc::clone(table)
     }
@@ -220,6 +219,11 @@ impl Worker {
         }
     }
 
+    /// Moves the connections on that requests to upstreams share, for as long as the worker runs.
+    pub(crate) async fn move_on(self: Rc<Self>) {
+        poll_fn(|cx| self.means.together.poll(cx)).await;
+    }
+
     /// Waits, in ticks: the runtime of a worker has no timers.
     pub(crate) async fn rest(&self, pause: Duration) {
         let watch = self.deadlines.register();
@@ -256,7 +260,7 @@ impl Worker {
 
 impl LocalRoute {
     /// With the connections of `before` to versions that have not changed.
-    fn new(route: &Arc<Route>, before: Option<&Self>, buffers: &Rc<Buffers>) -> Self {
+    fn new(route: &Arc<Route>, before: Option<&Self>, means: &Means) -> Self {
         let upstreams = Role::ALL.map(|role| {
             let known = before.filter(|before| before.route.reaches_like(route, role));
             if let Some(known) = known.and_then(|before| before.upstream(role)) {
@@ -269,8 +273,7 @@ impl LocalRoute {
                 tls: route.tls[role.index()].clone(),
             };
             let endpoints = route.endpoints(role)?;
-            let buffers = Rc::clone(buffers);
-            let upstream = Upstream::new(&version.name, endpoints, manner, buffers);
+            let upstream = Upstream::new(&version.name, endpoints, manner, means.clone());
             Some(Rc::new(upstream))
         });
         Self {
@@ -322,7 +325,7 @@ impl LocalRoute {
 fn local_table(
     routes: &[Arc<Route>],
     before: Option<&Table<LocalRoute>>,
-    buffers: &Rc<Buffers>,
+    means: &Means,
 ) -> Table<LocalRoute> {
     let known: HashMap<&str, &LocalRoute> = before
         .iter()
@@ -332,7 +335,7 @@ fn local_table(
     let locals = routes.iter().map(|route| {
         let matches = route.config.matches.clone();
         let before = known.get(&*route.config.name).copied();
-        (matches, Rc::new(LocalRoute::new(route, before, buffers)))
+        (matches, Rc::new(LocalRoute::new(route, before, means)))
     });
     Table::new(locals.collect())
 }

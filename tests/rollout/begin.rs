@@ -117,3 +117,30 @@ fn routes_roll_out_independently() {
         (&json!("progressing"), &json!("20%"))
     );
 }
+
+/// Routes that no request is on are looked at less often where there are many.
+#[test]
+fn of_many_routes_those_without_requests_go_on() {
+    const ROUTES: usize = 120;
+    let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
+    let plan = "steps = [\"5% for 1s\", \"100%\"]\nmax_hold = \"1s\"";
+    let mut setup = setup(&stable, &canary, plan).section(GATE);
+    for index in 1..ROUTES {
+        setup = setup.section(&format!(
+            "[[route]]\nname = \"r{index}\"\nmatch = {{ path = \"/{index}/*\" }}\n\
+             stable = \"{}\"\ncanary = \"{}\"\n[route.rollout]\n{plan}\n{GATE}",
+            stable.url(),
+            canary.url()
+        ));
+    }
+    let proxy = setup.start();
+    let paused = || {
+        let (_, list) = proxy.admin("GET", "/v1/routes", &Value::Null);
+        let routes = list.as_array().or_else(|| list["routes"].as_array());
+        let routes = routes.expect("a list").clone();
+        assert_eq!(routes.len(), ROUTES);
+        let is_paused = |route: &&Value| route["phase"] == "paused";
+        routes.iter().filter(is_paused).count()
+    };
+    eventually("all have waited long enough", || paused() == ROUTES);
+}

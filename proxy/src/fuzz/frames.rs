@@ -13,6 +13,7 @@ use super::http::{Answered, Forwarded, LIMITS, Route, answered};
 use crate::h1::head::Head;
 use crate::http2::message::read_request;
 use crate::http2::stream::{self, Stream};
+use crate::http2::together::Announcer;
 use crate::http2::{ANSWER_HEAD_BYTES, SHARED_WINDOW, STREAM_WINDOW};
 use crate::request::http2::terms;
 
@@ -79,7 +80,8 @@ pub async fn ask(bytes: &[u8], part: usize) -> Heard {
     if let Ok((mut sender, mut connection)) = handshake.await {
         let request = ::http::Request::get("http://upstream.example/");
         let request = request.body(());
-        let opened = request.map(|request| stream::open(&mut sender, request, true));
+        let opened =
+            request.map(|request| stream::open(&mut sender, request, true, Announcer::default()));
         if let Ok(Ok(mut stream)) = opened {
             let mut is_final = false;
             poll_fn(|cx| {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use h2::client::ResponseFuture;
@@ -12,6 +12,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response};
 
 use super::message::{self, trailers_of};
+use super::together::Announcer;
 use crate::h1::head::{Head, HeadLimits};
 
 /// More than this is not handed to `h2` at once.
@@ -36,9 +37,17 @@ pub(crate) struct Stream {
     /// Nothing more will be sent.
     finished: bool,
     /// Towards an upstream, until the response has come.
-    response: Option<ResponseFuture>,
+    response: Option<Box<Awaited>>,
     /// Why the other end gave the stream up, if it did.
     given_up: Option<Reason>,
+}
+
+/// A response that has not come.
+struct Awaited {
+    response: ResponseFuture,
+    announcer: Announcer,
+    /// The task that waits, and what the announcer wakes it by.
+    waiting: Option<(Waker, Waker)>,
 }
 
 enum Outgoing {
@@ -63,11 +72,7 @@ impl Stream {
     }
 
     /// The stream of a request that was sent; `finished` if nothing follows its head.
-    pub(crate) fn opened(
-        response: ResponseFuture,
-        body: SendStream<Bytes>,
-        finished: bool,
-    ) -> Self {
+    fn opened(response: Box<Awaited>, body: SendStream<Bytes>, finished: bool) -> Self {
         let mut stream = Self::new(None, Outgoing::Body(body));
         stream.finished = finished;
         stream.response = Some(response);
@@ -95,9 +100,20 @@ impl Stream {
         head: &mut Head,
         limits: HeadLimits,
     ) -> Poll<Result<(), NoHead>> {
-        let Some(response) = &mut self.response else {
+        let Some(Awaited {
+            response,
+            announcer,
+            waiting,
+        }) = self.response.as_deref_mut()
+        else {
             return Poll::Ready(Err(NoHead::Ended(Reason::PROTOCOL_ERROR.into())));
         };
+        let task = cx.waker();
+        let (_, waker) = match waiting.take().filter(|(known, _)| known.will_wake(task)) {
+            Some(known) => waiting.insert(known),
+            None => waiting.insert((task.clone(), announcer.waker(task))),
+        };
+        let cx = &mut Context::from_waker(waker);
         // The final head is asked for only once it is there: that passes over interim ones.
         let parts = match ready!(response.poll_informational(cx)) {
             Some(interim) => interim.map(|interim| interim.into_parts().0),
@@ -356,12 +372,19 @@ fn gather(cx: &mut Context<'_>, incoming: &mut RecvStream, first: Bytes) -> Byte
     }
 }
 
-/// Opens a stream for a request on a connection that has room for it.
+/// Opens a stream for a request on a connection that has room for it; `announcer` says that the
+/// response has come.
 pub(crate) fn open(
     connection: &mut h2::client::SendRequest<Bytes>,
     request: Request<()>,
     finished: bool,
+    announcer: Announcer,
 ) -> Result<Stream, h2::Error> {
     let (response, body) = connection.send_request(request, finished)?;
+    let response = Box::new(Awaited {
+        response,
+        announcer,
+        waiting: None,
+    });
     Ok(Stream::opened(response, body, finished))
 }

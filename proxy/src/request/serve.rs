@@ -112,7 +112,10 @@ pub(crate) async fn serve(
         return Box::pin(http2::serve(arrival)).await;
     }
     let session = Box::new(Session {
-        client: Peer::H1(Box::new(Wire::new(transport, Rc::clone(&worker.buffers)))),
+        client: Peer::H1(Box::new(Wire::new(
+            transport,
+            Rc::clone(&worker.means.buffers),
+        ))),
         worker,
         watch,
         origin,

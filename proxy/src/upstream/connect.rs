@@ -154,7 +154,10 @@ impl Upstream {
 
     fn own(&self, transport: Transport, lease: Lease) -> Opened {
         Opened {
-            link: Link::Own(Box::new(Wire::new(transport, Rc::clone(&self.buffers)))),
+            link: Link::Own(Box::new(Wire::new(
+                transport,
+                Rc::clone(&self.means.buffers),
+            ))),
             reused: false,
             lease,
         }
@@ -190,7 +193,10 @@ impl Upstream {
             if transport.is_encrypted() && transport.alpn() != Some(ALPN_HTTP2) {
                 return Ok(self.own(transport, lease));
             }
-            return match connecting.start(transport, begun, apart).await {
+            return match connecting
+                .start(transport, begun, (apart, &self.means.together))
+                .await
+            {
                 Ok(connection) => Ok(Opened::shared(lease, connection, false)),
                 Err(error) => {
                     connecting.fail(false);

@@ -14,11 +14,13 @@ use super::pool::KEEP;
 use crate::clock::Micros;
 use crate::h1::transport::Transport;
 use crate::http2::stream::{self, Stream};
+use crate::http2::together::{Announcer, Together};
 use crate::http2::{ANSWER_HEAD_BYTES, SEND_BUFFER, SHARED_WINDOW, STREAM_WINDOW};
 
 /// A connection with many streams.
 pub(crate) struct Multiplexed {
     sender: SendRequest<Bytes>,
+    announcer: Announcer,
     /// For clients that upstreams may close connections for.
     apart: bool,
     /// The connection has ended.
@@ -116,7 +118,7 @@ impl Connecting<'_> {
         &mut self,
         transport: Transport,
         now: Micros,
-        apart: bool,
+        (apart, together): (bool, &Together),
     ) -> Result<Rc<Multiplexed>, h2::Error> {
         let (sender, mut connection) = Builder::new()
             .enable_push(false)
@@ -129,12 +131,12 @@ impl Connecting<'_> {
         let pings = connection.ping_pong();
         let gone = Rc::new(Cell::new(false));
         let ended = Rc::clone(&gone);
-        drop(tokio::task::spawn_local(async move {
+        together.add(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an upstream's connection ended");
             }
             ended.set(true);
-        }));
+        });
         // The other end's settings come before anything else (RFC 9113 §3.4), and until
         // then nobody knows how many streams it takes, or whether it takes tunnels.
         if let Some(mut pings) = pings {
@@ -142,6 +144,7 @@ impl Connecting<'_> {
         }
         let connection = Rc::new(Multiplexed {
             sender,
+            announcer: together.announcer(),
             apart,
             gone,
             retired: Cell::new(false),
@@ -203,7 +206,8 @@ impl Multiplexed {
 
     /// Sends the head of a request in a new stream; `finished` if nothing follows.
     pub(crate) fn open(&self, request: Request<()>, finished: bool) -> Result<Stream, h2::Error> {
-        stream::open(&mut self.sender.clone(), request, finished)
+        let sender = &mut self.sender.clone();
+        stream::open(sender, request, finished, self.announcer.clone())
     }
 }
 

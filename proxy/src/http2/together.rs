@@ -4,14 +4,16 @@
 //! the queue already when one of its requests comes, and that of a version with little would be
 //! put at its end: under load each of its requests and answers would wait for longer, and a
 //! canary would be blamed for being one. Here whatever was handed to any of them before a turn
-//! goes out in that turn, and within a turn they come in no particular order. Nor do the requests
-//! whose answers came in it: those of a connection with many would be before or behind the few of
-//! another, all of them.
+//! goes out in that turn. Those with few requests are first, since they hold the others up the
+//! least: in no order, those few would be behind all of the many or before them, and the slowest
+//! of them slower than the slowest of the many. The requests whose answers came in a turn go on
+//! in no particular order.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -36,6 +38,8 @@ struct Members {
 
 /// A connection.
 struct Member {
+    /// So many are on it.
+    requests: Rc<Cell<usize>>,
     /// Ready when it has ended.
     connection: Pin<Box<dyn Future<Output = ()>>>,
     caller: Arc<Caller>,
@@ -78,8 +82,12 @@ struct Caller {
 }
 
 impl Together {
-    /// Takes a connection, which is moved on from now on.
-    pub(crate) fn add(&self, connection: impl Future<Output = ()> + 'static) {
+    /// Takes a connection with so many requests on it, which is moved on from now on.
+    pub(crate) fn add(
+        &self,
+        requests: &Rc<Cell<usize>>,
+        connection: impl Future<Output = ()> + 'static,
+    ) {
         let mut members = self.members.borrow_mut();
         let place = members.free.pop().unwrap_or(members.of.len());
         let caller = Arc::new(Caller {
@@ -88,6 +96,7 @@ impl Together {
             called: Arc::clone(&self.called),
         });
         let member = Member {
+            requests: Rc::clone(requests),
             connection: Box::pin(connection),
             waker: Waker::from(Arc::clone(&caller)),
             caller: Arc::clone(&caller),
@@ -116,6 +125,10 @@ impl Together {
             std::mem::swap(&mut calls.places, &mut due);
         }
         fastrand::shuffle(&mut due);
+        {
+            let members = self.members.borrow();
+            due.sort_by_key(|place| members.requests(*place));
+        }
         for place in due.drain(..) {
             self.move_on(place);
         }
@@ -159,6 +172,13 @@ impl Together {
         } else {
             members.free.push(place);
         }
+    }
+}
+
+impl Members {
+    fn requests(&self, place: usize) -> usize {
+        let member = self.of[place].as_ref();
+        member.map_or(0, |member| member.requests.get())
     }
 }
 
@@ -225,6 +245,7 @@ mod tests {
     #[derive(Clone, Default)]
     struct Told {
         wakers: Rc<RefCell<Vec<Waker>>>,
+        requests: Rc<Cell<usize>>,
         ends: Rc<Cell<bool>>,
         panics: Rc<Cell<bool>>,
     }
@@ -232,16 +253,19 @@ mod tests {
     impl Told {
         fn join(&self, together: &Together, name: char, turns: &Rc<RefCell<Vec<char>>>) {
             let (told, turns) = (self.clone(), Rc::clone(turns));
-            together.add(poll_fn(move |cx| {
-                turns.borrow_mut().push(name);
-                told.wakers.borrow_mut().push(cx.waker().clone());
-                assert!(!told.panics.get(), "as it is told");
-                if told.ends.get() {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
-            }));
+            together.add(
+                &self.requests,
+                poll_fn(move |cx| {
+                    turns.borrow_mut().push(name);
+                    told.wakers.borrow_mut().push(cx.waker().clone());
+                    assert!(!told.panics.get(), "as it is told");
+                    if told.ends.get() {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
+                }),
+            );
         }
 
         fn call(&self) {
@@ -315,20 +339,23 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_always_last() {
+    fn those_with_few_requests_are_first_and_of_others_nobody_always() {
         let (together, turns) = (Together::default(), Rc::default());
-        let told = [(); 2].map(|()| Told::default());
-        let mut firsts = Vec::new();
-        told[0].join(&together, 'a', &turns);
-        told[1].join(&together, 'b', &turns);
+        let told = [(); 3].map(|()| Told::default());
+        for (told, name) in told.iter().zip('a'..) {
+            told.join(&together, name, &turns);
+        }
+        told[0].requests.set(40);
+        let mut orders = std::collections::BTreeSet::new();
         for _ in 0..64 {
             let _pending = together.poll(&mut Context::from_waker(Waker::noop()));
-            firsts.push(turns.borrow()[0]);
-            turns.borrow_mut().clear();
-            told[0].call();
-            told[1].call();
+            orders.insert(turns.take().into_iter().collect::<String>());
+            told.iter().for_each(Told::call);
         }
-        assert!(firsts.contains(&'a') && firsts.contains(&'b'));
+        assert_eq!(Vec::from_iter(orders), ["bca", "cba"]);
+        told[1].requests.set(41);
+        let _pending = together.poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(*turns.borrow(), ['c', 'a', 'b']);
     }
 
     /// Says its name when it is woken.
@@ -351,12 +378,15 @@ mod tests {
         let connection = Told::default();
         let wakers: Vec<_> = ('a'..='h').map(waker).collect();
         let (seen, before) = (Arc::clone(&told), connection.clone());
-        together.add(poll_fn(move |cx| {
-            wakers.iter().for_each(Waker::wake_by_ref);
-            assert_eq!(*seen.lock().unwrap(), "", "not yet");
-            before.wakers.borrow_mut().push(cx.waker().clone());
-            Poll::<()>::Pending
-        }));
+        together.add(
+            &connection.requests,
+            poll_fn(move |cx| {
+                wakers.iter().for_each(Waker::wake_by_ref);
+                assert_eq!(*seen.lock().unwrap(), "", "not yet");
+                before.wakers.borrow_mut().push(cx.waker().clone());
+                Poll::<()>::Pending
+            }),
+        );
         let mut orders = std::collections::BTreeSet::new();
         for _ in 0..8 {
             let _pending = together.poll(&mut Context::from_waker(Waker::noop()));

@@ -27,7 +27,7 @@ pub(crate) struct Multiplexed {
     gone: Rc<Cell<bool>>,
     /// It gets no more requests: one of them had no answer in time.
     retired: Cell<bool>,
-    streams: Cell<usize>,
+    streams: Rc<Cell<usize>>,
     /// When a stream was last seen on it.
     idle_since: Cell<Micros>,
 }
@@ -131,7 +131,8 @@ impl Connecting<'_> {
         let pings = connection.ping_pong();
         let gone = Rc::new(Cell::new(false));
         let ended = Rc::clone(&gone);
-        together.add(async move {
+        let streams = Rc::new(Cell::new(0));
+        together.add(&streams, async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an upstream's connection ended");
             }
@@ -148,7 +149,7 @@ impl Connecting<'_> {
             apart,
             gone,
             retired: Cell::new(false),
-            streams: Cell::new(0),
+            streams,
             idle_since: Cell::new(now),
         });
         let mut open = self.shared.open.borrow_mut();

@@ -40,6 +40,8 @@ struct Members {
 struct Member {
     /// So many are on it.
     requests: Rc<Cell<usize>>,
+    /// It had more to do in its last turn than is done at once.
+    was_cut: bool,
     /// Ready when it has ended.
     connection: Pin<Box<dyn Future<Output = ()>>>,
     caller: Arc<Caller>,
@@ -97,6 +99,7 @@ impl Together {
         });
         let member = Member {
             requests: Rc::clone(requests),
+            was_cut: false,
             connection: Box::pin(connection),
             waker: Waker::from(Arc::clone(&caller)),
             caller: Arc::clone(&caller),
@@ -127,7 +130,7 @@ impl Together {
         fastrand::shuffle(&mut due);
         {
             let members = self.members.borrow();
-            due.sort_by_key(|place| members.requests(*place));
+            due.sort_by_key(|place| members.rank(*place));
         }
         for place in due.drain(..) {
             self.move_on(place);
@@ -168,6 +171,7 @@ impl Together {
         }));
         let mut members = self.members.borrow_mut();
         if matches!(moved, Ok(Poll::Pending)) {
+            member.was_cut = member.caller.has_called.load(Ordering::Acquire);
             members.of[place] = Some(member);
         } else {
             members.free.push(place);
@@ -176,9 +180,13 @@ impl Together {
 }
 
 impl Members {
-    fn requests(&self, place: usize) -> usize {
+    /// Whoever has the lowest is first.
+    fn rank(&self, place: usize) -> (bool, usize) {
         let member = self.of[place].as_ref();
-        member.map_or(0, |member| member.requests.get())
+        // Who was cut is before all others, or there might always be others before it.
+        member.map_or((false, 0), |member| {
+            (!member.was_cut, member.requests.get())
+        })
     }
 }
 
@@ -246,6 +254,8 @@ mod tests {
     struct Told {
         wakers: Rc<RefCell<Vec<Waker>>>,
         requests: Rc<Cell<usize>>,
+        /// It calls again before it is through.
+        cut: Rc<Cell<bool>>,
         ends: Rc<Cell<bool>>,
         panics: Rc<Cell<bool>>,
     }
@@ -259,6 +269,9 @@ mod tests {
                     turns.borrow_mut().push(name);
                     told.wakers.borrow_mut().push(cx.waker().clone());
                     assert!(!told.panics.get(), "as it is told");
+                    if told.cut.get() {
+                        cx.waker().wake_by_ref();
+                    }
                     if told.ends.get() {
                         Poll::Ready(())
                     } else {
@@ -355,7 +368,30 @@ mod tests {
         assert_eq!(Vec::from_iter(orders), ["bca", "cba"]);
         told[1].requests.set(41);
         let _pending = together.poll(&mut Context::from_waker(Waker::noop()));
-        assert_eq!(*turns.borrow(), ['c', 'a', 'b']);
+        assert_eq!(turns.take(), ['c', 'a', 'b']);
+    }
+
+    #[test]
+    fn who_has_not_come_to_an_end_is_first_the_next_time() {
+        let (together, turns) = (Together::default(), Rc::default());
+        let [many, few] = [(); 2].map(|()| Told::default());
+        many.requests.set(40);
+        many.cut.set(true);
+        many.join(&together, 'm', &turns);
+        few.join(&together, 'f', &turns);
+        let waker = Waker::noop();
+        let turn = || {
+            let _pending = together.poll(&mut Context::from_waker(waker));
+            turns.take().into_iter().collect::<String>()
+        };
+        assert_eq!(turn(), "fm");
+        few.call();
+        assert_eq!(turn(), "mf");
+        many.cut.set(false);
+        assert_eq!(turn(), "m");
+        few.call();
+        many.call();
+        assert_eq!(turn(), "fm");
     }
 
     /// Says its name when it is woken.

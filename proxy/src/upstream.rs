@@ -35,7 +35,7 @@ pub(crate) struct Upstream {
     means: Means,
 }
 
-/// What the upstreams of a worker share.
+/// What the connections of a worker share.
 #[derive(Clone, Default)]
 pub(crate) struct Means {
     pub(crate) buffers: Rc<Buffers>,

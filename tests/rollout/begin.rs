@@ -136,8 +136,7 @@ fn of_many_routes_those_without_requests_go_on() {
     let proxy = setup.start();
     let paused = || {
         let (_, list) = proxy.admin("GET", "/v1/routes", &Value::Null);
-        let routes = list.as_array().or_else(|| list["routes"].as_array());
-        let routes = routes.expect("a list").clone();
+        let routes = list["routes"].as_array().expect("a list");
         assert_eq!(routes.len(), ROUTES);
         let is_paused = |route: &&Value| route["phase"] == "paused";
         routes.iter().filter(is_paused).count()

@@ -71,14 +71,6 @@ impl Stream {
         Self::new(Some(incoming), Outgoing::Head(respond))
     }
 
-    /// The stream of a request that was sent; `finished` if nothing follows its head.
-    fn opened(response: Box<Awaited>, body: SendStream<Bytes>, finished: bool) -> Self {
-        let mut stream = Self::new(None, Outgoing::Body(body));
-        stream.finished = finished;
-        stream.response = Some(response);
-        stream
-    }
-
     fn new(incoming: Option<RecvStream>, outgoing: Outgoing) -> Self {
         Self {
             incoming,
@@ -372,8 +364,8 @@ fn gather(cx: &mut Context<'_>, incoming: &mut RecvStream, first: Bytes) -> Byte
     }
 }
 
-/// Opens a stream for a request on a connection that has room for it; `announcer` says that the
-/// response has come.
+/// Opens a stream for a request on a connection that has room for it; `finished` if nothing
+/// follows its head. `announcer` says that the response has come.
 pub(crate) fn open(
     connection: &mut h2::client::SendRequest<Bytes>,
     request: Request<()>,
@@ -381,10 +373,12 @@ pub(crate) fn open(
     announcer: Announcer,
 ) -> Result<Stream, h2::Error> {
     let (response, body) = connection.send_request(request, finished)?;
-    let response = Box::new(Awaited {
+    let mut stream = Stream::new(None, Outgoing::Body(body));
+    stream.finished = finished;
+    stream.response = Some(Box::new(Awaited {
         response,
         announcer,
         waiting: None,
-    });
-    Ok(Stream::opened(response, body, finished))
+    }));
+    Ok(stream)
 }

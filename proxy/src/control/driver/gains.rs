@@ -1,4 +1,5 @@
-//! What stable has taken since it was last looked at.
+//! Lets the gates of routes see what was counted, with what stable has taken since it was last
+//! looked at.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -117,3 +117,36 @@ fn a_target_may_be_so_long() {
     assert_eq!(answer.status, 414);
     assert_eq!(upstream.log.len(), 2);
 }
+
+/// While many requests are under way, what comes next on a connection lets others go first.
+#[test]
+fn many_that_wait_for_their_answers_keep_nobody_else_waiting() {
+    let upstream = Upstream::named("stable");
+    let proxy = Setup::stable(&upstream).top("workers = 1").start();
+    let mut others: Vec<_> = (0..100).map(|_| proxy.client()).collect();
+    for other in &mut others {
+        assert_eq!(other.get("/", &[]).status, 200);
+    }
+    let clients = waiting(&proxy, &upstream, 80);
+    upstream.behave(Behaviour::Good);
+    for _ in 0..3 {
+        for other in &mut others {
+            other.send(request("GET", "/", &[], ""));
+        }
+        for other in &mut others {
+            assert_eq!(other.answer_to("GET").status, 200);
+        }
+    }
+    for other in &mut others {
+        other.send("GET / HT");
+        other.send("TP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        assert_eq!(other.answer_to("GET").status, 200);
+        assert!(other.is_closed());
+    }
+    for client in clients {
+        client.wire.reset();
+    }
+    eventually("they are gone", || {
+        proxy.status()["versions"]["stable"]["in_flight"] == 0
+    });
+}

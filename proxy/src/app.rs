@@ -352,6 +352,7 @@ fn run_worker(
             Rc::clone(&worker).keep_time(ticks),
         ));
         drop(tokio::task::spawn_local(Rc::clone(&worker).move_on()));
+        drop(tokio::task::spawn_local(Rc::clone(&worker).usher()));
         let (connections, mut all_closed) = mpsc::channel(1);
         let mut doors = Doors::new(Rc::clone(&worker), connections);
         let wanted = listeners.borrow_and_update().clone();

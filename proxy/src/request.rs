@@ -1,7 +1,8 @@
 //! The path of a request, in the order in which a request takes it.
 //!
 //! A connection is accepted ([`accept`], [`proxy_protocol`], [`tls`]), it turns out what it speaks ([`serve`]),
-//! and its requests are read one after another ([`http1`]) or side by side ([`http2`]).
+//! and its requests are read one after another ([`http1`]), after those that came before ([`lobby`]), or
+//! side by side ([`http2`]).
 //! [`handle`] is one request from start to end (in a [`room`] of its worker) and the file to
 //! read first: it checks the head ([`inbound`]), finds the route ([`route`]), reads
 //! what decides the role ([`split_key`]), opens the exchange that will report one
@@ -28,6 +29,7 @@ pub(crate) mod http1_head;
 pub(crate) mod http2;
 pub(crate) mod http2_head;
 pub(crate) mod inbound;
+pub(crate) mod lobby;
 pub(crate) mod marks;
 pub(crate) mod notes;
 pub(crate) mod proxy_protocol;

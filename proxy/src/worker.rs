@@ -19,6 +19,7 @@ use crate::h1::head::{Head, HeadLimits};
 use crate::live::evidence::{Seen, Subject};
 use crate::live::settings::Settings;
 use crate::live::{Live, Route, Routes};
+use crate::request::lobby::Lobby;
 use crate::request::room::Rooms;
 use crate::request::route::Table;
 use crate::slate::Slate;
@@ -48,6 +49,8 @@ pub(crate) struct Worker {
     heads: RefCell<Vec<Box<Head>>>,
     /// For requests under way.
     pub(crate) rooms: Rooms,
+    /// For those that have to wait.
+    pub(crate) lobby: Lobby,
     /// The second of wall time that `date` says.
     second: Cell<u64>,
     date: Cell<[u8; DATE_BYTES]>,
@@ -109,6 +112,7 @@ impl Worker {
             access: RefCell::new(arc_swap::Cache::new(Arc::clone(&live.access.current))),
             heads: RefCell::new(Vec::new()),
             rooms: Rooms::default(),
+            lobby: Lobby::default(),
             second: Cell::new(0),
             date: Cell::new([b' '; DATE_BYTES]),
             draining: Cell::new(false),
@@ -222,6 +226,11 @@ impl Worker {
     /// Moves the connections on that requests to upstreams share, for as long as the worker runs.
     pub(crate) async fn move_on(self: Rc<Self>) {
         poll_fn(|cx| self.means.together.poll(cx)).await;
+    }
+
+    /// Lets requests in that wait for others, for as long as the worker runs.
+    pub(crate) async fn usher(self: Rc<Self>) {
+        self.lobby.usher().await;
     }
 
     /// Waits, in ticks: the runtime of a worker has no timers.

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::error::ClientError;
+use super::lobby::Guest;
 use super::serve::{Arrival, LINGER, Next, Session};
 use super::{reject, room};
 use crate::deadline::{Guard, Party};
@@ -34,8 +35,9 @@ enum End {
 pub(crate) async fn serve(mut session: Box<Session>) -> Option<Arrival> {
     let mut silence = session.worker.limits().header_timeout;
     let mut is_new = true;
+    let mut guest = Guest::default();
     loop {
-        let next = match session.next_head(silence, is_new).await {
+        let next = match session.next_head(silence, is_new, &mut guest).await {
             Ok(head) => {
                 session.origin.count();
                 let (back, head, next) = room::handle(session, head).await;
@@ -84,12 +86,18 @@ impl Session {
 
     /// Waits for the next request head: `silence` for its first byte, and the
     /// configured time from there.
-    async fn next_head(&mut self, silence: Duration, is_new: bool) -> Result<Box<Head>, End> {
+    async fn next_head(
+        &mut self,
+        silence: Duration,
+        is_new: bool,
+        guest: &mut Guest,
+    ) -> Result<Box<Head>, End> {
         if let Peer::H1(wire) = &mut self.client {
             wire.rest();
         }
         let mut reading = Reading {
             is_new,
+            guest,
             head: None,
             searched: 0,
             silence,
@@ -105,7 +113,7 @@ impl Session {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        reading: &mut Reading,
+        reading: &mut Reading<'_>,
     ) -> Poll<Result<Box<Head>, End>> {
         loop {
             let Peer::H1(wire) = &mut self.client else {
@@ -132,7 +140,13 @@ impl Session {
                     Err(error) => return Poll::Ready(Err(End::Wrong(error.into()))),
                 }
             }
-            match wire.poll_fill(cx) {
+            let filled = if reading.is_new || !wire.input().is_empty() {
+                wire.poll_fill(cx)
+            } else {
+                let bell = reading.guest.bell(&self.worker.lobby, cx.waker());
+                wire.poll_fill(&mut Context::from_waker(bell))
+            };
+            match filled {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(End::Quiet)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => return self.poll_wait(cx, reading),
@@ -143,7 +157,7 @@ impl Session {
     fn poll_wait(
         &mut self,
         cx: &Context<'_>,
-        reading: &mut Reading,
+        reading: &mut Reading<'_>,
     ) -> Poll<Result<Box<Head>, End>> {
         let Peer::H1(wire) = &self.client else {
             return Poll::Ready(Err(End::Quiet));
@@ -208,9 +222,10 @@ async fn linger(wire: &mut Wire, watch: &Guard) {
 }
 
 /// How far a head has come.
-struct Reading {
+struct Reading<'a> {
     /// No request has come on the connection yet.
     is_new: bool,
+    guest: &'a mut Guest,
     head: Option<Box<Head>>,
     /// Bytes of the input that were searched for the end of a head.
     searched: usize,
@@ -221,7 +236,7 @@ struct Reading {
     in_grace: bool,
 }
 
-impl Reading {
+impl Reading<'_> {
     /// Whether it is worth parsing: the first time, and when an empty line has come
     /// since. A head that drips in is not parsed for every byte.
     fn may_be_complete(&mut self, input: &[u8], limit: impl FnOnce() -> usize) -> bool {

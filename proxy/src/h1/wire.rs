@@ -193,9 +193,15 @@ impl Wire {
     fn advance(&mut self, sent: usize) {
         self.written += sent;
         if self.written == self.lent.output.len() {
-            self.written = 0;
-            self.lent.output.clear();
+            self.release_output();
         }
+    }
+
+    fn release_output(&mut self) {
+        self.written = 0;
+        self.lent
+            .buffers
+            .give_output(std::mem::take(&mut self.lent.output));
     }
 
     /// Gives the buffers back that hold nothing.
@@ -204,9 +210,7 @@ impl Wire {
             self.release_input();
         }
         if self.pending() == 0 && self.lent.output.capacity() > 0 {
-            self.lent
-                .buffers
-                .give_output(std::mem::take(&mut self.lent.output));
+            self.release_output();
         }
     }
 

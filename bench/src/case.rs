@@ -67,6 +67,8 @@ pub(crate) struct Case {
     pub(crate) request_line: Vec<u8>,
     /// The length of each answer's body.
     pub(crate) answer_len: usize,
+    /// How many requests are under way on one connection.
+    pub(crate) streams: usize,
 }
 
 impl Kind {
@@ -129,8 +131,7 @@ impl Kind {
         matches!(self, Self::Close | Self::TlsClose)
     }
 
-    /// How many requests are under way on one connection.
-    pub(crate) fn streams(self) -> usize {
+    fn streams(self) -> usize {
         match self.protocol() {
             Protocol::Http2 => STREAMS,
             Protocol::Http1 | Protocol::WebSocket => 1,
@@ -207,7 +208,13 @@ impl Case {
             body,
             request_line: request_line.into_bytes(),
             answer_len,
+            streams: kind.streams(),
         }
+    }
+
+    /// The same with so many requests under way on one connection, which must be of HTTP/2.
+    pub(crate) fn with_streams(self, streams: usize) -> Self {
+        Self { streams, ..self }
     }
 
     /// The whole answer of one version: of HTTP/1.1, or what follows its head elsewhere.

@@ -9,7 +9,7 @@ use std::io;
 use mio::{Registry, Token, event::Event};
 
 use crate::{
-    case::{Case, Kind, Protocol, Version},
+    case::{Case, Protocol, Version},
     failure::Failure,
     wire::Target,
 };
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) enum Client {
     /// One request at a time.
     Http1(http1::Client),
-    /// [`Kind::streams`] requests at a time.
+    /// [`Case::streams`] requests at a time.
     Http2(Box<http2::Client>),
     /// One message at a time.
     WebSocket(websocket::Client),
@@ -38,10 +38,12 @@ pub(crate) struct Answered {
 
 impl Client {
     /// Not connected yet.
-    pub(crate) fn new(kind: Kind, token: Token, target: Target) -> Self {
-        match kind.protocol() {
+    pub(crate) fn new(case: &Case, token: Token, target: Target) -> Self {
+        match case.kind.protocol() {
             Protocol::Http1 => Self::Http1(http1::Client::new(token, target)),
-            Protocol::Http2 => Self::Http2(Box::new(http2::Client::new(kind, token, target))),
+            Protocol::Http2 => {
+                Self::Http2(Box::new(http2::Client::new(case.streams, token, target)))
+            }
             Protocol::WebSocket => Self::WebSocket(websocket::Client::new(token, target)),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! ## Why busy
 //! Waking a sleeping thread is charged to whoever wakes it. A load generator that sleeps would make
-//! the proxy pay for its own wake-ups, and the more so the faster the proxy is.
+//! the proxy pay for its own wake-ups, and the more so the faster the proxy is. It sleeps only where
+//! a proxy has use for the CPU that it is on.
 
 use std::{
     collections::VecDeque,
@@ -35,6 +36,8 @@ pub(crate) struct Engine {
     events: Events,
     scratch: Vec<u8>,
     interrupted: Arc<AtomicBool>,
+    /// How long it sleeps while nothing comes.
+    nap: Duration,
     watchers: Option<Watchers>,
     /// Both upstreams.
     pub(crate) upstreams: Upstreams,
@@ -87,12 +90,18 @@ impl Engine {
             events,
             scratch,
             interrupted,
+            nap: Duration::ZERO,
             watchers: None,
             upstreams,
         })
     }
 
-    /// Handles what is there, without waiting; `None` as long as there are no clients.
+    /// From now on it leaves its CPU to others while it has nothing to do, or not any more.
+    pub(crate) fn share_cpu(&mut self, is_shared: bool) {
+        self.nap = if is_shared { NAP } else { Duration::ZERO };
+    }
+
+    /// Handles what is there, without waiting unless the CPU is shared; `None` as long as there are no clients.
     pub(crate) fn turn(&mut self, mut clients: Option<&mut Clients<'_>>) -> Result<(), Failure> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(Failure::Interrupted);
@@ -103,12 +112,13 @@ impl Engine {
             scratch,
             upstreams,
             watchers,
+            nap,
             ..
         } = self;
         if let Some(watchers) = watchers {
             watchers.tick()?;
         }
-        match poll.poll(events, Some(Duration::ZERO)) {
+        match poll.poll(events, Some(*nap)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(Failure::io("poll")(error)),
@@ -165,12 +175,10 @@ impl Engine {
             registry,
             list: (0..connections)
                 .zip(targets.iter().cycle())
-                .map(|(at, target)| Client::new(case.kind, token(at), target.clone()))
+                .map(|(at, target)| Client::new(case, token(at), target.clone()))
                 .collect(),
-            idle: (0..case.kind.streams())
-                .flat_map(|_| 0..connections)
-                .collect(),
-            room: connections * case.kind.streams(),
+            idle: (0..case.streams).flat_map(|_| 0..connections).collect(),
+            room: connections * case.streams,
             answered: Vec::new(),
             case,
             ledger,
@@ -340,6 +348,9 @@ pub(crate) const CONCURRENCY: usize = 64;
 
 /// Room for one read: large, so that a body of 1 MiB needs few of them.
 const SCRATCH: usize = 256 << 10;
+
+/// Whatever comes ends it.
+const NAP: Duration = Duration::from_millis(1);
 
 /// How long answers may take to come in once no more requests are sent.
 const DRAIN_MAX: Duration = Duration::from_secs(5);

@@ -43,7 +43,7 @@ struct Slot {
 
 impl Client {
     /// Not connected yet.
-    pub(super) fn new(kind: Kind, token: Token, target: Target) -> Self {
+    pub(super) fn new(streams: usize, token: Token, target: Target) -> Self {
         Self {
             token,
             target,
@@ -51,7 +51,7 @@ impl Client {
             session: Session::new(PREFACE),
             written: 0,
             slots: std::iter::repeat_with(Slot::default)
-                .take(kind.streams())
+                .take(streams)
                 .collect(),
             next_stream: 1,
         }
@@ -248,9 +248,10 @@ mod tests {
 
     fn client(kind: Kind) -> (Client, Case) {
         let target = Target::plain(([127, 0, 0, 1], 1).into());
-        let mut client = Client::new(kind, Token(0), target);
+        let case = Case::new(kind);
+        let mut client = Client::new(case.streams, Token(0), target);
         client.slots[0].stream = 1;
-        (client, Case::new(kind))
+        (client, case)
     }
 
     fn upstream(head: &[u8], body: &[u8], trailers: &[u8]) -> Vec<u8> {

@@ -7,7 +7,7 @@ use super::huffman::Huffman;
 /// The state of one direction of a connection.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    huffman: Huffman,
+    huffman: &'static Huffman,
     /// The newest entry first.
     table: VecDeque<(Vec<u8>, Vec<u8>)>,
     size: usize,
@@ -24,7 +24,7 @@ impl Decoder {
     /// With an empty table of the size that holds where nobody says another one.
     pub(crate) fn new() -> Self {
         Self {
-            huffman: Huffman::new(),
+            huffman: Huffman::get(),
             table: VecDeque::new(),
             size: 0,
             size_max: TABLE_SIZE as usize,
@@ -66,10 +66,10 @@ impl Decoder {
         self.name.clear();
         self.value.clear();
         match block.number(prefix)? {
-            0 => block.text(&self.huffman, &mut self.name)?,
+            0 => block.text(self.huffman, &mut self.name)?,
             index => self.name.extend_from_slice(entry(&self.table, index)?.0),
         }
-        block.text(&self.huffman, &mut self.value)
+        block.text(self.huffman, &mut self.value)
     }
 
     fn insert(&mut self) {

@@ -1,58 +1,99 @@
-//! Huffman strings of HPACK (RFC 7541, Appendix B), decoded bit by bit.
+//! Huffman strings of HPACK (RFC 7541, Appendix B), four bits at a time.
 
-/// The code as a binary tree.
-#[derive(Clone, Debug)]
+use std::sync::LazyLock;
+
+/// What four bits lead to, wherever the ones before them have led.
+#[derive(Debug)]
 pub(crate) struct Huffman {
-    /// For each inner node where a 0 and a 1 lead: to another node, or to `LEAF + symbol`.
-    nodes: Vec<[u16; 2]>,
+    /// For each inner node of the code's tree.
+    steps: Vec<[Option<Step>; 16]>,
 }
 
+/// Four bits further. No symbol has fewer than five, so that at most one ends here.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    /// The inner node that is reached.
+    at: u16,
+    /// The symbol that ended on the way.
+    symbol: Option<u8>,
+    /// Bits of these four that come after it.
+    rest: u8,
+}
+
+/// For each inner node where a 0 and a 1 lead: to another node, or to `LEAF + symbol`.
+type Tree = Vec<[u16; 2]>;
+
 impl Huffman {
-    /// Builds the tree: the code is canonical, so that the lengths say everything.
-    pub(crate) fn new() -> Self {
-        let mut symbols: Vec<u16> = (0..256).collect();
-        symbols.sort_by_key(|&symbol| LENGTHS[usize::from(symbol)]);
-        let (mut nodes, mut code, mut len) = (vec![[ROOT; 2]], 0_u32, 0);
-        for symbol in symbols {
-            let wanted = LENGTHS[usize::from(symbol)];
-            code <<= wanted - len;
-            len = wanted;
-            let mut at = 0;
-            for bit in (0..len).rev() {
-                let side = (code >> bit & 1) as usize;
-                if bit == 0 {
-                    nodes[at][side] = LEAF + symbol;
-                } else if nodes[at][side] == ROOT {
-                    nodes[at][side] = nodes.len() as u16;
-                    at = nodes.len();
-                    nodes.push([ROOT; 2]);
-                } else {
-                    at = usize::from(nodes[at][side]);
+    /// The code of the RFC.
+    pub(crate) fn get() -> &'static Self {
+        static CODE: LazyLock<Huffman> = LazyLock::new(|| Huffman::new(&tree()));
+        &CODE
+    }
+
+    fn new(tree: &Tree) -> Self {
+        let step = |from: usize, bits: usize| {
+            let (mut at, mut symbol, mut rest) = (from, None, 4);
+            for bit in (0..4).rev() {
+                let to = tree[at][bits >> bit & 1];
+                if to == ROOT {
+                    return None;
+                }
+                at = usize::from(to);
+                if to >= LEAF {
+                    symbol = Some(u8::try_from(to - LEAF).ok()?);
+                    (at, rest) = (usize::from(ROOT), bit as u8);
                 }
             }
-            code += 1;
+            let at = at as u16;
+            Some(Step { at, symbol, rest })
+        };
+        let steps = |from| std::array::from_fn(|bits| step(from, bits));
+        Self {
+            steps: (0..tree.len()).map(steps).collect(),
         }
-        Self { nodes }
     }
 
     /// Appends what `coded` stands for; `None` when it stands for nothing.
     pub(crate) fn decode(&self, coded: &[u8], text: &mut Vec<u8>) -> Option<()> {
         let (mut at, mut padding) = (ROOT, 0);
         for byte in coded {
-            for bit in (0..8).rev() {
-                let side = usize::from(byte >> bit & 1);
-                at = self.nodes[usize::from(at)][side];
-                padding += 1;
-                if at >= LEAF {
-                    text.push(u8::try_from(at - LEAF).ok()?);
-                    (at, padding) = (ROOT, 0);
-                } else if at == ROOT {
-                    return None;
-                }
+            for bits in [byte >> 4, byte & 0xf] {
+                let step = self.steps[usize::from(at)][usize::from(bits)]?;
+                text.extend(step.symbol);
+                at = step.at;
+                let before = if step.symbol.is_some() { 0 } else { padding };
+                padding = before + step.rest;
             }
         }
         (padding < 8).then_some(())
     }
+}
+
+/// The code as a binary tree. It is canonical, so that the lengths say everything.
+fn tree() -> Tree {
+    let mut symbols: Vec<u16> = (0..256).collect();
+    symbols.sort_by_key(|&symbol| LENGTHS[usize::from(symbol)]);
+    let (mut nodes, mut code, mut len) = (vec![[ROOT; 2]], 0_u32, 0);
+    for symbol in symbols {
+        let wanted = LENGTHS[usize::from(symbol)];
+        code <<= wanted - len;
+        len = wanted;
+        let mut at = 0;
+        for bit in (0..len).rev() {
+            let side = (code >> bit & 1) as usize;
+            if bit == 0 {
+                nodes[at][side] = LEAF + symbol;
+            } else if nodes[at][side] == ROOT {
+                nodes[at][side] = nodes.len() as u16;
+                at = nodes.len();
+                nodes.push([ROOT; 2]);
+            } else {
+                at = usize::from(nodes[at][side]);
+            }
+        }
+        code += 1;
+    }
+    nodes
 }
 
 /// Nothing leads to it, so that it also stands for what is not there.
@@ -83,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_rfc_are_decoded() {
-        let huffman = Huffman::new();
+        let huffman = Huffman::get();
         // RFC 7541, C.4.1, C.4.2 and C.6.1.
         let examples: [(&[u8], &str); 3] = [
             (

@@ -118,7 +118,7 @@ fn findings(contenders: &[&mut Contender]) -> Vec<Finding> {
     let ratio = |contender: &Contender, to: Proxy| {
         let is_base = |other: &&&mut Contender| other.running.proxy == to;
         let base = contenders.iter().find(is_base)?;
-        Spread::of(&ratios(&contender.slices, &base.slices))
+        Spread::of(&ratios(&contender.slices, &base.slices, Slice::cpu_us))
     };
     let finding = |contender: &&mut Contender| {
         let of = |what: fn(Slice) -> f64| {

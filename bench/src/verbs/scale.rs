@@ -1,6 +1,7 @@
 //! `scale`: what haldane's cost depends on: routes, connections, workers, and who watches.
 
 mod watched;
+mod workers;
 
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ use super::{
 use crate::{
     args::{Dimension, Scale},
     case::{Case, Kind},
-    cpus,
     drive::CONCURRENCY,
     failure::Failure,
     proxies::{Proxy, haldane::other_path},
@@ -39,14 +39,16 @@ pub(super) fn run(arguments: &Scale) -> Result<Report, Failure> {
         if !arguments.only.is_empty() && !arguments.only.contains(&dimension) {
             continue;
         }
-        let (table, values) = match dimension {
-            Dimension::Connections => connections(arguments, &mut bench)?,
-            Dimension::Routes => routes(arguments, &mut bench)?,
-            Dimension::Watchers => watched::run(arguments, &mut bench)?,
-            Dimension::Workers => workers(arguments, &mut bench)?,
+        let parts = match dimension {
+            Dimension::Connections => vec![connections(arguments, &mut bench)?],
+            Dimension::Routes => vec![routes(arguments, &mut bench)?],
+            Dimension::Watchers => vec![watched::run(arguments, &mut bench)?],
+            Dimension::Workers => workers::run(arguments, &mut bench)?.into(),
         };
-        tables.push(table);
-        results.extend(values);
+        for (table, values) in parts {
+            tables.push(table);
+            results.extend(values);
+        }
     }
     Ok(Report {
         verb: "scale",
@@ -83,7 +85,7 @@ fn routes(arguments: &Scale, bench: &mut Bench) -> Result<Part, Failure> {
             &one.slices,
         ),
     ];
-    Ok(part("routes", arguments, rows))
+    Ok(part("routes", Kind::Get.title(), arguments, rows))
 }
 
 fn connections(arguments: &Scale, bench: &mut Bench) -> Result<Part, Failure> {
@@ -106,7 +108,7 @@ fn connections(arguments: &Scale, bench: &mut Bench) -> Result<Part, Failure> {
             rows.extend(busy(arguments, &case, counts, contender, bench)?);
         }
     }
-    Ok(part("connections", arguments, rows))
+    Ok(part("connections", Kind::Get.title(), arguments, rows))
 }
 
 /// Connections of which each sends as soon as it has an answer: the usual number of them, and
@@ -169,40 +171,6 @@ fn idle(
     Ok(row("connections", &name, &beside, &alone))
 }
 
-/// Each worker count has its CPUs. What two can answer is told from the CPU time of a request: the
-/// load shares a CPU with them where there are only two. What that costs, and not what workers have
-/// to do with each other, is seen in two processes of one worker each in their place.
-fn workers(arguments: &Scale, bench: &mut Bench) -> Result<Part, Failure> {
-    let case = Case::new(Kind::Get);
-    let before = (bench.setup.workers, bench.setup.cpus.clone());
-    let mut start = |workers, cpus| -> Result<Contender, Failure> {
-        let plan = cpus::Plan::new(cpus)?;
-        let warning = plan.warning.filter(|new| !bench.notes.contains(new));
-        bench.notes.extend(warning);
-        (bench.setup.workers, bench.setup.cpus) = (workers, plan.proxy);
-        if cpus > workers {
-            Contender::start_twins(Proxy::Haldane, bench)
-        } else {
-            Contender::start(Proxy::Haldane, bench)
-        }
-    };
-    let mut contenders = [start(1, 1)?, start(2, 2)?, start(1, 2)?];
-    (bench.setup.workers, bench.setup.cpus) = before;
-    for round in 0..arguments.rounds {
-        for at in turns(contenders.len(), round) {
-            contenders[at].turn(&Load::usual(&case, arguments.seconds), bench)?;
-        }
-    }
-    let [one, two, twins] = &contenders;
-    let rows = vec![
-        row("workers", "1", &one.slices, &one.slices),
-        row("workers", "2", &two.slices, &one.slices),
-        row("workers", "two processes of 1", &twins.slices, &one.slices),
-        row("workers", "2, to two processes", &two.slices, &twins.slices),
-    ];
-    Ok(part("workers", arguments, rows))
-}
-
 /// One line of a table, and the same for programs.
 type Row = (Vec<String>, Value);
 
@@ -211,8 +179,9 @@ fn row(dimension: &str, name: &str, slices: &[Slice], base: &[Slice]) -> Row {
         let values: Vec<f64> = slices.iter().copied().map(what).collect();
         Spread::of(&values).map_or(f64::NAN, |spread| spread.median)
     };
-    let (cpu_us, rate) = (of(Slice::cpu_us), of(Slice::rate));
-    let ratio = Spread::of(&ratios(slices, base));
+    let (cpu_us, rate, busy) = (of(Slice::cpu_us), of(Slice::rate), of(Slice::busy));
+    let ratio = |of| Spread::of(&ratios(slices, base, of));
+    let (dearer, more) = (ratio(Slice::cpu_us), ratio(Slice::rate));
     let show = |ratio: Spread| {
         format!(
             "{:.3} ({:.3}-{:.3})",
@@ -223,28 +192,36 @@ fn row(dimension: &str, name: &str, slices: &[Slice], base: &[Slice]) -> Row {
         vec![
             name.to_owned(),
             format!("{cpu_us:.2}"),
-            ratio.map_or_else(|| "-".to_owned(), show),
+            dearer.map_or_else(|| "-".to_owned(), show),
             format!("{rate:.0}"),
+            more.map_or_else(|| "-".to_owned(), show),
+            format!("{busy:.2}"),
         ],
         json!({
             "dimension": dimension, "at": name, "cpu_us_per_request": cpu_us,
-            "ratio_to_first": ratio.map(|ratio| ratio.median), "requests_per_second": rate,
+            "ratio_to_first": dearer.map(|ratio| ratio.median), "requests_per_second": rate,
+            "rate_to_first": more.map(|ratio| ratio.median), "cpus_busy": busy,
         }),
     )
 }
 
-fn part(title: &str, arguments: &Scale, rows: Vec<Row>) -> Part {
+fn part(title: &str, load: &str, arguments: &Scale, rows: Vec<Row>) -> Part {
     let (rows, values) = rows.into_iter().unzip();
     let table = Table {
         title: format!(
-            "{title}: {}, {} rounds of {:?}",
-            Kind::Get.title(),
-            arguments.rounds,
-            arguments.seconds
+            "{title}: {load}, {} rounds of {:?}",
+            arguments.rounds, arguments.seconds
         ),
-        columns: [title, "CPU us/request", "ratio (quartiles)", "requests/s"]
-            .map(str::to_owned)
-            .to_vec(),
+        columns: [
+            title,
+            "CPU us/request",
+            "ratio (quartiles)",
+            "requests/s",
+            "ratio (quartiles)",
+            "CPUs busy",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         rows,
     };
     (table, values)

@@ -52,7 +52,7 @@ impl<'run> Load<'run> {
     pub(super) fn usual(case: &'run Case, time: Duration) -> Self {
         Self {
             case,
-            connections: CONCURRENCY / case.kind.streams(),
+            connections: CONCURRENCY / case.streams,
             time,
         }
     }
@@ -147,11 +147,11 @@ impl Slice {
 }
 
 /// Round by round: what the host did to one of a round, it did to the other.
-pub(super) fn ratios(slices: &[Slice], base: &[Slice]) -> Vec<f64> {
+pub(super) fn ratios(slices: &[Slice], base: &[Slice], of: fn(Slice) -> f64) -> Vec<f64> {
     slices
         .iter()
         .zip(base)
-        .map(|(slice, base)| slice.cpu_us() / base.cpu_us())
+        .map(|(slice, base)| of(*slice) / of(*base))
         .collect()
 }
 
@@ -174,7 +174,7 @@ mod tests {
         };
         let base = [slice(1000, 1), slice(4000, 2)];
         let other = [slice(500, 1), slice(3000, 3)];
-        assert_eq!(ratios(&other, &base), [0.5, 0.5]);
+        assert_eq!(ratios(&other, &base, Slice::cpu_us), [0.5, 0.5]);
         assert_eq!(slice(12_000, 4).cpu_us(), 3.0);
         assert_eq!(slice(12_000, 4).rate(), 4.0);
         assert_eq!(slice(500_000_000, 4).busy(), 0.5);

@@ -101,7 +101,8 @@ impl Engine {
         self.nap = if is_shared { NAP } else { Duration::ZERO };
     }
 
-    /// Handles what is there, without waiting unless the CPU is shared; `None` as long as there are no clients.
+    /// Handles what is there, without waiting unless the CPU is shared; `None` as long as there
+    /// are no clients.
     pub(crate) fn turn(&mut self, mut clients: Option<&mut Clients<'_>>) -> Result<(), Failure> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(Failure::Interrupted);

@@ -1,8 +1,8 @@
 //! The path of a request, in the order in which a request takes it.
 //!
 //! A connection is accepted ([`accept`], [`proxy_protocol`], [`tls`]), it turns out what it speaks ([`serve`]),
-//! and its requests are read one after another ([`http1`]), after those that came before ([`lobby`]), or
-//! side by side ([`http2`]).
+//! and its requests are read one after another ([`http1`], on a busy worker after a while in
+//! the [`lobby`]) or side by side ([`http2`]).
 //! [`handle`] is one request from start to end (in a [`room`] of its worker) and the file to
 //! read first: it checks the head ([`inbound`]), finds the route ([`route`]), reads
 //! what decides the role ([`split_key`]), opens the exchange that will report one

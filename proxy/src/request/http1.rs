@@ -140,6 +140,7 @@ impl Session {
                     Err(error) => return Poll::Ready(Err(End::Wrong(error.into()))),
                 }
             }
+            // The first head on a connection, and one that has begun, wait for nobody.
             let filled = if reading.is_new || !wire.input().is_empty() {
                 wire.poll_fill(cx)
             } else {

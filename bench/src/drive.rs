@@ -1,4 +1,4 @@
-//! The driver's loop: one thread that never sleeps, with the clients and the upstreams in it.
+//! The driver's loop: one thread that stays awake, with the clients and the upstreams in it.
 //!
 //! ## Why busy
 //! Waking a sleeping thread is charged to whoever wakes it. A load generator that sleeps would make

@@ -38,7 +38,7 @@ struct Lent {
     buffers: Rc<Buffers>,
     /// What was read. Empty while idle.
     input: Vec<u8>,
-    /// What is to be written. Without capacity while idle.
+    /// What is to be written. Without capacity while that is nothing.
     output: Vec<u8>,
 }
 
@@ -193,24 +193,17 @@ impl Wire {
     fn advance(&mut self, sent: usize) {
         self.written += sent;
         if self.written == self.lent.output.len() {
-            self.release_output();
+            self.written = 0;
+            self.lent
+                .buffers
+                .give_output(std::mem::take(&mut self.lent.output));
         }
     }
 
-    fn release_output(&mut self) {
-        self.written = 0;
-        self.lent
-            .buffers
-            .give_output(std::mem::take(&mut self.lent.output));
-    }
-
-    /// Gives the buffers back that hold nothing.
+    /// Gives the read buffer back if it holds nothing. The other one goes when it is written.
     pub(crate) fn rest(&mut self) {
         if self.start == self.end {
             self.release_input();
-        }
-        if self.pending() == 0 && self.lent.output.capacity() > 0 {
-            self.release_output();
         }
     }
 

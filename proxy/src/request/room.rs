@@ -44,12 +44,11 @@ struct Door {
 /// Handles a request.
 pub(crate) async fn handle(session: Box<Session>, head: Box<Head>) -> Handled {
     let worker = Rc::clone(&session.worker);
-    let under_way = worker.lobby.enter();
+    let _under_way = worker.lobby.enter();
     let spare = worker.rooms.spare.borrow_mut().pop();
     let mut room = spare.unwrap_or_else(Room::new);
     room.door.in_hand.set(Some((session, head)));
     let handled = poll_fn(|cx| room.poll(cx)).await;
-    drop(under_way);
     let mut spare = worker.rooms.spare.borrow_mut();
     if spare.len() < SPARE_MAX {
         spare.push(room);
